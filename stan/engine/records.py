@@ -1,0 +1,194 @@
+"""What passes between the engine and a store: plain data, no behaviour.
+
+A record is a value. The engine fills it when a batch is sealed and never touches it
+again, so a store may read it on another thread. Times are Unix nanoseconds, sizes bytes.
+
+Three coordinates order a channel's messages and never decrease: the *sequence*, the
+*timestamp*, and the *position* (the sum of the encoded sizes of all messages stored in
+the channel before this one). Each limit is a floor on one of them.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, frozen=True)
+class ServerRecord:
+    """Who the store belongs to. `inbox_prefix` starts every ack inbox the server gives out."""
+
+    cluster_id: str
+    inbox_prefix: str
+
+
+@dataclass(slots=True, frozen=True)
+class ClientRecord:
+    client_id: str
+    heartbeat_inbox: str
+    connection_id: bytes
+    protocol: int
+    ping_interval_s: int
+    ping_max_out: int
+
+
+@dataclass(slots=True, frozen=True)
+class SubscriptionRecord:
+    """A plain subscription, a durable, or a member of a queue group.
+
+    `queue_group` of a durable group is "durable:group" and then `is_durable` is true and
+    `durable_name` empty. A durable group that lost its last member is kept as a record
+    with `is_closed` and an empty `client_id`. `in_flight` holds the sequences that were
+    sent and not acked, ascending.
+    """
+
+    subscription_id: int
+    channel_id: int
+    client_id: str
+    inbox: str
+    ack_inbox: str
+    max_in_flight: int
+    ack_wait_s: int
+    durable_name: str
+    queue_group: str
+    is_durable: bool
+    is_closed: bool
+    last_sent: int
+    in_flight: tuple[int, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Bounds:
+    """What a channel holds: sequences [first, last]; first == last + 1 when it is empty.
+
+    Its size in bytes is `end_position - first_position`. `first_timestamp_ns` is that of
+    the first message kept, 0 when there is none; `last_timestamp_ns` that of the last
+    message ever stored, kept even when the message is gone.
+    """
+
+    first_sequence: int = 1
+    last_sequence: int = 0
+    first_position: int = 0
+    end_position: int = 0
+    first_timestamp_ns: int = 0
+    last_timestamp_ns: int = 0
+    # How many messages are kept: below last - first + 1 when sequences are missing.
+    count: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class ChannelRecord:
+    channel_id: int
+    name: str
+
+
+@dataclass(slots=True)
+class Run:
+    """Consecutive messages of one channel stored by one batch, all of one timestamp.
+
+    The lists run in parallel. `sized` are the messages as delivered (wire.messages),
+    `sizes` their encoded sizes, `payloads` and `replies` the fields they were made from;
+    an empty `replies` means that no message has one. The first message starts at
+    `position`, each further one where the one before it ends.
+    """
+
+    channel_id: int
+    channel: str
+    first_sequence: int
+    timestamp_ns: int
+    position: int
+    sized: list[bytes]
+    sizes: list[int]
+    payloads: list[bytes]
+    replies: list[str]
+
+
+@dataclass(slots=True, frozen=True)
+class Trim:
+    """Floors below which a channel's messages are dropped; 0 means no floor.
+
+    Dropped are the messages at the head with a sequence < `min_sequence`, or a position <
+    `min_position`, or a timestamp < `min_timestamp_ns`. The last message of the channel
+    is spared by the first two, never by the third. A Trim applies after the batch's runs.
+    """
+
+    channel_id: int
+    min_sequence: int = 0
+    min_position: int = 0
+    min_timestamp_ns: int = 0
+
+
+@dataclass(slots=True)
+class Batch:
+    """All that one commit makes true, at once or not at all.
+
+    Order inside: channels deleted, channels created, runs, trims, then clients and
+    subscriptions. Deleting a channel deletes its messages and subscriptions. `number`
+    rises by one with each batch of a server run, starting above the store's.
+    """
+
+    number: int
+    channels_deleted: list[int] = field(default_factory=list)
+    channels_created: list[ChannelRecord] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    trims: list[Trim] = field(default_factory=list)
+    clients_put: list[ClientRecord] = field(default_factory=list)
+    clients_deleted: list[str] = field(default_factory=list)
+    subscriptions_put: list[SubscriptionRecord] = field(default_factory=list)
+    subscriptions_deleted: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True, frozen=True)
+class Result:
+    """What a commit found out: the bounds after it of each channel that had a Trim, and the
+    channels whose trim is not finished (the store works in bounded steps; seal again)."""
+
+    bounds: dict[int, Bounds] = field(default_factory=dict)
+    unfinished: frozenset[int] = frozenset()
+
+
+@dataclass(slots=True, frozen=True)
+class RangeLoad:
+    """Read messages from `from_sequence` on, at most this many and about this many bytes
+    (one message at least, however large)."""
+
+    load_id: int
+    channel_id: int
+    channel: str
+    from_sequence: int
+    max_messages: int
+    max_bytes: int
+
+
+@dataclass(slots=True, frozen=True)
+class TimeLoad:
+    """Find the first message with a timestamp >= `timestamp_ns`."""
+
+    load_id: int
+    channel_id: int
+    timestamp_ns: int
+
+
+Load = RangeLoad | TimeLoad
+
+
+@dataclass(slots=True)
+class History:
+    """The answer to a Load, ascending; sequences may be missing inside.
+
+    To a RangeLoad: the sequences and the sized messages, none when nothing is kept from
+    there on. To a TimeLoad: the one sequence found, or none; `sized` stays empty.
+    """
+
+    sequences: list[int]
+    sized: list[bytes]
+
+
+@dataclass(slots=True)
+class Recovered:
+    """All that a server needs to go on where the last one stopped. Never any messages."""
+
+    server: ServerRecord | None = None
+    batch_number: int = 0
+    next_channel_id: int = 1
+    next_subscription_id: int = 1
+    channels: list[tuple[ChannelRecord, Bounds]] = field(default_factory=list)
+    clients: list[ClientRecord] = field(default_factory=list)
+    subscriptions: list[SubscriptionRecord] = field(default_factory=list)

@@ -1,0 +1,81 @@
+"""The contract of a store: what must be true after each call returns.
+
+The engine decides, a store obeys: it applies a batch at once and reads ranges; it has no
+policy. One behaviour suite (tests/store) runs on every implementation. All coroutines may
+be called while another is running, except that there is never more than one `commit`.
+
+Errors are those of stan.errors: StoreUnavailableError and StoreRefusedError promise that
+nothing was applied; StoreOutcomeUnknownError says that the caller must ask `outcome`.
+Nothing else may escape.
+"""
+
+from typing import Protocol
+
+from stan.engine.records import Batch, History, Load, Recovered, Result, ServerRecord
+
+
+class Store(Protocol):
+    kind: str
+    """MEMORY or SQL, as the banner and the monitoring name it."""
+
+    location: str
+    """Where the data lives, for people; no password in it. Empty for memory."""
+
+    persistent: bool
+    """Whether anything survives the process. When false the engine need not record the
+    progress of subscriptions."""
+
+    async def open(self) -> None:
+        """Make the store usable: connect, create or upgrade the schema, take the lease.
+
+        Raises SchemaError for a schema newer than the code, LeaseLostError when another
+        server holds the store, StoreError for anything else a user can cause.
+        """
+        ...
+
+    async def recover(self) -> Recovered:
+        """Read everything but messages. Costs grow with channels and subscriptions only.
+
+        The bounds of a channel never go back: the last sequence survives the expiry of
+        every message.
+        """
+        ...
+
+    async def initialize(self, server: ServerRecord) -> None:
+        """Write who the store belongs to, once, in an empty store."""
+        ...
+
+    async def commit(self, batch: Batch) -> Result:
+        """Apply the whole batch durably, or nothing of it.
+
+        After it returns, `outcome` gives at least this batch's number, a power cut loses
+        nothing of it, and loads see it. The result tells the bounds of each trimmed channel.
+        """
+        ...
+
+    async def outcome(self) -> int:
+        """The number of the last batch that is true. Settles a StoreOutcomeUnknownError."""
+        ...
+
+    async def load(self, load: Load) -> History:
+        """Read history. Never sees a batch in part, never waits for a commit for long.
+
+        Messages that a trim dropped are not returned, even while their rows still stand.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release everything, the lease included. Safe to call twice."""
+        ...
+
+
+class InstantStore(Store, Protocol):
+    """A store that needs no waiting: the pump answers in the turn in which it was asked."""
+
+    def commit_now(self, batch: Batch) -> Result:
+        """`commit` without a loop."""
+        ...
+
+    def load_now(self, load: Load) -> History:
+        """`load` without a loop."""
+        ...

@@ -1,0 +1,83 @@
+"""The framing of the NATS client protocol, a read chunk at a time.
+
+`split` turns a chunk of what a NATS server sent into frames for the subscriptions that
+are *tapped*, and leaves every other operation as bytes for somebody else. A frame is
+``(subject, reply, payload)``; a payload of None means that the NATS server found nobody
+listening (status 503). `pub` is the way out. Nothing here keeps state between calls.
+"""
+
+Frame = tuple[bytes, bytes, bytes | None]
+
+CRLF = b"\r\n"
+
+
+def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[bytes], int, int]:
+    """Split the complete operations at the start of `chunk`.
+
+    `tapped` holds subscription IDs as they stand on the wire. Returns the frames of
+    those, the other operations whole (each with its CRLF, in order), how many bytes were
+    consumed, and how many bytes the unfinished operation behind them is known to need
+    (0 when its length is not known yet).
+    """
+    frames: list[Frame] = []
+    others: list[bytes] = []
+    find = chunk.find
+    position, size = 0, len(chunk)
+    while position < size:
+        line_end = find(CRLF, position)
+        if line_end < 0:
+            return frames, others, position, 0
+        first = chunk[position]
+        if first == 77:  # M: "MSG subject sid [reply] size"
+            words = chunk[position + 4 : line_end].split()
+            count = len(words)
+            if count != 3 and count != 4:
+                others.append(chunk[position : line_end + 2])
+                position = line_end + 2
+                continue
+            start = line_end + 2
+            end = start + int(words[-1])
+            if end + 2 > size:
+                return frames, others, position, end + 2 - position
+            if words[1] in tapped:
+                frames.append((words[0], words[2] if count == 4 else b"", chunk[start:end]))
+            else:
+                others.append(chunk[position : end + 2])
+            position = end + 2
+        elif first == 72:  # H: "HMSG subject sid [reply] header-size size"
+            words = chunk[position + 5 : line_end].split()
+            count = len(words)
+            if count != 4 and count != 5:
+                others.append(chunk[position : line_end + 2])
+                position = line_end + 2
+                continue
+            start = line_end + 2
+            end = start + int(words[-1])
+            if end + 2 > size:
+                return frames, others, position, end + 2 - position
+            if words[1] in tapped:
+                body = start + int(words[-2])
+                nobody = body == end and chunk.startswith(b"NATS/1.0 503", start)
+                frames.append(
+                    (
+                        words[0],
+                        words[2] if count == 5 else b"",
+                        None if nobody else chunk[body:end],
+                    )
+                )
+            else:
+                others.append(chunk[position : end + 2])
+            position = end + 2
+        else:
+            others.append(chunk[position : line_end + 2])
+            position = line_end + 2
+    return frames, others, position, 0
+
+
+def pub(subject: str | bytes, payload: bytes, reply: str | bytes = b"") -> bytes:
+    """One PUB operation. The subject must be one that NATS can carry."""
+    to = subject.encode() if isinstance(subject, str) else subject
+    back = reply.encode() if isinstance(reply, str) else reply
+    if back:
+        return b"PUB %b %b %d\r\n%b\r\n" % (to, back, len(payload), payload)
+    return b"PUB %b %d\r\n%b\r\n" % (to, len(payload), payload)
