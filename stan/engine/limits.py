@@ -1,0 +1,139 @@
+"""What a channel may hold, and which configured limits apply to it.
+
+Only the policy of inheritance lives here; enforcing a limit is the channel's business.
+A resolved limit of 0 means unlimited. Resolution is a pure function of the name: asking
+twice gives the same answer, and naming a channel in the limits never creates it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from stan.errors import ConfigError
+from stan.units import format_duration
+from stan.wire.subjects import is_valid_channel_pattern, pattern_matches
+
+# Compared token by token, from the widest to the narrowest.
+_WIDTHS = {">": 0, "*": 1}
+_LITERAL = 2
+
+
+@dataclass(slots=True, frozen=True)
+class ChannelLimits:
+    """The limits of one channel, all inheritance done; 0 is unlimited."""
+
+    max_subscriptions: int = 1000
+    max_messages: int = 1_000_000
+    max_bytes: int = 1_024_000_000
+    max_age_ns: int = 0
+    max_inactivity_ns: int = 0
+
+    def with_overrides(self, overrides: "ChannelOverrides") -> "ChannelLimits":
+        """These limits where `overrides` says nothing, else what it says."""
+        return ChannelLimits(
+            _override(self.max_subscriptions, overrides.max_subscriptions),
+            _override(self.max_messages, overrides.max_messages),
+            _override(self.max_bytes, overrides.max_bytes),
+            _override(self.max_age_ns, overrides.max_age_ns),
+            _override(self.max_inactivity_ns, overrides.max_inactivity_ns),
+        )
+
+
+@dataclass(slots=True, frozen=True)
+class ChannelOverrides:
+    """What the configuration says of one channel or wildcard: None inherits, 0 or a
+    negative number is unlimited."""
+
+    max_subscriptions: int | None = None
+    max_messages: int | None = None
+    max_bytes: int | None = None
+    max_age_ns: int | None = None
+    max_inactivity_ns: int | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class ListedLimits:
+    """One configured entry as the startup banner lists it: `depth` entries cover it, the
+    narrowest of them (or the defaults) gave `inherited`."""
+
+    name: str
+    depth: int
+    limits: ChannelLimits
+    inherited: ChannelLimits
+
+
+@dataclass(slots=True)
+class StoreLimits:
+    """The limits of the whole store; `max_channels` 0 is unlimited."""
+
+    max_channels: int = 100
+    defaults: ChannelLimits = field(default_factory=ChannelLimits)
+    channels: dict[str, ChannelOverrides] = field(default_factory=dict)
+
+    def resolve(self, channel: str) -> ChannelLimits:
+        """The limits of a literal channel name.
+
+        Every entry that covers the name applies, the widest first, so the narrowest wins.
+        """
+        covering = [name for name in self.channels if pattern_matches(name, channel)]
+        return self._apply(covering)
+
+    def listing(self) -> list[ListedLimits]:
+        """The configured entries from wide to narrow, each after all that cover it."""
+        listed = []
+        for name in sorted(self.channels, key=_width):
+            above = [other for other in self.channels if other != name and _covers(other, name)]
+            inherited = self._apply(above)
+            limits = inherited.with_overrides(self.channels[name])
+            listed.append(ListedLimits(name, len(above), limits, inherited))
+        return listed
+
+    def check(self) -> None:
+        """Raise ConfigError when the server must not start with these limits."""
+        for words, value in (
+            ("channels", str(self.max_channels)),
+            ("subscriptions", str(self.defaults.max_subscriptions)),
+            ("messages", str(self.defaults.max_messages)),
+            ("bytes", str(self.defaults.max_bytes)),
+            ("age", format_duration(self.defaults.max_age_ns)),
+            ("inactivity", format_duration(self.defaults.max_inactivity_ns)),
+        ):
+            if value.startswith("-"):
+                raise ConfigError(f"max {words} limit cannot be negative ({value})")
+        for name in self.channels:
+            if not is_valid_channel_pattern(name):
+                raise ConfigError(f'invalid channel name "{name}"')
+        literals = sum(1 for name in self.channels if _is_literal(name))
+        if 0 < self.max_channels < literals:
+            raise ConfigError(
+                f"too many channels defined ({literals}). "
+                f"The max channels limit is set to {self.max_channels}"
+            )
+
+    def _apply(self, names: Iterable[str]) -> ChannelLimits:
+        limits = self.defaults
+        for name in sorted(names, key=_width):
+            limits = limits.with_overrides(self.channels[name])
+        return limits
+
+
+def _override(inherited: int, override: int | None) -> int:
+    return inherited if override is None else max(override, 0)
+
+
+def _width(name: str) -> list[tuple[int, str]]:
+    return [(_WIDTHS.get(token, _LITERAL), token) for token in name.split(".")]
+
+
+def _is_literal(name: str) -> bool:
+    return all(token not in _WIDTHS for token in name.split("."))
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Whether every channel that `narrow` covers is covered by `wide`, too."""
+    want, have = wide.split("."), narrow.split(".")
+    for index, token in enumerate(want):
+        if token == ">":
+            return len(have) > index
+        if index >= len(have) or have[index] == ">" or token not in ("*", have[index]):
+            return False
+    return len(want) == len(have)
