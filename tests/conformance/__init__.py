@@ -1,0 +1,1 @@
+"""The conformance suite: the protocol, statement by statement, against a server process."""
