@@ -1,0 +1,219 @@
+"""The memory store: everything in this process, nothing after it.
+
+It is also the plainest statement of what the contract means, and the store suite compares
+the databases with it. Each message's bytes are held once, as the engine encoded them.
+Invariant: in a channel the lists run in parallel, ascending, and nothing below `head` counts.
+"""
+
+from array import array
+from bisect import bisect_left
+from itertools import accumulate, repeat
+
+from stan.engine.records import (
+    Batch,
+    Bounds,
+    ChannelRecord,
+    ClientRecord,
+    History,
+    Load,
+    RangeLoad,
+    Recovered,
+    Result,
+    Run,
+    ServerRecord,
+    SubscriptionRecord,
+    Trim,
+)
+from stan.errors import StoreRefusedError
+
+_COMPACT_MESSAGES = 4096
+
+
+class _Log:
+    """The messages of one channel. Dropping from the front costs O(1) a message."""
+
+    __slots__ = (
+        "channel",
+        "end_position",
+        "head",
+        "last_sequence",
+        "last_timestamp_ns",
+        "positions",
+        "sequences",
+        "sized",
+        "timestamps_ns",
+    )
+
+    def __init__(self, channel: ChannelRecord) -> None:
+        self.channel = channel
+        self.head = 0
+        self.sequences = array("q")
+        self.positions = array("q")
+        self.timestamps_ns = array("q")
+        self.sized: list[bytes] = []
+        self.last_sequence = 0
+        self.end_position = 0
+        self.last_timestamp_ns = 0
+
+    def append(self, run: Run) -> None:
+        count = len(run.sized)
+        if not count:
+            return
+        starts = list(accumulate(run.sizes, initial=run.position))
+        self.end_position = starts.pop()
+        self.sequences.extend(range(run.first_sequence, run.first_sequence + count))
+        self.positions.extend(starts)
+        self.timestamps_ns.extend(repeat(run.timestamp_ns, count))
+        self.sized.extend(run.sized)
+        self.last_sequence = run.first_sequence + count - 1
+        self.last_timestamp_ns = run.timestamp_ns
+
+    def trim(self, trim: Trim) -> None:
+        last = len(self.sized) - 1
+        head = max(
+            bisect_left(self.sequences, trim.min_sequence, self.head),
+            bisect_left(self.positions, trim.min_position, self.head),
+        )
+        head = max(
+            min(head, max(last, self.head)),
+            bisect_left(self.timestamps_ns, trim.min_timestamp_ns, self.head),
+        )
+        if head > self.head:
+            self.sized[self.head : head] = repeat(b"", head - self.head)
+            self.head = head
+            if head > _COMPACT_MESSAGES and head * 2 > len(self.sized):
+                self._compact()
+
+    def _compact(self) -> None:
+        for column in (self.sequences, self.positions, self.timestamps_ns, self.sized):
+            del column[: self.head]
+        self.head = 0
+
+    def bounds(self) -> Bounds:
+        count = len(self.sized) - self.head
+        return Bounds(
+            first_sequence=self.sequences[self.head] if count else self.last_sequence + 1,
+            last_sequence=self.last_sequence,
+            first_position=self.positions[self.head] if count else self.end_position,
+            end_position=self.end_position,
+            first_timestamp_ns=self.timestamps_ns[self.head] if count else 0,
+            last_timestamp_ns=self.last_timestamp_ns,
+            count=count,
+        )
+
+    def read(self, load: RangeLoad) -> History:
+        start = bisect_left(self.sequences, load.from_sequence, self.head)
+        if start == len(self.sized):
+            return History([], [])
+        byte_end = self.positions[start] + max(load.max_bytes, 1)
+        stop = bisect_left(self.positions, byte_end, start)
+        stop = min(stop, start + max(load.max_messages, 1))
+        return History(list(self.sequences[start:stop]), self.sized[start:stop])
+
+    def find(self, timestamp_ns: int) -> History:
+        at = bisect_left(self.timestamps_ns, timestamp_ns, self.head)
+        return History(list(self.sequences[at : at + 1]), [])
+
+
+class MemoryStore:
+    """A store that answers at once and forgets when the process ends."""
+
+    kind = "MEMORY"
+    location = ""
+    persistent = False
+
+    def __init__(self) -> None:
+        self._server: ServerRecord | None = None
+        self._batch_number = 0
+        self._last_channel_id = 0
+        self._last_subscription_id = 0
+        self._logs: dict[int, _Log] = {}
+        self._clients: dict[str, ClientRecord] = {}
+        self._subscriptions: dict[int, SubscriptionRecord] = {}
+
+    async def open(self) -> None:
+        """Nothing to do: memory is always usable."""
+
+    async def recover(self) -> Recovered:
+        """What this object holds; nothing in a new process."""
+        return Recovered(
+            server=self._server,
+            batch_number=self._batch_number,
+            next_channel_id=self._last_channel_id + 1,
+            next_subscription_id=self._last_subscription_id + 1,
+            channels=[(log.channel, log.bounds()) for log in self._logs.values()],
+            clients=list(self._clients.values()),
+            subscriptions=list(self._subscriptions.values()),
+        )
+
+    async def initialize(self, server: ServerRecord) -> None:
+        """Remember who the store belongs to."""
+        if self._server is not None:
+            raise StoreRefusedError("the store already belongs to a cluster")
+        self._server = server
+
+    async def commit(self, batch: Batch) -> Result:
+        """See `commit_now`."""
+        return self.commit_now(batch)
+
+    async def outcome(self) -> int:
+        """The number of the last batch applied."""
+        return self._batch_number
+
+    async def load(self, load: Load) -> History:
+        """See `load_now`."""
+        return self.load_now(load)
+
+    async def close(self) -> None:
+        """Nothing to release; the data goes with the object."""
+
+    def commit_now(self, batch: Batch) -> Result:
+        """Apply the batch. Raises StoreRefusedError, with nothing applied, when it speaks of
+        a channel that does not exist."""
+        self._check_channels(batch)
+        for channel_id in batch.channels_deleted:
+            self._delete_channel(channel_id)
+        for channel in batch.channels_created:
+            self._logs[channel.channel_id] = _Log(channel)
+            self._last_channel_id = max(self._last_channel_id, channel.channel_id)
+        for run in batch.runs:
+            self._logs[run.channel_id].append(run)
+        for trim in batch.trims:
+            self._logs[trim.channel_id].trim(trim)
+        for client in batch.clients_put:
+            self._clients[client.client_id] = client
+        for client_id in batch.clients_deleted:
+            self._clients.pop(client_id, None)
+        for subscription in batch.subscriptions_put:
+            number = subscription.subscription_id
+            self._subscriptions[number] = subscription
+            self._last_subscription_id = max(self._last_subscription_id, number)
+        for subscription_id in batch.subscriptions_deleted:
+            self._subscriptions.pop(subscription_id, None)
+        self._batch_number = batch.number
+        return Result({t.channel_id: self._logs[t.channel_id].bounds() for t in batch.trims})
+
+    def load_now(self, load: Load) -> History:
+        """Read history; nothing at all of a channel that does not exist."""
+        log = self._logs.get(load.channel_id)
+        if log is None:
+            return History([], [])
+        if isinstance(load, RangeLoad):
+            return log.read(load)
+        return log.find(load.timestamp_ns)
+
+    def _check_channels(self, batch: Batch) -> None:
+        if not (batch.channels_deleted or batch.channels_created):
+            known = self._logs.keys()
+        else:
+            known = self._logs.keys() - set(batch.channels_deleted)
+            known |= {channel.channel_id for channel in batch.channels_created}
+        for part in (*batch.runs, *batch.trims):
+            if part.channel_id not in known:
+                raise StoreRefusedError(f"channel {part.channel_id} does not exist")
+
+    def _delete_channel(self, channel_id: int) -> None:
+        self._logs.pop(channel_id, None)
+        gone = [n for n, s in self._subscriptions.items() if s.channel_id == channel_id]
+        for subscription_id in gone:
+            del self._subscriptions[subscription_id]

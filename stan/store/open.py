@@ -1,0 +1,56 @@
+"""The one place that knows which stores exist.
+
+`open_store` turns the operator's words into a store that is not open yet. Nothing here
+connects to anything; settings that make no sense are refused with ConfigError.
+"""
+
+from stan.errors import ConfigError
+from stan.store.contract import Store
+from stan.store.memory import MemoryStore
+
+
+def open_store(
+    kind: str,
+    *,
+    sql_driver: str = "",
+    sql_source: str = "",
+    durability: str = "full",
+    wait_for_lease: bool = False,
+    migrate: bool = True,
+    lease_s: float = 5.0,
+    timeout_s: float = 10.0,
+) -> Store:
+    """An unopened store; await its `open` before anything else.
+
+    `kind` is MEMORY or SQL, in any case. For SQL:
+
+    - `sql_source`: a SQLAlchemy URL, a path (SQLite), `postgres://u:p@h:5432/db` or
+      `u:p@tcp(h:3306)/db`.
+    - `sql_driver`: sqlite, postgres or mysql; may be empty when the source tells.
+    - `durability`: "full" (a power cut loses nothing that was committed), "normal" (a power
+      cut may lose the last moments, a crash of the process nothing), "off" (a power cut may
+      damage a SQLite file). MySQL knows only "full": its own settings decide.
+    - `wait_for_lease`: when another server owns the store, wait in `open` until it is gone
+      instead of raising LeaseLostError.
+    - `migrate`: whether `open` may create or upgrade the schema.
+    - `lease_s`: how long a frozen or killed server keeps others out.
+    - `timeout_s`: how long one exchange with a database server may take.
+
+    Raises ConfigError.
+    """
+    name = kind.upper()
+    if name == "MEMORY":
+        return MemoryStore()
+    if name != "SQL":
+        raise ConfigError(f"unknown store type: {kind}")
+    from stan.store.sql import SqlStore
+    from stan.store.sources import parse_source
+
+    return SqlStore(
+        parse_source(sql_driver, sql_source),
+        durability=durability,
+        wait_for_lease=wait_for_lease,
+        migrate=migrate,
+        lease_s=lease_s,
+        timeout_s=timeout_s,
+    )

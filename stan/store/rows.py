@@ -1,0 +1,210 @@
+"""Records to rows and back: pure functions, no database.
+
+Invariant: whatever text a client sent survives every database, and a person can still
+read it. The one character that PostgreSQL's text cannot hold, NUL, is written as two.
+"""
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from itertools import accumulate
+from typing import Any
+
+from stan.engine.records import Bounds, ClientRecord, History, Run, SubscriptionRecord
+from stan.wire.messages import encode_message, size_message, string_field
+
+Row = tuple[Any, ...]
+
+CLIENT_COLUMNS = (
+    "client_key",
+    "client_id",
+    "heartbeat_inbox",
+    "connection_id",
+    "protocol",
+    "ping_interval_s",
+    "ping_max_out",
+)
+SUBSCRIPTION_COLUMNS = (
+    "subscription_id",
+    "channel_id",
+    "client_id",
+    "inbox",
+    "ack_inbox",
+    "max_in_flight",
+    "ack_wait_s",
+    "durable_name",
+    "queue_group",
+    "is_durable",
+    "is_closed",
+    "last_sent",
+    "in_flight",
+)
+BOUNDS_COLUMNS = (
+    "first_sequence",
+    "last_sequence",
+    "first_position",
+    "end_position",
+    "first_timestamp_ns",
+    "last_timestamp_ns",
+    "count",
+)
+MESSAGE_COLUMNS = ("channel_id", "sequence", "timestamp_ns", "position", "reply", "data")
+
+_LONGEST_KEY = 64
+
+
+def pack_text(text: str) -> str:
+    """`text` without NUL: NUL becomes backslash 0, a backslash two."""
+    if "\\" in text or "\0" in text:
+        return text.replace("\\", "\\\\").replace("\0", "\\0")
+    return text
+
+
+def unpack_text(text: str) -> str:
+    """What `pack_text` was given."""
+    if "\\" not in text:
+        return text
+    return "\\".join(part.replace("\\0", "\0") for part in text.split("\\\\"))
+
+
+def pack_ranges(sequences: Iterable[int]) -> str:
+    """Ascending numbers as text: 12, 13, 14 and 42 are "12-14,42"."""
+    parts: list[str] = []
+    first = last = -1
+    for sequence in sequences:
+        if sequence == last + 1 and first >= 0:
+            last = sequence
+            continue
+        if first >= 0:
+            parts.append(f"{first}-{last}" if last > first else f"{first}")
+        first = last = sequence
+    if first >= 0:
+        parts.append(f"{first}-{last}" if last > first else f"{first}")
+    return ",".join(parts)
+
+
+def unpack_ranges(text: str) -> tuple[int, ...]:
+    """What `pack_ranges` was given."""
+    return tuple(_expand(text)) if text else ()
+
+
+def _expand(text: str) -> Iterator[int]:
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def client_key(client_id: str) -> str:
+    """What stands for the client ID in the primary key, whatever its length.
+
+    A client ID contains no colon, so a digest can never be mistaken for one.
+    """
+    packed = pack_text(client_id)
+    if len(packed) <= _LONGEST_KEY and ":" not in packed:
+        return packed
+    return "sha256:" + sha256(client_id.encode()).hexdigest()
+
+
+def client_row(client: ClientRecord) -> Row:
+    return (
+        client_key(client.client_id),
+        pack_text(client.client_id),
+        pack_text(client.heartbeat_inbox),
+        client.connection_id,
+        client.protocol,
+        client.ping_interval_s,
+        client.ping_max_out,
+    )
+
+
+def client_record(row: Row) -> ClientRecord:
+    _, client_id, inbox, connection_id, protocol, interval_s, max_out = row
+    return ClientRecord(
+        client_id=unpack_text(client_id),
+        heartbeat_inbox=unpack_text(inbox),
+        connection_id=bytes(connection_id),
+        protocol=protocol,
+        ping_interval_s=interval_s,
+        ping_max_out=max_out,
+    )
+
+
+def subscription_row(record: SubscriptionRecord) -> Row:
+    return (
+        record.subscription_id,
+        record.channel_id,
+        pack_text(record.client_id),
+        pack_text(record.inbox),
+        pack_text(record.ack_inbox),
+        record.max_in_flight,
+        record.ack_wait_s,
+        pack_text(record.durable_name),
+        pack_text(record.queue_group),
+        int(record.is_durable),
+        int(record.is_closed),
+        record.last_sent,
+        pack_ranges(record.in_flight),
+    )
+
+
+def subscription_record(row: Row) -> SubscriptionRecord:
+    return SubscriptionRecord(
+        subscription_id=row[0],
+        channel_id=row[1],
+        client_id=unpack_text(row[2]),
+        inbox=unpack_text(row[3]),
+        ack_inbox=unpack_text(row[4]),
+        max_in_flight=row[5],
+        ack_wait_s=row[6],
+        durable_name=unpack_text(row[7]),
+        queue_group=unpack_text(row[8]),
+        is_durable=bool(row[9]),
+        is_closed=bool(row[10]),
+        last_sent=row[11],
+        in_flight=unpack_ranges(row[12]),
+    )
+
+
+def bounds_row(bounds: Bounds) -> Row:
+    """In the order of BOUNDS_COLUMNS."""
+    return (
+        bounds.first_sequence,
+        bounds.last_sequence,
+        bounds.first_position,
+        bounds.end_position,
+        bounds.first_timestamp_ns,
+        bounds.last_timestamp_ns,
+        bounds.count,
+    )
+
+
+def message_rows(run: Run) -> list[Row]:
+    """In the order of MESSAGE_COLUMNS."""
+    channel_id = run.channel_id
+    timestamp_ns = run.timestamp_ns
+    positions = accumulate(run.sizes, initial=run.position)
+    sequences = range(run.first_sequence, run.first_sequence + len(run.payloads))
+    if not run.replies:
+        return [
+            (channel_id, sequence, timestamp_ns, position, None, data)
+            for sequence, position, data in zip(sequences, positions, run.payloads, strict=False)
+        ]
+    return [
+        (channel_id, sequence, timestamp_ns, position, pack_text(reply) or None, data)
+        for sequence, position, reply, data in zip(
+            sequences, positions, run.replies, run.payloads, strict=False
+        )
+    ]
+
+
+def history(channel: str, rows: Iterable[Row]) -> History:
+    """Rows of (sequence, timestamp_ns, reply, data) as they will be delivered."""
+    channel_field = string_field(0x12, channel.encode())
+    sequences: list[int] = []
+    sized: list[bytes] = []
+    for sequence, timestamp_ns, reply, data in rows:
+        sequences.append(sequence)
+        message = encode_message(
+            sequence, channel_field, unpack_text(reply) if reply else "", data, timestamp_ns
+        )
+        sized.append(size_message(message))
+    return History(sequences, sized)
