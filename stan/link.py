@@ -9,6 +9,7 @@ This module is the only one that touches nats-py's internals: `_ps`, `_subs`, `_
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from nats.aio.client import Client
@@ -20,12 +21,13 @@ from stan.wire.frames import Frame, split
 OnFrames = Callable[[list[Frame]], None]
 
 
-class Link(Client):  # type: ignore[misc]
+class Link(Client):
     """A nats-py client with taps. `on_frames` must not raise and must not block."""
 
     def __init__(self, on_frames: OnFrames) -> None:
         super().__init__()
-        self._ps = _ChunkParser(self, on_frames)
+        self._chunks = _ChunkParser(self, on_frames)
+        self._ps = self._chunks
 
     async def tap(self, subject: str) -> int:
         """Subscribe so that messages reach `on_frames`. Returns an ID for `untap`.
@@ -34,7 +36,7 @@ class Link(Client):  # type: ignore[misc]
         """
         # Tapped before the SUB leaves: nats-py numbers a subscription before it first waits.
         sid: int = self._sid + 1
-        self._ps.tapped |= {b"%d" % sid}
+        self._chunks.tapped |= {b"%d" % sid}
         subscription = await self.subscribe(subject)
         if subscription._id != sid:
             raise RuntimeError("nats-py numbers its subscriptions differently now")
@@ -43,7 +45,7 @@ class Link(Client):  # type: ignore[misc]
     async def untap(self, sid: int) -> None:
         """End a tapped subscription. Frames that already arrived may still be reported."""
         self._remove_sub(sid)
-        self._ps.tapped -= {b"%d" % sid}
+        self._chunks.tapped -= {b"%d" % sid}
         if self.is_connected:
             await self._send_unsubscribe(sid)
 
@@ -85,14 +87,13 @@ class Link(Client):  # type: ignore[misc]
 
     async def drained(self) -> None:
         """Wait until the write buffer is below its low-water mark, or the connection is gone."""
-        if self.is_connected and self._transport is not None:
-            try:
-                await self._transport.drain()
-            except OSError:
-                return
+        writer = self._stream_writer() if self.is_connected else None
+        if writer is not None:
+            with suppress(OSError):
+                await writer.drain()
 
 
-class _ChunkParser(Parser):  # type: ignore[misc]
+class _ChunkParser(Parser):
     """Splits tapped messages off each chunk and hands nats-py's parser whole operations."""
 
     def __init__(self, nc: Any, on_frames: OnFrames) -> None:

@@ -1,0 +1,144 @@
+"""The messages held in memory for delivery: blocks, bounded by bytes over all channels.
+
+Live delivery is served from blocks that commits append, backlog from blocks that loads
+bring in. A block tells which sequences it covers, so a missing sequence inside it is known
+to be missing. What is evicted is read again from the store; nothing else is lost.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+
+# A tail block grows up to this, so that single publishes do not make a block each.
+_TAIL_BLOCK_MESSAGES = 512
+_TAIL_BLOCK_BYTES = 64 * 1024
+
+
+class Block:
+    """Messages of one channel covering the sequences [first, next).
+
+    `sequences` is None while none is missing. `bytes_held` counts the sized messages,
+    `largest` is the biggest of them.
+    """
+
+    def __init__(
+        self,
+        shelf: "Shelf",
+        first: int,
+        next_sequence: int,
+        sequences: list[int] | None,
+        sized: list[bytes],
+    ) -> None:
+        self.shelf: Shelf = shelf
+        self.first: int = first
+        self.next: int = next_sequence
+        self.sequences: list[int] | None = sequences
+        self.sized: list[bytes] = sized
+        self.bytes_held: int = sum(map(len, sized))
+        self.largest: int = max(map(len, sized), default=0)
+
+
+class Shelf:
+    """The blocks of one channel, ascending and not overlapping."""
+
+    def __init__(self) -> None:
+        self.firsts: list[int] = []
+        self.blocks: list[Block] = []
+
+    def find(self, sequence: int) -> Block | None:
+        """The block that covers this sequence."""
+        index = bisect_right(self.firsts, sequence) - 1
+        if index < 0:
+            return None
+        block = self.blocks[index]
+        return block if sequence < block.next else None
+
+    def message(self, sequence: int) -> bytes | None:
+        """The sized message with this sequence, if a block holds it."""
+        block = self.find(sequence)
+        if block is None:
+            return None
+        if block.sequences is None:
+            return block.sized[sequence - block.first]
+        index = bisect_left(block.sequences, sequence)
+        if index < len(block.sequences) and block.sequences[index] == sequence:
+            return block.sized[index]
+        return None
+
+
+class Cache:
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes: int = limit_bytes
+        self.bytes_held: int = 0
+        self._oldest_first: deque[Block] = deque()
+
+    def append(self, shelf: Shelf, first: int, sized: list[bytes]) -> None:
+        """Take what a commit stored at the end of a channel, without a gap."""
+        if shelf.blocks:
+            tail = shelf.blocks[-1]
+            if (
+                tail.next == first
+                and tail.sequences is None
+                and len(tail.sized) < _TAIL_BLOCK_MESSAGES
+                and tail.bytes_held < _TAIL_BLOCK_BYTES
+            ):
+                added = sum(map(len, sized))
+                tail.sized.extend(sized)
+                tail.next += len(sized)
+                tail.bytes_held += added
+                tail.largest = max(tail.largest, max(map(len, sized)))
+                self.bytes_held += added
+                return
+        # A copy: the list belongs to the batch, and the tail block grows.
+        block = Block(shelf, first, first + len(sized), None, list(sized))
+        self._keep(block, len(shelf.blocks))
+
+    def insert(
+        self, shelf: Shelf, first: int, next_sequence: int, sequences: list[int], sized: list[bytes]
+    ) -> None:
+        """Take what a load found: all there is in [first, next_sequence).
+
+        What other blocks cover already is not taken twice.
+        """
+        index = bisect_right(shelf.firsts, first)
+        if index > 0 and shelf.blocks[index - 1].next > first:
+            first = shelf.blocks[index - 1].next
+        if index < len(shelf.blocks) and shelf.firsts[index] < next_sequence:
+            next_sequence = shelf.firsts[index]
+        if first >= next_sequence:
+            return
+        begin = bisect_left(sequences, first)
+        end = bisect_left(sequences, next_sequence)
+        if begin or end < len(sequences):
+            sequences, sized = sequences[begin:end], sized[begin:end]
+        dense = len(sequences) == next_sequence - first
+        self._keep(Block(shelf, first, next_sequence, None if dense else sequences, sized), index)
+
+    def evict(self) -> None:
+        """Drop the oldest blocks until the limit holds."""
+        while self.bytes_held > self.limit_bytes and self._oldest_first:
+            block = self._oldest_first.popleft()
+            self._remove(block)
+
+    def drop(self, shelf: Shelf) -> None:
+        """Forget a channel."""
+        for block in shelf.blocks:
+            self.bytes_held -= block.bytes_held
+            block.bytes_held = 0
+            block.sized = []
+            block.next = block.first
+        shelf.blocks = []
+        shelf.firsts = []
+
+    def _keep(self, block: Block, index: int) -> None:
+        block.shelf.blocks.insert(index, block)
+        block.shelf.firsts.insert(index, block.first)
+        self._oldest_first.append(block)
+        self.bytes_held += block.bytes_held
+
+    def _remove(self, block: Block) -> None:
+        shelf = block.shelf
+        index = bisect_left(shelf.firsts, block.first)
+        if index < len(shelf.blocks) and shelf.blocks[index] is block:
+            del shelf.blocks[index]
+            del shelf.firsts[index]
+            self.bytes_held -= block.bytes_held

@@ -1,0 +1,164 @@
+"""The channels: which exist, what each holds, and when one goes away.
+
+A Channel's bounds are those the store has committed; sequences given to a batch under way
+show up here only when it is true. Channels are created on first use within the limits and
+deleted after `max_inactivity` without an active subscription or a new message.
+"""
+
+from collections.abc import Iterable
+
+from stan.engine.cache import Cache, Shelf
+from stan.engine.changes import Changes
+from stan.engine.limits import ChannelLimits
+from stan.engine.outbox import Outbox
+from stan.engine.records import Bounds, ChannelRecord
+from stan.engine.settings import Settings
+from stan.engine.subscription import Cursor, Subscription
+from stan.engine.timers import Timer, Timers
+from stan.wire.messages import string_field
+from stan.wire.subjects import is_valid_channel
+
+# A longer name cannot be a NATS subject under any sensible max_control_line, and does not
+# fit the indexed columns of the databases.
+MAX_NAME_BYTES = 1024
+
+
+class Refusal(Exception):
+    """A request that the protocol answers with this error string."""
+
+
+class Channel:
+    def __init__(self, record: ChannelRecord, limits: ChannelLimits) -> None:
+        name = record.name.encode()
+        self.record: ChannelRecord = record
+        self.channel_id: int = record.channel_id
+        self.name: str = record.name
+        self.limits: ChannelLimits = limits
+        # The channel's field inside a MsgProto, and what an Ack for it starts with.
+        self.field: bytes = string_field(0x12, name)
+        self.ack_head: bytes = string_field(0x0A, name) + b"\x10"
+        self.first: int = 1
+        self.last: int = 0
+        self.first_position: int = 0
+        self.end_position: int = 0
+        self.first_timestamp_ns: int = 0
+        self.last_timestamp_ns: int = 0
+        self.count: int = 0
+        self.shelf: Shelf = Shelf()
+        self.loading: dict[int, int] = {}  # from which sequence -> load ID
+        self.waiting: dict[int, list[Cursor]] = {}  # load ID -> who waits for it
+        self.cursors: dict[Cursor, None] = {}  # those with active members, in order
+        self.groups: dict[str, Cursor] = {}
+        self.durables: dict[tuple[str, str], Subscription] = {}
+        self.subscriptions: dict[int, Subscription] = {}  # all, offline durables included
+        self.age_timer: ChannelTimer = ChannelTimer(self, False)
+        self.inactivity_timer: ChannelTimer = ChannelTimer(self, True)
+        self.warned: bool = False
+        self.deleted: bool = False
+
+    @property
+    def bytes_held(self) -> int:
+        return self.end_position - self.first_position
+
+    def set_bounds(self, bounds: Bounds) -> None:
+        self.first = bounds.first_sequence
+        self.last = bounds.last_sequence
+        self.first_position = bounds.first_position
+        self.end_position = bounds.end_position
+        self.first_timestamp_ns = bounds.first_timestamp_ns
+        self.last_timestamp_ns = bounds.last_timestamp_ns
+        self.count = bounds.count
+
+    def has_active_subscriptions(self) -> bool:
+        return bool(self.cursors)
+
+
+class ChannelTimer(Timer):
+    """The deadline of a channel's oldest message, or of its inactivity."""
+
+    def __init__(self, channel: Channel, inactivity: bool) -> None:
+        super().__init__()
+        self.channel: Channel = channel
+        self.inactivity: bool = inactivity
+
+
+class Channels:
+    def __init__(
+        self, settings: Settings, changes: Changes, timers: Timers, outbox: Outbox, cache: Cache
+    ) -> None:
+        self.by_name: dict[str, Channel] = {}
+        self.by_id: dict[int, Channel] = {}
+        self.next_channel_id: int = 1
+        self._by_folded_name: dict[str, str] = {}
+        self._settings = settings
+        self._changes = changes
+        self._timers = timers
+        self._outbox = outbox
+        self._cache = cache
+
+    def open(self, name: str, now_ns: int) -> Channel:
+        """The channel of this valid name, created when the limits allow. Raises Refusal."""
+        channel = self.by_name.get(name)
+        if channel is not None:
+            return channel
+        other = self._by_folded_name.get(name.lower())
+        if other is not None:
+            # The typo is the protocol's.
+            raise Refusal(
+                f'rejecting channel "{name}" because channel "{other}" alreay exists '
+                "(different cases not allowed)"
+            )
+        most = self._settings.limits.max_channels
+        if most > 0 and len(self.by_name) >= most:
+            raise Refusal("too many channels")
+        record = ChannelRecord(self.next_channel_id, name)
+        self.next_channel_id += 1
+        channel = self.add(record)
+        self._changes.create_channel(record)
+        self._outbox.log("info", f'Channel "{name}" has been created')
+        self.watch_inactivity(channel, now_ns)
+        return channel
+
+    def add(self, record: ChannelRecord) -> Channel:
+        """Take a channel that exists in the store, or is about to."""
+        channel = Channel(record, self._settings.limits.resolve(record.name))
+        self.by_name[record.name] = channel
+        self.by_id[record.channel_id] = channel
+        self._by_folded_name[record.name.lower()] = record.name
+        return channel
+
+    def watch_inactivity(self, channel: Channel, since_ns: int) -> None:
+        """Start the inactivity clock of a channel without active subscriptions, or stop it."""
+        if channel.limits.max_inactivity_ns <= 0:
+            return
+        if channel.has_active_subscriptions():
+            self._timers.clear(channel.inactivity_timer)
+        else:
+            deadline_ns = since_ns + channel.limits.max_inactivity_ns
+            self._timers.set(channel.inactivity_timer, deadline_ns)
+
+    def watch_age(self, channel: Channel) -> None:
+        """Set the deadline of the channel's oldest message."""
+        if channel.limits.max_age_ns > 0 and channel.count > 0:
+            deadline_ns = channel.first_timestamp_ns + channel.limits.max_age_ns
+            self._timers.set(channel.age_timer, deadline_ns)
+
+    def delete(self, channel: Channel) -> None:
+        """Delete a channel with its messages and subscriptions."""
+        channel.deleted = True
+        del self.by_name[channel.name]
+        del self.by_id[channel.channel_id]
+        del self._by_folded_name[channel.name.lower()]
+        self._timers.clear(channel.age_timer)
+        self._timers.clear(channel.inactivity_timer)
+        self._cache.drop(channel.shelf)
+        self._changes.delete_channel(channel.channel_id, channel.subscriptions)
+        self._outbox.log("info", f'Channel "{channel.name}" has been deleted')
+
+    def sorted_names(self) -> Iterable[str]:
+        return sorted(self.by_name)
+
+
+def is_acceptable_channel(name: str) -> bool:
+    """Whether a client may use this name: valid, and not absurdly long."""
+    return is_valid_channel(name) and len(name.encode()) <= MAX_NAME_BYTES

@@ -1,0 +1,389 @@
+"""Who gets what, and when: new messages, redelivery, acks.
+
+Everything moves by two calls. `advance` sends a cursor what waits to be sent again, then
+new messages, until its members are stalled, the channel is exhausted, or history must be
+read first. `acknowledge` takes one sequence out of flight. Only committed messages are
+ever sent, and none before the response to the subscribe request.
+"""
+
+from bisect import bisect_left
+
+from stan.engine.cache import Block, Cache
+from stan.engine.changes import Changes
+from stan.engine.channels import Channel
+from stan.engine.outbox import Outbox
+from stan.engine.records import History, RangeLoad
+from stan.engine.settings import MILLISECOND_NS, Settings
+from stan.engine.subscription import Cursor, Subscription
+from stan.engine.timers import Timers
+from stan.wire.frames import pub
+from stan.wire.messages import mark_redelivered, message_timestamp, unsize_message
+
+# A redelivery timer takes along what expires this soon (protocol 5.4).
+REDELIVERY_SLACK_NS = 15 * MILLISECOND_NS
+# When the messages of a member that left are sent to the others (protocol 5.6).
+HANDOVER_NS = 100 * MILLISECOND_NS
+# What size_message adds to a message, at most.
+_FRAMING_BYTES = 14
+
+
+class Delivery:
+    def __init__(
+        self, settings: Settings, changes: Changes, timers: Timers, outbox: Outbox, cache: Cache
+    ) -> None:
+        self.out_messages: int = 0
+        self.out_bytes: int = 0
+        self.redelivered: int = 0
+        # By load ID: the channel, and its last sequence when the load was asked for.
+        self.loads: dict[int, tuple[Channel, int]] = {}
+        self.last_load_id: int = 0
+        self._settings = settings
+        self._changes = changes
+        self._timers = timers
+        self._outbox = outbox
+        self._cache = cache
+
+    # Sending.
+
+    def advance(self, cursor: Cursor, now_ns: int) -> None:
+        """Send this cursor all that may be sent now."""
+        if cursor.waiting:
+            return
+        if cursor.resend and not self._resend(cursor, now_ns):
+            return
+        if len(cursor.members) == 1:
+            self._send_new(cursor, cursor.members[0], now_ns)
+        elif cursor.members:
+            self._share_new(cursor, now_ns)
+
+    def _send_new(self, cursor: Cursor, member: Subscription, now_ns: int) -> None:
+        """New messages for a cursor's only member, a block at a time."""
+        channel = cursor.channel
+        if not member.started:
+            return
+        in_flight = member.in_flight
+        room = member.max_in_flight - len(in_flight)
+        while room > 0:
+            sequence = max(cursor.last_sent + 1, channel.first)
+            if sequence > channel.last:
+                return
+            block = channel.shelf.find(sequence)
+            if block is None:
+                self._wait_for_history(cursor, sequence)
+                return
+            if block.largest > self._settings.max_payload_bytes + _FRAMING_BYTES:
+                if not self._fits(block, sequence):
+                    self._stop_oversize(cursor, member, sequence)
+                    return
+                room = min(room, 1)
+            if block.sequences is None:
+                start = sequence - block.first
+                sized = block.sized[start : start + room]
+                count = len(sized)
+                expiries = dict.fromkeys(
+                    range(sequence, sequence + count), now_ns + member.ack_wait_ns
+                )
+                cursor.last_sent = sequence + count - 1
+            else:
+                start = bisect_left(block.sequences, sequence)
+                sized = block.sized[start : start + room]
+                count = len(sized)
+                sequences = block.sequences[start : start + count]
+                expiries = dict.fromkeys(sequences, now_ns + member.ack_wait_ns)
+                at_end = start + count == len(block.sequences)
+                cursor.last_sent = block.next - 1 if at_end else sequences[-1]
+                self._prefetch(channel, block.next)
+            if count:
+                in_flight.update(expiries)
+                operations = member.head + member.head.join(sized)
+                self._outbox.operations.append(operations)
+                self.out_messages += count
+                self.out_bytes += len(operations)
+                if member.deadline_ns == 0:
+                    self._timers.set(member, now_ns + member.ack_wait_ns)
+                if self._settings.persistent:
+                    self._changes.progressed[member.subscription_id] = member
+            room = member.max_in_flight - len(in_flight)
+
+    def _share_new(self, cursor: Cursor, now_ns: int) -> None:
+        """New messages for the members of a group, each to the member that suits best."""
+        channel = cursor.channel
+        while True:
+            member = choose(cursor)
+            if member is None or member.is_stalled:
+                return
+            sequence = max(cursor.last_sent + 1, channel.first)
+            if sequence > channel.last:
+                return
+            block = channel.shelf.find(sequence)
+            if block is None:
+                self._wait_for_history(cursor, sequence)
+                return
+            if block.sequences is None:
+                sized = block.sized[sequence - block.first]
+            else:
+                index = bisect_left(block.sequences, sequence)
+                if index == len(block.sequences):
+                    cursor.last_sent = block.next - 1
+                    continue
+                sequence = block.sequences[index]
+                sized = block.sized[index]
+                self._prefetch(channel, block.next)
+            if len(sized) > self._settings.max_payload_bytes + _FRAMING_BYTES:
+                self._stop_oversize(cursor, member, sequence)
+                return
+            rotate(cursor, member)
+            cursor.last_sent = sequence
+            member.in_flight[sequence] = now_ns + member.ack_wait_ns
+            self._outbox.operations.append(member.head + sized)
+            self.out_messages += 1
+            self.out_bytes += len(sized)
+            if member.deadline_ns == 0:
+                self._timers.set(member, now_ns + member.ack_wait_ns)
+            if self._settings.persistent:
+                self._changes.progressed[member.subscription_id] = member
+
+    def _fits(self, block: Block, sequence: int) -> bool:
+        sized = block.shelf.message(sequence)
+        return sized is None or len(sized) <= self._settings.max_payload_bytes + _FRAMING_BYTES
+
+    def _stop_oversize(self, cursor: Cursor, member: Subscription, sequence: int) -> None:
+        self._outbox.log(
+            "error",
+            f"[Client:{member.client_id}] Message {sequence} of channel {cursor.channel.name} "
+            f"exceeds the maximum payload of {self._settings.max_payload_bytes} bytes "
+            "and cannot be delivered",
+        )
+
+    # Sending again.
+
+    def expire(self, member: Subscription, now_ns: int) -> None:
+        """The member's timer is due: send again what was not acked in time."""
+        if not member.active or not member.in_flight:
+            return
+        client = member.client
+        if client is not None and client.failed_heartbeats > 0 and not member.group:
+            self._timers.set(member, now_ns + member.ack_wait_ns)
+            return
+        horizon_ns = now_ns + REDELIVERY_SLACK_NS
+        expired = [
+            (expiry_ns, sequence)
+            for sequence, expiry_ns in member.in_flight.items()
+            if expiry_ns <= horizon_ns
+        ]
+        expired.sort()
+        for expiry_ns, sequence in expired:
+            again_ns = expiry_ns + member.ack_wait_ns
+            member.in_flight[sequence] = (
+                again_ns if again_ns > now_ns else (now_ns + member.ack_wait_ns)
+            )
+            member.cursor.resend.append((sequence, member))
+        self._timers.set(member, min(member.in_flight.values()))
+        if expired:
+            self.advance(member.cursor, now_ns)
+
+    def start(self, member: Subscription, now_ns: int) -> None:
+        """The subscribe response is out: first what is in flight already, then new ones."""
+        member.started = True
+        self.resume(member, now_ns)
+
+    def resume(self, member: Subscription, now_ns: int) -> None:
+        """Send a member all that it has in flight, in order, then new messages."""
+        cursor = member.cursor
+        for sequence in sorted(member.in_flight):
+            member.in_flight[sequence] = now_ns + member.ack_wait_ns
+            cursor.resend.append((sequence, member))
+        if member.in_flight:
+            self._timers.set(member, now_ns + member.ack_wait_ns)
+        self.advance(cursor, now_ns)
+
+    def hand_over(self, member: Subscription, now_ns: int) -> None:
+        """Spread what a leaving member has in flight over the members that remain."""
+        others = member.cursor.members
+        for index, sequence in enumerate(sorted(member.in_flight)):
+            heir = others[index % len(others)]
+            heir.in_flight[sequence] = now_ns + HANDOVER_NS
+            if self._settings.persistent:
+                self._changes.progressed[heir.subscription_id] = heir
+        if member.in_flight:
+            for heir in others:
+                if heir.deadline_ns == 0 or heir.deadline_ns > now_ns + HANDOVER_NS:
+                    self._timers.set(heir, now_ns + HANDOVER_NS)
+        member.in_flight = {}
+
+    def _resend(self, cursor: Cursor, now_ns: int) -> bool:
+        """Work off the cursor's resend queue; False when it must wait for history."""
+        channel = cursor.channel
+        resend = cursor.resend
+        while resend:
+            sequence, member = resend[0]
+            if sequence not in member.in_flight or not member.active:
+                resend.popleft()  # acked, handed over or closed meanwhile
+                continue
+            if not member.started:
+                return False
+            sized: bytes | None = None
+            if sequence >= channel.first:
+                block = channel.shelf.find(sequence)
+                if block is None:
+                    self._wait_for_history(cursor, sequence)
+                    return False
+                sized = channel.shelf.message(sequence)
+            resend.popleft()
+            if sized is None:  # dropped by a limit: as good as acked
+                self.acknowledge(member, sequence)
+                continue
+            message = unsize_message(sized)
+            if member.unaged and not self._is_overdue(member, sequence, message, now_ns):
+                continue
+            self._send_again(cursor, member, sequence, message, now_ns)
+        for member in cursor.members:
+            if member.unaged:
+                member.unaged = False
+                if member.in_flight:
+                    self._timers.set(member, min(member.in_flight.values()))
+        return True
+
+    def _is_overdue(self, member: Subscription, sequence: int, message: bytes, now_ns: int) -> bool:
+        """Whether a message recovered in flight is older than the ack wait (protocol 5.4)."""
+        expiry_ns = message_timestamp(message) + member.ack_wait_ns
+        if expiry_ns <= now_ns + REDELIVERY_SLACK_NS:
+            return True
+        # A timestamp ahead of the clock must not postpone it further than one ack wait.
+        member.in_flight[sequence] = min(expiry_ns, now_ns + member.ack_wait_ns)
+        return False
+
+    def _send_again(
+        self, cursor: Cursor, member: Subscription, sequence: int, message: bytes, now_ns: int
+    ) -> None:
+        target = member
+        if cursor.group:
+            target = choose(cursor) or member
+            rotate(cursor, target)
+        if target is not member:
+            del member.in_flight[sequence]
+            target.in_flight[sequence] = now_ns + target.ack_wait_ns
+            if self._settings.persistent:
+                self._changes.progressed[member.subscription_id] = member
+                self._changes.progressed[target.subscription_id] = target
+        count = cursor.redeliveries.get(sequence, 0) + 1
+        cursor.redeliveries[sequence] = count
+        again = mark_redelivered(message, count)
+        if len(again) > self._settings.max_payload_bytes:
+            again = message
+        self._outbox.operations.append(pub(target.inbox, again))
+        self.out_messages += 1
+        self.out_bytes += len(again)
+        self.redelivered += 1
+        if target.deadline_ns == 0:
+            self._timers.set(target, target.in_flight[sequence])
+
+    # Acks.
+
+    def acknowledge(self, member: Subscription, sequence: int) -> None:
+        """Take a sequence out of flight. Unknown ones are ignored (protocol 5.3)."""
+        if member.in_flight.pop(sequence, None) is None:
+            if not member.cursor.group:
+                return
+            for other in member.cursor.members:
+                if other.in_flight.pop(sequence, None) is not None:
+                    member = other
+                    break
+            else:
+                return
+        cursor = member.cursor
+        if cursor.redeliveries:
+            cursor.redeliveries.pop(sequence, None)
+        if self._settings.persistent:
+            self._changes.progressed[member.subscription_id] = member
+
+    # History.
+
+    def loaded(self, load: RangeLoad, history: History, now_ns: int) -> None:
+        """History arrived: keep it, and serve who waited for it."""
+        entry = self.loads.get(load.load_id)
+        channel = self._finish(load)
+        if channel is None or entry is None:
+            return
+        # An empty answer proves only that nothing was there when it was asked for.
+        next_sequence = history.sequences[-1] + 1 if history.sequences else entry[1] + 1
+        self._cache.insert(
+            channel.shelf, load.from_sequence, next_sequence, history.sequences, history.sized
+        )
+        for cursor in channel.waiting.pop(load.load_id, ()):
+            cursor.waiting = False
+            self.advance(cursor, now_ns)
+        self._cache.evict()
+
+    def load_failed(self, load: RangeLoad, now_ns: int) -> None:
+        """Nothing could be read; who waited tries again when the pump retries."""
+        channel = self._finish(load)
+        if channel is None:
+            return
+        for cursor in channel.waiting.pop(load.load_id, ()):
+            cursor.waiting = False
+            self.advance(cursor, now_ns)
+
+    def _finish(self, load: RangeLoad) -> Channel | None:
+        entry = self.loads.pop(load.load_id, None)
+        if entry is None:
+            return None
+        channel = entry[0]
+        if channel.loading.get(load.from_sequence) == load.load_id:
+            del channel.loading[load.from_sequence]
+        return None if channel.deleted else channel
+
+    def _wait_for_history(self, cursor: Cursor, sequence: int) -> None:
+        load_id = self._request(cursor.channel, sequence)
+        cursor.channel.waiting.setdefault(load_id, []).append(cursor)
+        cursor.waiting = True
+
+    def _prefetch(self, channel: Channel, sequence: int) -> None:
+        """Ask for the history behind a block before somebody must wait for it."""
+        if sequence <= channel.last and channel.shelf.find(sequence) is None:
+            self._request(channel, sequence)
+
+    def _request(self, channel: Channel, sequence: int) -> int:
+        load_id = channel.loading.get(sequence)
+        if load_id is not None:
+            return load_id
+        self.last_load_id += 1
+        load = RangeLoad(
+            self.last_load_id,
+            channel.channel_id,
+            channel.name,
+            sequence,
+            self._settings.load_messages,
+            self._settings.load_bytes,
+        )
+        channel.loading[sequence] = load.load_id
+        self.loads[load.load_id] = (channel, channel.last)
+        self._outbox.loads.append(load)
+        return load.load_id
+
+
+def choose(cursor: Cursor) -> Subscription | None:
+    """The member for the next message: not stalled, its client answering heartbeats, with
+    the fewest in flight, the earliest of equals; else the first of all (protocol 5.6)."""
+    best: Subscription | None = None
+    fewest = 0
+    for member in cursor.members:
+        count = len(member.in_flight)
+        if (
+            count >= member.max_in_flight
+            or not member.started
+            or (member.client is not None and member.client.failed_heartbeats > 0)
+        ):
+            continue
+        if best is None or count < fewest:
+            best, fewest = member, count
+    if best is None and cursor.members and cursor.members[0].started:
+        return cursor.members[0]
+    return best
+
+
+def rotate(cursor: Cursor, member: Subscription) -> None:
+    """Members take turns: a chosen head of the list goes to its tail."""
+    if cursor.members[0] is member and len(cursor.members) > 1:
+        del cursor.members[0]
+        cursor.members.append(member)

@@ -1,0 +1,24 @@
+"""What the engine wants done outside: operations to send, history to read, lines to log.
+
+Everything here is data that the pump takes after each call. An operation is a piece of
+the NATS client protocol; all of them are joined into one write.
+"""
+
+from stan.engine.records import Load
+from stan.wire.frames import pub
+
+
+class Outbox:
+    def __init__(self) -> None:
+        self.operations: list[bytes] = []
+        self.loads: list[Load] = []
+        self.notices: list[tuple[str, str]] = []
+
+    def send(self, subject: bytes, payload: bytes, reply: bytes = b"") -> None:
+        """Queue one message. Without a subject there is nobody to tell."""
+        if subject:
+            self.operations.append(pub(subject, payload, reply))
+
+    def log(self, level: str, text: str) -> None:
+        """Queue one line; the levels are info, warning, error, debug and trace."""
+        self.notices.append((level, text))

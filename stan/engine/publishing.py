@@ -1,0 +1,276 @@
+"""Publishes on their way into a batch: validation, the queue, sequences, acks.
+
+A burst is a run of publishes that differ only in guid and payload: one publisher, one
+channel, one ack subject. Whatever is the same for all of them is looked at once. Bursts
+wait unsealed; sealing gives sequences and timestamps and encodes each message once.
+"""
+
+from collections import deque
+
+from google.protobuf.message import DecodeError
+
+from stan.engine.channels import Channel, Channels, Refusal, is_acceptable_channel
+from stan.engine.clients import Clients
+from stan.engine.outbox import Outbox
+from stan.engine.records import Run
+from stan.engine.settings import Settings
+from stan.wire.frames import pub
+from stan.wire.messages import ack_head, encode_error_ack, parse, string_field, varint
+from stan.wire.server_pb2 import CtrlMsg
+from stan.wire.stan_pb2 import PubMsg
+
+INVALID_PUBLISH = "stan: invalid publish request"
+OVERLOADED = "stan: server is overloaded, publish again later"
+BEING_DELETED = "stan: channel is being deleted"
+PAYLOAD_TOO_LARGE = "nats: maximum payload exceeded"
+
+_LOW_BYTES = [bytes((n | 128,)) for n in range(128)]
+# What a MsgProto adds to channel, reply and data, at most: two tags with varints of ten
+# bytes, the data's tag and length, and a redelivery mark.
+_MESSAGE_OVERHEAD_BYTES = 2 * 11 + 6 + 8
+
+
+class Burst:
+    def __init__(self, channel: Channel, ack_subject: bytes, guid_size: int) -> None:
+        self.channel: Channel = channel
+        self.ack_subject: bytes = ack_subject
+        self.guid_size: int = guid_size  # 0: the guids are of different lengths, or not ASCII
+        self.guids: list[str] = []
+        self.payloads: list[bytes] = []
+        self.replies: list[str] = []  # empty while no message has one
+        self.payload_bytes: int = 0
+
+
+class Publishing:
+    def __init__(
+        self, settings: Settings, channels: Channels, clients: Clients, outbox: Outbox
+    ) -> None:
+        self.in_messages: int = 0
+        self.in_bytes: int = 0
+        self.queued_messages: int = 0
+        self.queued_bytes: int = 0
+        self._queue: deque[Burst] = deque()
+        self._settings = settings
+        self._channels = channels
+        self._clients = clients
+        self._outbox = outbox
+        self.interrupt()
+
+    # Intake.
+
+    def interrupt(self) -> None:
+        """Something else happened: the next publish is looked at from scratch."""
+        self._burst: Burst | None = None
+        self._reply: bytes = b""
+        self._channel_name: str = ""
+        self._client_id: str = ""
+        self._connection_id: bytes = b""
+
+    def receive(self, payload: bytes, reply: bytes, now_ns: int) -> None:
+        """Take one PubMsg: queue it, or refuse it at once."""
+        try:
+            message = PubMsg.FromString(payload)
+        except DecodeError:
+            self._refuse_undecodable(payload, reply)
+            return
+        self.in_messages += 1
+        self.in_bytes += len(payload)
+        guid = message.guid
+        burst = self._burst
+        if (
+            burst is None
+            or reply != self._reply
+            or message.subject != self._channel_name
+            or message.connID != self._connection_id
+            or message.clientID != self._client_id
+            or self.queued_bytes > self._settings.queue_bytes
+        ):
+            burst = self._begin(message, reply, now_ns)
+            if burst is None:
+                return
+        data = message.data
+        if len(guid) != burst.guid_size or not guid.isascii():
+            if not guid:
+                self.refuse(reply, guid, INVALID_PUBLISH)
+                return
+            burst.guid_size = 0
+        if len(payload) > self._settings.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES and (
+            len(data) + len(message.reply) + len(burst.channel.field) + _MESSAGE_OVERHEAD_BYTES
+            > self._settings.max_payload_bytes
+        ):
+            self.refuse(reply, guid, PAYLOAD_TOO_LARGE)
+            return
+        if message.reply or burst.replies:
+            burst.replies.extend([""] * (len(burst.guids) - len(burst.replies)))
+            burst.replies.append(message.reply)
+        burst.guids.append(guid)
+        burst.payloads.append(data)
+        burst.payload_bytes += len(data)
+        self.queued_messages += 1
+        self.queued_bytes += len(data)
+
+    def _begin(self, message: PubMsg, reply: bytes, now_ns: int) -> Burst | None:
+        """Look at everything a burst shares; None when this message was refused."""
+        self._burst = None
+        error = self._validate(message)
+        if not error:
+            try:
+                channel = self._channels.open(message.subject, now_ns)
+            except Refusal as refusal:
+                error = str(refusal)
+        if error:
+            self.refuse(reply, message.guid, error)
+            return None
+        burst = Burst(channel, reply, len(message.guid) if len(message.guid) < 128 else 0)
+        self._queue.append(burst)
+        self._burst = burst
+        self._reply = reply
+        self._channel_name = message.subject
+        self._client_id = message.clientID
+        self._connection_id = message.connID
+        return burst
+
+    def _validate(self, message: PubMsg) -> str:
+        settings = self._settings
+        if (
+            self.queued_bytes > settings.queue_bytes
+            or self.queued_messages > settings.queue_messages
+        ):
+            return OVERLOADED
+        if message.connID:
+            known = message.connID in self._clients.by_connection_id
+        else:
+            known = message.clientID in self._clients.by_id
+        if not known or not message.guid or not is_acceptable_channel(message.subject):
+            return INVALID_PUBLISH
+        return ""
+
+    def _refuse_undecodable(self, payload: bytes, reply: bytes) -> None:
+        """Refuse what is no PubMsg, unless it is what servers tell each other."""
+        try:
+            parse(CtrlMsg, payload)
+        except ValueError:
+            self.refuse(reply, "", INVALID_PUBLISH)
+
+    def refuse(self, reply: bytes, guid: str, error: str) -> None:
+        self._outbox.send(reply, encode_error_ack(guid, error))
+
+    # Sealing.
+
+    def has_queued(self) -> bool:
+        return self.queued_messages > 0
+
+    def seal(self, now_ns: int) -> tuple[dict[int, Run], list[Burst]]:
+        """Give sequences to what is queued, up to the size of a batch."""
+        self.interrupt()
+        runs: dict[int, Run] = {}
+        bursts: list[Burst] = []
+        messages = payload_bytes = 0
+        settings = self._settings
+        queue = self._queue
+        while queue and messages < settings.batch_messages and payload_bytes < settings.batch_bytes:
+            burst = queue.popleft()
+            self.queued_messages -= len(burst.guids)
+            self.queued_bytes -= burst.payload_bytes
+            if burst.channel.deleted:
+                for guid in burst.guids:
+                    self.refuse(burst.ack_subject, guid, BEING_DELETED)
+                continue
+            if not burst.guids:  # its only message was refused after it began
+                continue
+            bursts.append(burst)
+            messages += len(burst.guids)
+            payload_bytes += burst.payload_bytes
+            run = runs.get(burst.channel.channel_id)
+            if run is None:
+                run = begin_run(burst.channel, now_ns)
+                runs[burst.channel.channel_id] = run
+            extend_run(run, burst)
+        return runs, bursts
+
+    def put_back(self, bursts: list[Burst]) -> None:
+        """Queue the bursts of a failed batch again, before everything that came since."""
+        for burst in reversed(bursts):
+            self._queue.appendleft(burst)
+            self.queued_messages += len(burst.guids)
+            self.queued_bytes += burst.payload_bytes
+        self.interrupt()
+
+    def acknowledge(self, bursts: list[Burst]) -> None:
+        """Tell the publishers that their messages are stored, in order."""
+        operations = self._outbox.operations
+        for burst in bursts:
+            if not burst.ack_subject:
+                continue
+            if burst.guid_size:
+                head = ack_head(burst.ack_subject, burst.guid_size)
+                join = b"\r\n" + head
+                guids = [guid.encode() for guid in burst.guids]
+                operations.append(head + join.join(guids) + b"\r\n")
+            else:
+                for guid in burst.guids:
+                    ack = string_field(0x0A, guid.encode())
+                    operations.append(pub(burst.ack_subject, ack))
+
+    def refuse_all(self, bursts: list[Burst], error: str) -> None:
+        """Tell the publishers that their messages are not stored."""
+        for burst in bursts:
+            for guid in burst.guids:
+                self.refuse(burst.ack_subject, guid, error)
+
+
+def begin_run(channel: Channel, now_ns: int) -> Run:
+    """An empty run at the end of a channel. Its timestamp never goes back."""
+    return Run(
+        channel_id=channel.channel_id,
+        channel=channel.name,
+        first_sequence=channel.last + 1,
+        timestamp_ns=max(now_ns, channel.last_timestamp_ns),
+        position=channel.end_position,
+        sized=[],
+        sizes=[],
+        payloads=[],
+        replies=[],
+    )
+
+
+def extend_run(run: Run, burst: Burst) -> None:
+    """Encode a burst's messages behind those the run has."""
+    field = burst.channel.field
+    tail = b"\x28" + varint(run.timestamp_ns) if run.timestamp_ns else b""
+    sequence = run.first_sequence + len(run.sized)
+    had = len(run.sized)
+    sized, sizes = run.sized, run.sizes
+    if burst.replies or run.replies:
+        run.replies.extend([""] * (had - len(run.replies)))
+        run.replies.extend(burst.replies)
+        run.replies.extend([""] * (had + len(burst.guids) - len(run.replies)))
+    if burst.replies:
+        replies = burst.replies + [""] * (len(burst.guids) - len(burst.replies))
+        for reply, data in zip(replies, burst.payloads, strict=True):
+            middle = field + string_field(0x1A, reply.encode()) + string_field(0x22, data) + tail
+            message = b"\x08" + varint(sequence) + middle
+            sized.append(b"%d\r\n%b\r\n" % (len(message), message))
+            sizes.append(len(message))
+            sequence += 1
+    else:
+        # The hot path: no call and one formatting a message while lengths stay the same.
+        low_bytes = _LOW_BYTES
+        last_size = -1
+        middle = high = b""
+        overhead = 0
+        high_of = -1
+        for data in burst.payloads:
+            size = len(data)
+            if sequence >> 7 != high_of or size != last_size:
+                high_of = sequence >> 7
+                high = varint(high_of) if high_of else b""
+                last_size = size
+                middle = field + (b"\x22" + varint(size) if size else b"")
+                overhead = 2 + len(high) + len(middle) + len(tail)
+            low = low_bytes[sequence & 127] if high_of else varint(sequence)
+            size += overhead
+            sized.append(b"%d\r\n\x08%b%b%b%b%b\r\n" % (size, low, high, middle, data, tail))
+            sizes.append(size)
+            sequence += 1
+    run.payloads.extend(burst.payloads)

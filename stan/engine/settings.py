@@ -1,0 +1,42 @@
+"""What an engine is told once, at its start. Values only; defaults are the protocol's."""
+
+from dataclasses import dataclass, field
+
+from stan.engine.limits import StoreLimits
+from stan.wire.subjects import DEFAULT_CLUSTER_ID, DEFAULT_DISCOVER_PREFIX
+
+SECOND_NS = 1_000_000_000
+MILLISECOND_NS = 1_000_000
+
+
+@dataclass(slots=True)
+class Settings:
+    """All times are nanoseconds, all sizes bytes.
+
+    `persistent` says that the store outlives the process, so the progress of subscriptions
+    is recorded, at most every `progress_interval_ns`. `cache_bytes` bounds the messages
+    held for delivery, `queue_bytes` and `queue_messages` the publishes that wait for a
+    commit. With `test_timers` a negative ack wait or ping interval on the wire counts
+    milliseconds.
+    """
+
+    cluster_id: str = DEFAULT_CLUSTER_ID
+    discover_prefix: str = DEFAULT_DISCOVER_PREFIX
+    limits: StoreLimits = field(default_factory=StoreLimits)
+    heartbeat_interval_ns: int = 30 * SECOND_NS
+    heartbeat_timeout_ns: int = 10 * SECOND_NS
+    heartbeat_fail_count: int = 10
+    duplicate_check_timeout_ns: int = 500 * MILLISECOND_NS
+    replace_durable: bool = False
+    persistent: bool = True
+    max_payload_bytes: int = 1_048_576
+    cache_bytes: int = 64 * 1024 * 1024
+    queue_messages: int = 262_144
+    queue_bytes: int = 128 * 1024 * 1024
+    batch_messages: int = 4096
+    batch_bytes: int = 8 * 1024 * 1024
+    load_messages: int = 1024
+    load_bytes: int = 1024 * 1024
+    progress_interval_ns: int = 200 * MILLISECOND_NS
+    retry_interval_ns: int = 250 * MILLISECOND_NS
+    test_timers: bool = False

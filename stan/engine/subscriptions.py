@@ -1,0 +1,350 @@
+"""Subscribe, unsubscribe and close requests: validation, durables, queue groups, start.
+
+Keeps which subscriptions exist and by which ack inbox they are reached. The rules of
+protocol 5 about resuming, duplicates and leaving members are here; sending is `delivery`.
+"""
+
+from stan.engine.changes import Changes, Reply
+from stan.engine.channels import Channel, Channels, Refusal, is_acceptable_channel
+from stan.engine.clients import Client, Clients
+from stan.engine.delivery import Delivery
+from stan.engine.outbox import Outbox
+from stan.engine.records import History, TimeLoad
+from stan.engine.settings import Settings
+from stan.engine.subscription import Cursor, Subscription
+from stan.engine.timers import Timers
+from stan.wire.messages import parse
+from stan.wire.stan_pb2 import (
+    StartPosition,
+    SubscriptionRequest,
+    SubscriptionResponse,
+    UnsubscribeRequest,
+)
+from stan.wire.subjects import is_publishable_subject
+
+INVALID_REQUEST = "stan: invalid subscription request"
+UNKNOWN_CLIENT = "stan: unknown clientID"
+
+
+class Subscriptions:
+    def __init__(
+        self,
+        settings: Settings,
+        inbox_head: str,
+        channels: Channels,
+        clients: Clients,
+        delivery: Delivery,
+        changes: Changes,
+        timers: Timers,
+        outbox: Outbox,
+    ) -> None:
+        self.by_ack_inbox: dict[bytes, Subscription] = {}
+        self.next_subscription_id: int = 1
+        self._inbox_head = inbox_head
+        self._inboxes = 0
+        # Subscribe requests that wait for the answer where their start time is.
+        self._seeking: dict[int, tuple[SubscriptionRequest, bytes]] = {}
+        self._settings = settings
+        self._channels = channels
+        self._clients = clients
+        self._delivery = delivery
+        self._changes = changes
+        self._timers = timers
+        self._outbox = outbox
+
+    # Subscribing.
+
+    def subscribe(self, payload: bytes, reply: bytes, now_ns: int) -> None:
+        """Answer a SubscriptionRequest, now with an error or after the commit."""
+        try:
+            request = parse(SubscriptionRequest, payload)
+        except ValueError:
+            self._refuse(reply, INVALID_REQUEST)
+            return
+        error = self._validate(request)
+        if error:
+            self._refuse(reply, error)
+            return
+        self._open(request, reply, -1, now_ns)
+
+    def _validate(self, request: SubscriptionRequest) -> str:
+        """The error of a request on its own; the order is the protocol's."""
+        shortest = -(2**31) if self._settings.test_timers else 1
+        if not request.clientID:
+            return "stan: clientID missing"
+        if request.ackWaitInSecs < shortest or request.ackWaitInSecs == 0:
+            return "stan: invalid ack wait time, should be >= 1s"
+        if request.maxInFlight < 1:
+            return "stan: invalid MaxInflight, should be >= 1"
+        if request.startPosition not in StartPosition.values():
+            return "stan: invalid start position"
+        if not is_acceptable_channel(request.subject):
+            return "stan: invalid subject"
+        return ""
+
+    def _open(self, request: SubscriptionRequest, reply: bytes, found: int, now_ns: int) -> None:
+        """Subscribe a valid request. `found` is where its start time was found, or -1."""
+        client = self._clients.by_id.get(request.clientID)
+        if client is None:
+            self._refuse(reply, UNKNOWN_CLIENT)
+            return
+        if not is_publishable_subject(request.inbox):
+            self._refuse(reply, INVALID_REQUEST)
+            return
+        try:
+            channel = self._channels.open(request.subject, now_ns)
+            if request.qGroup and ":" in request.durableName:
+                raise Refusal(
+                    "stan: durable name of a durable queue subscriber "
+                    "can't contain the character ':'"
+                )
+            if self._resume(channel, client, request, reply, now_ns):
+                return
+            most = channel.limits.max_subscriptions
+            if most > 0 and len(channel.subscriptions) >= most:
+                raise Refusal("too many subscriptions per channel")
+        except Refusal as refusal:
+            self._refuse(reply, str(refusal))
+            return
+        group = group_name(request)
+        cursor = channel.groups.get(group) if group else None
+        if cursor is None:
+            last_sent = self._start_before(channel, request, found, now_ns)
+            if last_sent < 0:
+                self._seek(channel, request, reply, now_ns)
+                return
+            cursor = Cursor(channel, group, last_sent)
+            if group:
+                channel.groups[group] = cursor
+        self._join(cursor, client, request, reply, now_ns)
+
+    def _resume(
+        self,
+        channel: Channel,
+        client: Client,
+        request: SubscriptionRequest,
+        reply: bytes,
+        now_ns: int,
+    ) -> bool:
+        """Go on with a durable, or a durable group without members. False: there is none."""
+        if request.qGroup:
+            cursor = channel.groups.get(group_name(request))
+            if cursor is None or cursor.shadow is None:
+                return False
+            durable = cursor.shadow
+            cursor.shadow = None
+        elif request.durableName:
+            found = channel.durables.get((request.clientID, request.durableName))
+            if found is None:
+                return False
+            durable = found
+            if durable.active:
+                if not self._settings.replace_durable:
+                    raise Refusal("stan: duplicate durable registration")
+                self.end(durable, False, now_ns)
+        else:
+            return False
+        self._attach(durable, client, request, now_ns)
+        self._grant(durable, False, reply)
+        self._log("Resumed", durable)
+        return True
+
+    def _join(
+        self,
+        cursor: Cursor,
+        client: Client,
+        request: SubscriptionRequest,
+        reply: bytes,
+        now_ns: int,
+    ) -> None:
+        """A new subscription, or a new member of a group."""
+        verb = "Added member to" if cursor.members else "Started new"
+        subscription = Subscription(
+            self.next_subscription_id,
+            cursor,
+            client.client_id,
+            "" if cursor.group else request.durableName,
+            bool(request.durableName),
+        )
+        self.next_subscription_id += 1
+        cursor.channel.subscriptions[subscription.subscription_id] = subscription
+        if subscription.durable:
+            cursor.channel.durables[client.client_id, subscription.durable] = subscription
+        self._attach(subscription, client, request, now_ns)
+        self._grant(subscription, True, reply)
+        self._log(verb, subscription)
+
+    def _attach(
+        self, subscription: Subscription, client: Client, request: SubscriptionRequest, now_ns: int
+    ) -> None:
+        self._inboxes += 1
+        ack_inbox = f"{self._inbox_head}{self._inboxes}"
+        subscription.attach(
+            client, request.inbox, ack_inbox, request.maxInFlight, request.ackWaitInSecs
+        )
+        subscription.started = False
+        self.place(subscription)
+        self._channels.watch_inactivity(subscription.cursor.channel, now_ns)
+
+    def place(self, subscription: Subscription) -> None:
+        """Make an attached subscription reachable: by its ack inbox, client and channel."""
+        cursor = subscription.cursor
+        cursor.members.append(subscription)
+        cursor.channel.cursors[cursor] = None
+        self.by_ack_inbox[subscription.ack_inbox.encode()] = subscription
+        if subscription.client is not None:
+            subscription.client.subscriptions[subscription.subscription_id] = subscription
+
+    def _grant(self, subscription: Subscription, fresh: bool, reply: bytes) -> None:
+        self._changes.put_subscription(subscription)
+        response = SubscriptionResponse(ackInbox=subscription.ack_inbox)
+        answer = Reply(reply, response.SerializeToString(), "subscribe" if fresh else "resume")
+        answer.subscription = subscription
+        answer.ack_inbox = subscription.ack_inbox
+        self._changes.reply(answer)
+
+    # Start positions.
+
+    def _start_before(
+        self, channel: Channel, request: SubscriptionRequest, found: int, now_ns: int
+    ) -> int:
+        """The sequence before the first to deliver, or -1 when history must tell."""
+        first, last = channel.first, channel.last
+        position = request.startPosition
+        if position == StartPosition.First:
+            return first - 1
+        if position == StartPosition.LastReceived:
+            return last - 1 if channel.count > 0 else last
+        if position == StartPosition.SequenceStart:
+            return min(max(request.startSequence, first), last + 1) - 1
+        if position == StartPosition.TimeDeltaStart:
+            if found >= 0:
+                return min(max(found, first), last + 1) - 1
+            start_ns = now_ns - request.startTimeDelta
+            if channel.count == 0 or start_ns > channel.last_timestamp_ns:
+                return last
+            if start_ns <= channel.first_timestamp_ns:
+                return first - 1
+            return -1
+        return last
+
+    def _seek(
+        self, channel: Channel, request: SubscriptionRequest, reply: bytes, now_ns: int
+    ) -> None:
+        delivery = self._delivery
+        delivery.last_load_id += 1
+        load = TimeLoad(delivery.last_load_id, channel.channel_id, now_ns - request.startTimeDelta)
+        self._seeking[load.load_id] = (request, reply)
+        self._outbox.loads.append(load)
+
+    def sought(self, load: TimeLoad, history: History, now_ns: int) -> None:
+        """The message at a start time was found; everything else is looked at afresh."""
+        waiting = self._seeking.pop(load.load_id, None)
+        if waiting is None:
+            return
+        request, reply = waiting
+        channel = self._channels.by_name.get(request.subject)
+        after_all = channel.last + 1 if channel is not None else 0
+        found = history.sequences[0] if history.sequences else after_all
+        self._open(request, reply, found, now_ns)
+
+    def seek_failed(self, load: TimeLoad, error: str) -> None:
+        """History could not be read; the request is refused."""
+        waiting = self._seeking.pop(load.load_id, None)
+        if waiting is not None:
+            self._refuse(waiting[1], error)
+
+    # Leaving.
+
+    def unsubscribe(self, payload: bytes, reply: bytes, remove: bool, now_ns: int) -> None:
+        """Answer an UnsubscribeRequest: unsubscribe (`remove`) or subscription close."""
+        try:
+            request = parse(UnsubscribeRequest, payload)
+        except ValueError:
+            self._refuse(reply, "stan: invalid unsubscribe request")
+            return
+        channel = self._channels.by_name.get(request.subject)
+        if channel is None:
+            self._refuse(reply, "stan: unknown channel")
+            return
+        subscription = self._find(channel, request.inbox)
+        if subscription is None:
+            self._refuse(reply, "stan: invalid subscription")
+            return
+        if subscription.client_id != request.clientID:
+            self._refuse(reply, UNKNOWN_CLIENT)
+            return
+        self.end(subscription, remove, now_ns)
+        response = SubscriptionResponse().SerializeToString()
+        self._changes.reply(Reply(reply, response, "unsubscribe"))
+
+    def _find(self, channel: Channel, inbox: str) -> Subscription | None:
+        found = self.by_ack_inbox.get(inbox.encode())
+        if found is not None and found.cursor.channel is channel:
+            return found
+        for subscription in channel.subscriptions.values():
+            if subscription.active and subscription.inbox == inbox:
+                return subscription
+        return None
+
+    def end(self, subscription: Subscription, remove: bool, now_ns: int) -> None:
+        """A subscription leaves. Durables stay behind offline unless `remove`."""
+        cursor = subscription.cursor
+        channel = cursor.channel
+        if subscription.client is not None:
+            subscription.client.subscriptions.pop(subscription.subscription_id, None)
+            subscription.client = None
+        self.by_ack_inbox.pop(subscription.ack_inbox.encode(), None)
+        subscription.active = False
+        subscription.started = False
+        subscription.unaged = False
+        self._timers.clear(subscription)
+        cursor.members.remove(subscription)
+        keep = subscription.is_durable and not remove
+        self._log("Suspended" if keep else "Removed", subscription)
+        if cursor.members:
+            self._delivery.hand_over(subscription, now_ns)
+            self._forget(subscription)
+            return
+        del channel.cursors[cursor]
+        if keep:
+            if cursor.group:
+                cursor.shadow = subscription
+            self._changes.put_subscription(subscription)
+        else:
+            self._forget(subscription)
+            if cursor.group:
+                del channel.groups[cursor.group]
+        self._channels.watch_inactivity(channel, now_ns)
+
+    def _forget(self, subscription: Subscription) -> None:
+        channel = subscription.cursor.channel
+        del channel.subscriptions[subscription.subscription_id]
+        if subscription.durable:
+            del channel.durables[subscription.client_id, subscription.durable]
+        self._changes.delete_subscription(subscription.subscription_id)
+
+    # Words.
+
+    def _refuse(self, reply: bytes, error: str) -> None:
+        self._outbox.send(reply, SubscriptionResponse(error=error).SerializeToString())
+
+    def _log(self, verb: str, subscription: Subscription) -> None:
+        cursor = subscription.cursor
+        kind = "durable " if subscription.is_durable else ""
+        queue = "queue " if cursor.group else ""
+        name = f", queue={cursor.group}" if cursor.group else ""
+        name += f", durable={subscription.durable}" if subscription.durable else ""
+        self._outbox.log(
+            "debug",
+            f"[Client:{subscription.client_id}] {verb} {kind}{queue}subscription, "
+            f"subject={cursor.channel.name}, inbox={subscription.inbox}{name}, "
+            f"subid={subscription.subscription_id}, seq={cursor.last_sent + 1}",
+        )
+
+
+def group_name(request: SubscriptionRequest) -> str:
+    """The group a request names: a durable group is known as "durable:group"."""
+    if request.qGroup and request.durableName:
+        return f"{request.durableName}:{request.qGroup}"
+    return str(request.qGroup)

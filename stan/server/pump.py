@@ -1,0 +1,277 @@
+"""THE loop: the only place where the engine, the store and NATS meet.
+
+A turn takes what arrived, asks the engine what is to be stored, read and sent, and sends
+it in one write. With a store that needs no waiting the read callback itself runs the whole
+turn; else one task commits, one batch at a time, while frames keep arriving. The pump
+decides nothing.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
+
+from stan.engine.engine import Engine
+from stan.engine.records import Batch, History, Load, Result
+from stan.errors import (
+    LeaseLostError,
+    StoreError,
+    StoreOutcomeUnknownError,
+    StoreUnavailableError,
+)
+from stan.server.transport import Transport
+from stan.store.contract import InstantStore, Store
+from stan.wire.frames import Frame
+
+log = logging.getLogger("stan.server")
+
+TRACE = 5
+_LEVELS = {
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "debug": logging.DEBUG,
+    "trace": TRACE,
+}
+# How long to wait before a failed read, or a question about an unknown commit, is repeated.
+RETRY_S = 0.25
+STOP_TIMEOUT_S = 10.0
+
+
+class Pump:
+    """Runs one engine. `failed()` tells when it cannot go on."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        transport: Transport,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.engine = engine
+        self.commits = 0
+        self._store = store
+        self._instant = cast(InstantStore, store) if hasattr(store, "commit_now") else None
+        self._transport = transport
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[None] = self._loop.create_future()
+        self._draining: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._unavailable = False
+
+    # Life.
+
+    def start(self) -> None:
+        """Begin: deliver what was recovered, and run."""
+        if self._instant is None:
+            self._spawn(self._commit_loop())
+        self._transport.on_up = self._came_up
+        self.engine.start(self._clock())
+        self._turn()
+
+    async def stop(self) -> None:
+        """Stop intake, commit what is queued, answer, flush."""
+        self._stopping = True
+        self._transport.stop_listening()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._instant is None and not self._failure.done():
+            self._work.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), STOP_TIMEOUT_S)
+        else:
+            self._turn()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._transport.flush(2.0)
+        if not self._failure.done():
+            self._failure.cancel()
+
+    async def failed(self) -> None:
+        """Wait for the reason why the server must end; raises it."""
+        await asyncio.shield(self._failure)
+
+    def receive(self, frames: list[Frame]) -> None:
+        """What the transport calls with each chunk."""
+        self.engine.receive(frames, self._clock())
+        self._turn()
+
+    # A turn.
+
+    def _turn(self) -> None:
+        """Do all that can be done now, without waiting."""
+        engine = self.engine
+        if self._instant is not None:
+            self._commit_now(self._instant)
+        elif not self._work.is_set():
+            due_ns = engine.next_deadline_ns()
+            if due_ns is not None and due_ns <= self._clock():
+                self._work.set()
+        self._send()
+        loads = engine.take_loads()
+        while loads and self._instant is not None:
+            for load in loads:
+                engine.loaded(load, self._instant.load_now(load), self._clock())
+            self._send()
+            loads = engine.take_loads()
+        for load in loads:
+            self._spawn(self._load(load))
+        self._say()
+        self._arm()
+
+    def _commit_now(self, store: InstantStore) -> None:
+        engine = self.engine
+        while not self._congested():
+            batch = engine.seal(self._clock(), self._stopping)
+            if batch is None:
+                return
+            engine.committed(batch, store.commit_now(batch), self._clock())
+            self.commits += 1
+
+    def _send(self) -> None:
+        operations = self.engine.take_sends()
+        if operations:
+            # Without a connection they are dropped: what matters is sent again.
+            self._transport.write(b"".join(operations))
+
+    def _say(self) -> None:
+        for level, text in self.engine.take_notices():
+            log.log(_LEVELS[level], "%s", text)
+
+    def _arm(self) -> None:
+        """Set the one timer to the engine's next deadline."""
+        due_ns = self.engine.next_deadline_ns()
+        if due_ns is None or self._stopping:
+            return
+        if self._timer is not None:
+            if self._timer_ns <= due_ns:
+                return
+            self._timer.cancel()
+        self._timer_ns = due_ns
+        delay_s = max(0.0, (due_ns - self._clock()) / 1e9)
+        self._timer = self._loop.call_later(delay_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._stopping:
+            return
+        if self._transport.is_connected:
+            self.engine.tick(self._clock())
+            self._turn()
+        # Else everything waits for `_came_up`: what fell due meanwhile would be lost.
+
+    def _came_up(self) -> None:
+        log.info("NATS connection is back")
+        self._ring()
+
+    def _congested(self) -> bool:
+        """Whether sending must wait for the socket; sealing goes on when it has caught up."""
+        if not self._transport.is_congested:
+            return False
+        if self._draining is None:
+            self._draining = self._spawn(self._drain())
+        return True
+
+    async def _drain(self) -> None:
+        await self._transport.drained()
+        self._draining = None
+        self._turn()
+
+    # Waiting work.
+
+    async def _commit_loop(self) -> None:
+        engine = self.engine
+        while True:
+            if self._transport.is_congested:
+                await self._transport.drained()
+            self._work.clear()
+            batch = engine.seal(self._clock(), self._stopping)
+            if batch is None:
+                self._send()
+                self._arm()
+                if self._stopping and not engine.publishing.has_queued():
+                    self._idle.set()
+                    return
+                if not self._stopping:
+                    await self._work.wait()
+                else:
+                    await asyncio.sleep(RETRY_S)
+                continue
+            try:
+                result = await self._commit(batch)
+            except StoreError as error:
+                engine.commit_failed(batch, error, self._clock())
+                self._say_failure(error)
+                if isinstance(error, LeaseLostError):
+                    self._fail(error)
+                    return
+            except Exception as error:
+                self._fail(error)
+                return
+            else:
+                self.commits += 1
+                if self._unavailable:
+                    self._unavailable = False
+                    log.info("The store is back")
+                engine.committed(batch, result, self._clock())
+            self._turn()
+
+    async def _commit(self, batch: Batch) -> Result:
+        """Commit, and when the outcome is unknown ask until it is known."""
+        try:
+            return await self._store.commit(batch)
+        except StoreOutcomeUnknownError as error:
+            log.warning("The outcome of a commit is unknown, asking the store: %s", error)
+        while True:
+            try:
+                number = await self._store.outcome()
+            except LeaseLostError:
+                raise
+            except StoreError as error:
+                self._say_failure(error)
+                await asyncio.sleep(RETRY_S)
+                continue
+            if number < batch.number:
+                raise StoreUnavailableError("the commit did not happen")
+            # It is true. The bounds of trimmed channels come with the next trim.
+            return Result(unfinished=frozenset(trim.channel_id for trim in batch.trims))
+
+    async def _load(self, load: Load) -> None:
+        try:
+            history: History = await self._store.load(load)
+        except StoreError as error:
+            self._say_failure(error)
+            await asyncio.sleep(RETRY_S)
+            self.engine.load_failed(load, error, self._clock())
+        else:
+            self.engine.loaded(load, history, self._clock())
+        self._turn()
+
+    def _spawn(self, work: "asyncio.Future[None] | object") -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self._loop.create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+    def _say_failure(self, error: StoreError) -> None:
+        if not self._unavailable:
+            log.error("Store: %s", error)
+        self._unavailable = True

@@ -1,0 +1,206 @@
+"""NATS as the server sees it: one connection, frames in by the chunk, one write out.
+
+The only module of the server that knows nats-py. Everything the server listens to comes
+over one connection, so that publishes, acks and a close keep the order in which their
+client sent them. Nothing is decided here.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import nats.errors
+
+from stan.errors import NatsServerError
+from stan.link import Link, OnFrames
+from stan.wire.frames import Frame
+from stan.wire.messages import parse
+from stan.wire.stan_pb2 import ConnectRequest, ConnectResponse
+from stan.wire.subjects import ServerSubjects
+
+# How long a starting server waits for another one of its cluster to answer (protocol 6.2).
+PROBE_TIMEOUT_S = 0.25
+# Above this many unsent bytes the pump stops sealing until the socket has taken some.
+CONGESTED_BYTES = 8 * 1024 * 1024
+
+
+class Transport:
+    """The server's NATS connection.
+
+    `on_up` and `on_down` tell of every change of the connection, `on_lost` that it is
+    closed for good.
+    """
+
+    def __init__(self, name: str = "stan-server") -> None:
+        self.on_up: Callable[[], None] = _nothing
+        self.on_down: Callable[[], None] = _nothing
+        self.on_lost: Callable[[str], None] = _ignore
+        self.on_error: Callable[[str], None] = _ignore
+        self._name = name
+        self._on_frames: OnFrames = _drop
+        self._link = Link(self._frames)
+        self._closing = False
+
+    async def connect(self, servers: list[str], **nats_options: Any) -> None:
+        """Connect to one of these NATS servers. Raises NatsServerError.
+
+        The first connection is tried once per server; later ones for ever.
+        """
+        options: dict[str, Any] = {
+            "name": self._name,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.25,
+            "ping_interval": 10,
+            "max_outstanding_pings": 2,
+            "allow_reconnect": True,
+            "connect_timeout": 5,
+            **nats_options,
+        }
+        last: list[str] = []
+
+        async def error_cb(error: Exception) -> None:
+            last.append(str(error) or type(error).__name__)
+            del last[:-1]
+            self.on_error(last[0])
+
+        async def connected(*_: object) -> None:
+            self.on_up()
+
+        async def disconnected() -> None:
+            self.on_down()
+
+        async def closed() -> None:
+            if not self._closing:
+                self.on_lost(last[0] if last else "the NATS connection was closed")
+
+        try:
+            await asyncio.wait_for(
+                self._first_connect(
+                    servers, error_cb, connected, disconnected, closed, options, last
+                ),
+                timeout=float(options["connect_timeout"]) * max(1, len(servers)) + 5,
+            )
+        except TimeoutError:
+            reason = last[0] if last else "timeout"
+            raise NatsServerError(f"cannot connect to {_public(servers)}: {reason}") from None
+
+    async def _first_connect(
+        self,
+        servers: list[str],
+        error_cb: Callable[[Exception], Any],
+        connected: Callable[..., Any],
+        disconnected: Callable[[], Any],
+        closed: Callable[[], Any],
+        options: dict[str, Any],
+        last: list[str],
+    ) -> None:
+        try:
+            await self._link.connect(
+                servers=servers,
+                error_cb=error_cb,
+                reconnected_cb=connected,
+                disconnected_cb=disconnected,
+                closed_cb=closed,
+                **{**options, "max_reconnect_attempts": 1},
+            )
+        except (OSError, nats.errors.Error, ValueError) as error:
+            reason = str(error) or (last[0] if last else type(error).__name__)
+            if last and isinstance(error, nats.errors.NoServersError):
+                reason = last[0]
+            raise NatsServerError(f"cannot connect to {_public(servers)}: {reason}") from None
+        self._link.options["max_reconnect_attempts"] = options["max_reconnect_attempts"]
+
+    async def probe(self, subjects: ServerSubjects, cluster_id: str) -> bool:
+        """Whether another streaming server of this cluster answers connect requests."""
+        request = ConnectRequest(clientID=cluster_id, heartbeatInbox=self._link.new_inbox())
+        try:
+            answer = await self._link.request(
+                subjects.connect, request.SerializeToString(), timeout=PROBE_TIMEOUT_S
+            )
+            parse(ConnectResponse, answer.data)
+        except (nats.errors.Error, ValueError):
+            return False
+        return True
+
+    async def listen(
+        self, subjects: ServerSubjects, inbox_prefix: str, on_frames: OnFrames
+    ) -> None:
+        """Hand everything that clients of this cluster send to `on_frames`."""
+        self._on_frames = on_frames
+        for subject in (
+            subjects.publish,
+            subjects.subscribe,
+            subjects.unsubscribe,
+            subjects.subscription_close,
+            subjects.close,
+            subjects.pings,
+            f"{inbox_prefix}.*",
+            subjects.connect,
+        ):
+            await self._link.tap(subject)
+        with suppress(nats.errors.Error):
+            await self._link.flush()
+
+    def write(self, operations: bytes) -> bool:
+        """Send; False when there is no connection and the operations were dropped."""
+        return self._link.write(operations)
+
+    @property
+    def is_connected(self) -> bool:
+        return bool(self._link.is_connected)
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the NATS server takes what is written slower than it is produced."""
+        return self._link.unsent_bytes > CONGESTED_BYTES
+
+    async def drained(self) -> None:
+        await self._link.drained()
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until the NATS server has seen everything written, or the time is over."""
+        if self._link.is_connected:
+            with suppress(nats.errors.Error, TimeoutError, ValueError):
+                await self._link.flush(timeout=timeout_s)  # type: ignore[arg-type]
+
+    @property
+    def max_payload_bytes(self) -> int:
+        return int(self._link.max_payload)
+
+    def stop_listening(self) -> None:
+        """Ignore everything that still arrives."""
+        self._on_frames = _drop
+
+    async def close(self) -> None:
+        self._closing = True
+        if not self._link.is_closed:
+            await self._link.close()
+
+    def _frames(self, frames: list[Frame]) -> None:
+        self._on_frames(frames)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _ignore(_: str) -> None:
+    return None
+
+
+def _drop(_: list[Frame]) -> None:
+    return None
+
+
+def _public(servers: list[str]) -> str:
+    """The servers for people: without user and password."""
+    return ", ".join(
+        f"{scheme}{rest.rsplit('@', 1)[-1]}"
+        for scheme, rest in (
+            (url[: url.index("://") + 3], url[url.index("://") + 3 :])
+            if "://" in url
+            else ("", url)
+            for url in servers
+        )
+    )
