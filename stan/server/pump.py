@@ -101,9 +101,13 @@ class Pump:
         await asyncio.shield(self._failure)
 
     def receive(self, frames: list[Frame]) -> None:
-        """What the transport calls with each chunk."""
-        self.engine.receive(frames, self._clock())
-        self._turn()
+        """What the transport calls with each chunk. Never raises: a defect ends the server,
+        whose state is in the store, rather than nats-py's read loop."""
+        try:
+            self.engine.receive(frames, self._clock())
+            self._turn()
+        except Exception as error:
+            self._fail(error)
 
     # A turn.
 
@@ -165,8 +169,11 @@ class Pump:
         if self._stopping:
             return
         if self._transport.is_connected:
-            self.engine.tick(self._clock())
-            self._turn()
+            try:
+                self.engine.tick(self._clock())
+                self._turn()
+            except Exception as error:
+                self._fail(error)
         # Else everything waits for `_came_up`: what fell due meanwhile would be lost.
 
     def _came_up(self) -> None:
