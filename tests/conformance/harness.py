@@ -6,7 +6,7 @@ assert on the messages that come back exactly as the wire carried them.
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import TypeVar
 
@@ -28,6 +28,15 @@ M = TypeVar("M", bound=Message)
 def new_id(prefix: str = "id") -> str:
     """A name that no other test uses."""
     return f"{prefix}-{secrets.token_hex(6)}"
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again until the condition holds: for what no message announces."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.02)
 
 
 def decode(kind: type[M], payload: bytes) -> M:
@@ -86,12 +95,19 @@ class Subscription:
         """Whether nothing came until a round trip ended, and for a short while more."""
         await self.client.round_trip()
         try:
-            async with asyncio.timeout(seconds):
-                surprise = await self.messages.get()
+            await self.next(seconds)
         except TimeoutError:
             return True
-        self.messages.put_nowait(surprise)
         return False
+
+    async def drain(self) -> list[pb.MsgProto]:
+        """All messages until none came for a short while."""
+        drained = []
+        try:
+            while True:
+                drained.append(await self.next(QUIET_S))
+        except TimeoutError:
+            return drained
 
 
 class Refused(Exception):

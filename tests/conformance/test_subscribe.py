@@ -1,6 +1,7 @@
 """Statements on what a subscribe request may say and in which order it is checked."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
@@ -45,7 +46,7 @@ async def test_fields_are_checked_in_their_order(client: Client) -> None:
         assert await refusal(client, request) == MAX_IN_FLIGHT
     request.maxInFlight = 1
     for position in (-1, 5):
-        request.startPosition = pb.StartPosition.ValueType(position)
+        request.startPosition = cast("pb.StartPosition", position)
         assert await refusal(client, request) == START_POSITION
     request.startPosition = pb.First
     for name in ("foo*.bar", "foo.>.*", "foo.*", ">", "", ".foo", "foo.", "foo..bar", "a/b"):
