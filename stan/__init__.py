@@ -1,0 +1,60 @@
+"""Durable channels on top of NATS: the client's public names.
+
+``sc = await stan.connect("test-cluster", "my-client")``, then `publish`, `subscribe` and
+`close`. The server is started by the command ``stan-server`` and is not imported here.
+"""
+
+from stan.client.connecting import connect
+from stan.client.connection import Connection, ConnectionLostCallback
+from stan.client.message import Message
+from stan.client.options import ConnectOptions, StartPosition, SubscribeOptions
+from stan.client.receipt import AckCallback, Receipt
+from stan.client.subscription import MessageCallback, Subscription
+from stan.errors import (
+    ClientError,
+    ClientIDTakenError,
+    ConfigError,
+    ConnectError,
+    ConnectionClosedError,
+    ConnectionLostError,
+    ConnectTimeoutError,
+    InvalidConnectionError,
+    InvalidSubscriptionError,
+    ManualAckError,
+    PayloadTooLargeError,
+    PublishError,
+    PublishTimeoutError,
+    RequestTimeoutError,
+    StanError,
+    SubscribeError,
+)
+
+__all__ = [
+    "AckCallback",
+    "ClientError",
+    "ClientIDTakenError",
+    "ConfigError",
+    "ConnectError",
+    "ConnectOptions",
+    "ConnectTimeoutError",
+    "Connection",
+    "ConnectionClosedError",
+    "ConnectionLostCallback",
+    "ConnectionLostError",
+    "InvalidConnectionError",
+    "InvalidSubscriptionError",
+    "ManualAckError",
+    "Message",
+    "MessageCallback",
+    "PayloadTooLargeError",
+    "PublishError",
+    "PublishTimeoutError",
+    "Receipt",
+    "RequestTimeoutError",
+    "StanError",
+    "StartPosition",
+    "SubscribeError",
+    "SubscribeOptions",
+    "Subscription",
+    "connect",
+]

@@ -1,0 +1,97 @@
+"""The front door: `connect`, which can be awaited or used in ``async with``.
+
+Only the options are put together here; they are checked before anything is awaited. What
+connecting does is in `connection`.
+"""
+
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from types import TracebackType
+from typing import Any
+
+from nats.aio.client import Client
+
+from stan.client.connection import Connection, ConnectionLostCallback
+from stan.client.options import (
+    DEFAULT_CONNECT_WAIT_S,
+    DEFAULT_MAX_PUB_ACKS_INFLIGHT,
+    DEFAULT_PING_INTERVAL_S,
+    DEFAULT_PING_MAX_OUT,
+    DEFAULT_PUB_ACK_WAIT_S,
+    ConnectOptions,
+    split_urls,
+)
+from stan.wire.subjects import DEFAULT_DISCOVER_PREFIX
+
+
+class Connecting:
+    """What `connect` returns: await it, or use it in ``async with``."""
+
+    def __init__(self, opening: Callable[[], Awaitable[Connection]]) -> None:
+        self._opening = opening
+        self._connection: Connection | None = None
+
+    def __await__(self) -> Generator[Any, None, Connection]:
+        return self._opening().__await__()
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self
+        return self._connection
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._connection is not None
+        await self._connection.__aexit__(kind, error, trace)
+
+
+def connect(
+    cluster_id: str,
+    client_id: str,
+    *,
+    servers: str | Sequence[str] | None = None,
+    nats: Client | None = None,
+    connection_lost_cb: ConnectionLostCallback | None = None,
+    connect_wait: float = DEFAULT_CONNECT_WAIT_S,
+    pub_ack_wait: float = DEFAULT_PUB_ACK_WAIT_S,
+    max_pub_acks_inflight: int = DEFAULT_MAX_PUB_ACKS_INFLIGHT,
+    ping_interval: int = DEFAULT_PING_INTERVAL_S,
+    ping_max_out: int = DEFAULT_PING_MAX_OUT,
+    allow_close_retry: bool = False,
+    discover_prefix: str = DEFAULT_DISCOVER_PREFIX,
+    **nats_options: Any,
+) -> Connecting:
+    """Connect to the streaming server of a cluster, as this client ID.
+
+    ``sc = await stan.connect(...)`` or ``async with stan.connect(...) as sc``. `servers` are
+    NATS URLs (default nats://127.0.0.1:4222); or `nats` is a connected nats-py client, which
+    is used and never closed. `connection_lost_cb(connection, error)`, plain or async, is
+    called once if the connection is lost, not when it is closed. The other options are those
+    of ConnectOptions; whatever else `nats.connect` accepts (TLS, credentials, tokens, nkeys,
+    callbacks) passes through to a connection of our own.
+
+    Raises ConfigError for options that make no sense; awaiting raises ConnectTimeoutError,
+    ClientIDTakenError, ConnectError and, for a `nats` that is not connected,
+    InvalidConnectionError.
+    """
+    options = ConnectOptions(
+        cluster_id=cluster_id,
+        client_id=client_id,
+        connect_wait=connect_wait,
+        pub_ack_wait=pub_ack_wait,
+        max_pub_acks_inflight=max_pub_acks_inflight,
+        ping_interval=ping_interval,
+        ping_max_out=ping_max_out,
+        allow_close_retry=allow_close_retry,
+        discover_prefix=discover_prefix,
+    )
+    urls = split_urls(servers)
+
+    async def opening() -> Connection:
+        connection = Connection(options, connection_lost_cb)
+        await connection._open(urls, nats, nats_options)
+        return connection
+
+    return Connecting(opening)

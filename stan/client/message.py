@@ -1,0 +1,134 @@
+"""A delivered message: its fields, its ack, and how it prints.
+
+The message keeps the decoded wire message and reads through it, so that a field nobody
+looks at costs nothing. Nothing here knows asyncio: an ack is handed to the subscription,
+which puts it on the way at once.
+"""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from stan.wire.stan_pb2 import MsgProto
+
+if TYPE_CHECKING:
+    from stan.client.subscription import Subscription
+
+_ESCAPES = {10: "\\n", 13: "\\r", 9: "\\t", 34: '\\"', 92: "\\\\"}
+_QUOTED = [
+    _ESCAPES.get(byte) or (chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}")
+    for byte in range(256)
+]
+
+
+class Acked:
+    """What `ack()` returns: already done, and awaitable for those who like to await."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+ACKED = Acked()
+
+
+class Message:
+    """One message of a channel."""
+
+    __slots__ = ("_wire", "subscription")
+
+    def __init__(self, wire: MsgProto, subscription: "Subscription") -> None:
+        self._wire = wire
+        self.subscription = subscription
+        """The subscription that it was delivered to."""
+
+    @property
+    def sequence(self) -> int:
+        """The position in the channel, from 1."""
+        return self._wire.sequence
+
+    @property
+    def channel(self) -> str:
+        """The channel it was published to."""
+        return self._wire.subject
+
+    @property
+    def subject(self) -> str:
+        """The channel, under the name that other clients use."""
+        return self._wire.subject
+
+    @property
+    def reply(self) -> str:
+        """The publisher's reply subject, usually empty."""
+        return self._wire.reply
+
+    @property
+    def data(self) -> bytes:
+        """The payload."""
+        return self._wire.data
+
+    @property
+    def timestamp(self) -> int:
+        """When the server received it, in Unix nanoseconds."""
+        return self._wire.timestamp
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the server sent it before and saw no ack."""
+        return self._wire.redelivered
+
+    @property
+    def redelivery_count(self) -> int:
+        """1 at the first redelivery, then 2, 3 and so on; 0 at the first delivery."""
+        return self._wire.redeliveryCount
+
+    @property
+    def crc32(self) -> int:
+        """The checksum field of the wire message, which servers leave at 0."""
+        return self._wire.CRC32
+
+    def ack(self) -> Acked:
+        """Acknowledge: the server will not send it again to this subscription.
+
+        The ack is on its way when this returns; ``await msg.ack()`` works as well, and a
+        plain function used as callback simply calls it. Raises ManualAckError when the
+        subscription acks by itself, InvalidSubscriptionError after the subscription was
+        closed, InvalidConnectionError after the connection was closed or while it is down.
+        """
+        self.subscription._ack_by_hand(self._wire.sequence)
+        return ACKED
+
+    def __str__(self) -> str:
+        """The message as protobuf's compact text, as all tools of this family print it."""
+        return format_message(self._wire)
+
+    def __repr__(self) -> str:
+        return f"<Message {self}>".replace(" >", ">")
+
+
+def quote(data: bytes) -> str:
+    """The bytes in double quotes; what is not printable ASCII as an octal escape."""
+    return '"' + "".join([_QUOTED[byte] for byte in data]) + '"'
+
+
+def format_message(wire: MsgProto) -> str:
+    """Compact text: each field that is set as ``name:value`` and one space."""
+    out = ""
+    if wire.sequence:
+        out += f"sequence:{wire.sequence} "
+    if wire.subject:
+        out += f"subject:{quote(wire.subject.encode())} "
+    if wire.reply:
+        out += f"reply:{quote(wire.reply.encode())} "
+    if wire.data:
+        out += f"data:{quote(wire.data)} "
+    if wire.timestamp:
+        out += f"timestamp:{wire.timestamp} "
+    if wire.redelivered:
+        out += "redelivered:true "
+    if wire.redeliveryCount:
+        out += f"redeliveryCount:{wire.redeliveryCount} "
+    if wire.CRC32:
+        out += f"CRC32:{wire.CRC32} "
+    return out
