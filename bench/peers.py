@@ -1,0 +1,88 @@
+"""The servers that are compared: how each is started fresh on each kind of store.
+
+Ours runs a child NATS server, as the original embeds one. Settings are each server's
+defaults but for the channel limits, which are raised so that nothing is dropped.
+"""
+
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from bench.postgres import Postgres
+from bench.processes import Service, free_port
+
+LIMITS = ["-mm", "5000000", "-mb", "4294967296"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server program. `command` starts it; `original` tells whose flags its store needs."""
+
+    name: str
+    command: tuple[str, ...]
+    original: bool
+
+
+OURS = Peer("stan-server", (sys.executable, "-m", "stan.cli.server"), False)
+
+
+def original(path: str) -> Peer | None:
+    """The original server, found by path or on PATH."""
+    found = shutil.which(path or "nats-streaming-server")
+    return Peer("nats-streaming-server", (found,), True) if found else None
+
+
+class Running:
+    """A peer running on a fresh store, as a context manager. Kinds: memory, file, postgres.
+
+    "file" is the embedded durable store: SQLite for ours, FILE for the original.
+    """
+
+    def __init__(self, peer: Peer, kind: str, postgres: Postgres | None) -> None:
+        self._postgres = postgres
+        self._database = ""
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._folder = Path(tempfile.mkdtemp(prefix="stan-bench-"))
+        flags = ["-a", "127.0.0.1", "-p", str(self.port), *LIMITS, *self._store(peer, kind)]
+        try:
+            self.service = Service([*peer.command, *flags], "Streaming Server is ready")
+        except RuntimeError:
+            self._clean()
+            raise
+
+    def _store(self, peer: Peer, kind: str) -> list[str]:
+        if kind == "memory":
+            return ["-st", "MEMORY"]
+        if kind == "file" and peer.original:
+            return ["-st", "FILE", "-dir", str(self._folder / "store")]
+        if kind == "file":
+            return ["-st", "SQL", "--sql_source", str(self._folder / "stan.db")]
+        if self._postgres is None:
+            raise RuntimeError("PostgreSQL is not running")
+        self._database = self._postgres.database(original_tables=peer.original)
+        where = f"127.0.0.1:{self._postgres.port}/{self._database}"
+        if peer.original:
+            source = f"postgres://stan@{where}?sslmode=disable"
+            return ["-st", "SQL", "--sql_driver", "postgres", "--sql_source", source]
+        return ["-st", "SQL", "--sql_source", f"postgresql+asyncpg://stan@{where}"]
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.service.stop()
+        self._clean()
+
+    def _clean(self) -> None:
+        if self._database and self._postgres is not None:
+            self._postgres.drop(self._database)
+        shutil.rmtree(self._folder, ignore_errors=True)
