@@ -7,6 +7,7 @@ Invariant: in a channel the lists run in parallel, ascending, and nothing below 
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Container
 from itertools import accumulate, repeat
 
 from stan.engine.records import (
@@ -203,12 +204,12 @@ class MemoryStore:
         return log.find(load.timestamp_ns)
 
     def _check_channels(self, batch: Batch) -> None:
-        if not (batch.channels_deleted or batch.channels_created):
-            known = self._logs.keys()
-        else:
-            known = self._logs.keys() - set(batch.channels_deleted)
-            known |= {channel.channel_id for channel in batch.channels_created}
-        for part in (*batch.runs, *batch.trims):
+        known: Container[int] = self._logs
+        if batch.channels_deleted or batch.channels_created:
+            created = {channel.channel_id for channel in batch.channels_created}
+            known = self._logs.keys() - set(batch.channels_deleted) | created
+        parts: tuple[Run | Trim, ...] = (*batch.runs, *batch.trims)
+        for part in parts:
             if part.channel_id not in known:
                 raise StoreRefusedError(f"channel {part.channel_id} does not exist")
 

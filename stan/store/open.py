@@ -43,8 +43,8 @@ def open_store(
         return MemoryStore()
     if name != "SQL":
         raise ConfigError(f"unknown store type: {kind}")
-    from stan.store.sql import SqlStore
     from stan.store.sources import parse_source
+    from stan.store.sql import SqlStore
 
     return SqlStore(
         parse_source(sql_driver, sql_source),

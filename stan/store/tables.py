@@ -5,6 +5,8 @@ tables called Clients, Channels and Messages, and may stand in the same database
 Invariant: migrations/ produces exactly this metadata (tests/store proves it).
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -26,7 +28,7 @@ REVISION_TABLE = "stan_revision"
 """Where alembic keeps the revision of the database."""
 
 # Case and trailing spaces distinguish names, so MySQL compares bytes.
-_MYSQL = {
+_MYSQL: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_bin",

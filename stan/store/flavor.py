@@ -1,0 +1,69 @@
+"""What differs between databases, as one Protocol; sqlite, postgres and mysql fill it.
+
+The steps of the store are written once. Whatever they must spell differently is here and
+nowhere else. Invariant: a flavor holds no state of a connection.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from stan.store.session import Row, Session
+
+
+class Fault(Enum):
+    """What a driver's error means to the one who asked."""
+
+    UNAVAILABLE = "nothing was applied, trying again makes sense"
+    REFUSED = "nothing was applied, trying again will not help by itself"
+    LOST = "the connection is gone, or may as well be"
+
+
+class Flavor(Protocol):
+    """How one kind of database spells things."""
+
+    name: str
+    begin_sql: str
+    now_ms_sql: str
+    """The database's clock in Unix milliseconds."""
+    lock_schema_sql: tuple[str, ...]
+    """Statements that keep other starters out while the schema is changed."""
+    unlock_schema_sql: tuple[str, ...]
+
+    def mark(self, sql: str) -> str:
+        """`sql` with the driver's parameter marks in place of `?`."""
+        ...
+
+    def setup_sql(self, timeout_s: float) -> Sequence[str]:
+        """What every new connection is told first."""
+        ...
+
+    def upsert_sql(self, table: str, columns: Sequence[str]) -> str:
+        """Insert a row, or replace the one with the same key, the first column."""
+        ...
+
+    def insert_messages(self, session: "Session", rows: "list[Row]") -> None:
+        """Put rows in the order of MESSAGE_COLUMNS into stan_messages, fast."""
+        ...
+
+    def judge(self, error: Exception) -> tuple[Fault, str]:
+        """What the driver's error means, and a line that says it to the operator."""
+        ...
+
+
+def insert_sql(table: str, columns: Sequence[str], rows: int = 1) -> str:
+    """A multi-row INSERT with `?` marks."""
+    marks = "(" + ",".join("?" * len(columns)) + ")"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES " + ",".join([marks] * rows)
+
+
+def first_line(error: BaseException) -> str:
+    """The error's own words, on one line."""
+    text = " ".join(str(error).split())
+    return text[:300] or type(error).__name__
+
+
+def flatten(rows: "Sequence[Row]") -> list[Any]:
+    """The parameters of a multi-row statement."""
+    return [value for row in rows for value in row]

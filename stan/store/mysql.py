@@ -1,0 +1,102 @@
+"""MySQL's and MariaDB's ways, by asyncmy: multi-row INSERT, statements kept below the
+packet limit.
+
+How durable a commit is, is decided by the server's innodb_flush_log_at_trx_commit, which
+no session may change; so a weaker durability cannot be asked for here.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from stan.errors import ConfigError
+from stan.store.flavor import Fault, first_line, flatten, insert_sql
+from stan.store.rows import MESSAGE_COLUMNS
+
+if TYPE_CHECKING:
+    from stan.store.session import Row, Session
+
+_ROWS_PER_INSERT = 500
+_BYTES_PER_INSERT = 1 << 20
+_UNAVAILABLE = {1040, 1203, 1205, 1213, 1226, 3024}
+_LOST = {1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031}
+_REASONS = {
+    1021: "the database's disk is full",
+    1114: "the table is full",
+    1044: "the login may not use this database",
+    1045: "user or password is wrong",
+    1142: "rights are missing",
+    1049: "there is no such database",
+    1153: "the message is larger than max_allowed_packet",
+}
+
+
+class MysqlFlavor:
+    """See stan.store.flavor.Flavor."""
+
+    name = "mysql"
+    begin_sql = "BEGIN"
+    now_ms_sql = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
+    lock_schema_sql: tuple[str, ...] = ("SELECT GET_LOCK('stan_schema', 60)",)
+    unlock_schema_sql: tuple[str, ...] = ("SELECT RELEASE_LOCK('stan_schema')",)
+
+    def __init__(self, durability: str) -> None:
+        if durability != "full":
+            raise ConfigError(
+                f'durability "{durability}" cannot be chosen for MySQL: '
+                "innodb_flush_log_at_trx_commit of the server decides"
+            )
+
+    def mark(self, sql: str) -> str:
+        return _mark(sql)
+
+    def setup_sql(self, timeout_s: float) -> Sequence[str]:
+        # A transaction whose connection is dead must not outlive its successor's patience.
+        seconds = max(int(timeout_s), 1)
+        return (
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            f"SET SESSION innodb_lock_wait_timeout = {max(seconds // 2, 1)}"
+            f" /*M!100301 , SESSION idle_transaction_timeout = {seconds} */",
+        )
+
+    def upsert_sql(self, table: str, columns: Sequence[str]) -> str:
+        changes = ", ".join(f"{name}=VALUES({name})" for name in columns[1:])
+        return f"{insert_sql(table, columns)} ON DUPLICATE KEY UPDATE {changes}"
+
+    def insert_messages(self, session: "Session", rows: "list[Row]") -> None:
+        start = 0
+        while start < len(rows):
+            stop = _statement_end(rows, start)
+            session.execute(_insert_sql(stop - start), flatten(rows[start:stop]))
+            start = stop
+
+    def judge(self, error: Exception) -> tuple[Fault, str]:
+        code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        words = first_line(error)
+        if code == 0 or code in _LOST or 2000 <= code < 3000:
+            return Fault.LOST, f"the connection to MySQL failed: {words}"
+        if code in _UNAVAILABLE:
+            return Fault.UNAVAILABLE, f"MySQL: {words}"
+        reason = _REASONS.get(code)
+        return Fault.REFUSED, f"MySQL: {reason}: {words}" if reason else f"MySQL: {words}"
+
+
+def _statement_end(rows: "list[Row]", start: int) -> int:
+    """Where to cut so that a statement stays small; one row at least."""
+    size = 0
+    stop = min(start + _ROWS_PER_INSERT, len(rows))
+    for at in range(start, stop):
+        size += len(rows[at][5])
+        if size > _BYTES_PER_INSERT and at > start:
+            return at
+    return stop
+
+
+@cache
+def _insert_sql(rows: int) -> str:
+    return insert_sql("stan_messages", MESSAGE_COLUMNS, rows)
+
+
+@cache
+def _mark(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")

@@ -1,0 +1,82 @@
+"""Where a channel begins after a trim: floors turned into bounds.
+
+Timestamps and positions never decrease with the sequence, so the first message to keep is
+found by walking the primary key from the first one, a bounded number of rows a commit.
+Rows are not removed here. Invariant: the bounds are exact, gaps in the sequences included.
+"""
+
+from dataclasses import replace
+
+from stan.engine.records import Bounds, Trim
+from stan.store.session import Session
+
+STEP_ROWS = 20_000
+
+_FIRST_KEPT = (
+    "SELECT sequence, position, timestamp_ns FROM stan_messages "
+    "WHERE channel_id=? AND sequence>=? AND sequence<? AND timestamp_ns>=? "
+    "AND (position>=? OR sequence=?) ORDER BY sequence LIMIT 1"
+)
+_FIRST_FROM = (
+    "SELECT sequence, position, timestamp_ns FROM stan_messages "
+    "WHERE channel_id=? AND sequence>=? AND sequence<=? ORDER BY sequence LIMIT 1"
+)
+_COUNT = "SELECT COUNT(*) FROM stan_messages WHERE channel_id=? AND sequence>=? AND sequence<?"
+
+
+def drop_head(session: Session, bounds: Bounds, trim: Trim) -> tuple[Bounds, bool]:
+    """The bounds after the trim, and whether it is finished."""
+    if not bounds.count:
+        return bounds, True
+    if trim.min_timestamp_ns > bounds.last_timestamp_ns:
+        return _emptied(bounds), True
+    min_sequence = min(trim.min_sequence, bounds.last_sequence)
+    if (
+        min_sequence <= bounds.first_sequence
+        and trim.min_position <= bounds.first_position
+        and trim.min_timestamp_ns <= bounds.first_timestamp_ns
+    ):
+        return bounds, True
+    return _walk(session, bounds, trim, min_sequence)
+
+
+def _emptied(bounds: Bounds) -> Bounds:
+    return replace(
+        bounds,
+        first_sequence=bounds.last_sequence + 1,
+        first_position=bounds.end_position,
+        first_timestamp_ns=0,
+        count=0,
+    )
+
+
+def _walk(session: Session, bounds: Bounds, trim: Trim, min_sequence: int) -> tuple[Bounds, bool]:
+    channel_id, last = trim.channel_id, bounds.last_sequence
+    gaps = bounds.count <= last - bounds.first_sequence
+    # A sequence floor needs no walk; only counting does, when sequences are missing.
+    start = max(bounds.first_sequence, min_sequence)
+    if gaps:
+        start = min(start, bounds.first_sequence + STEP_ROWS)
+    end = start + STEP_ROWS
+    found = session.fetch_one(
+        _FIRST_KEPT,
+        (channel_id, start, end, trim.min_timestamp_ns, trim.min_position, last),
+    )
+    finished = found is not None
+    if found is None:
+        found = session.fetch_one(_FIRST_FROM, (channel_id, min(end, last), last))
+    if found is None:  # the rows disagree with the bounds; keep what the bounds say
+        return bounds, True
+    first, position, timestamp_ns = found
+    dropped = first - bounds.first_sequence
+    if gaps:
+        rows = session.fetch_one(_COUNT, (channel_id, bounds.first_sequence, first))
+        dropped = rows[0] if rows else dropped
+    kept = replace(
+        bounds,
+        first_sequence=first,
+        first_position=position,
+        first_timestamp_ns=timestamp_ns,
+        count=bounds.count - dropped,
+    )
+    return kept, finished and first >= min_sequence
