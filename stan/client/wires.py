@@ -187,8 +187,12 @@ async def dial(
             max_reconnect_attempts=0.5,  # type: ignore[arg-type]
             **options,
         )
-    except (nats.errors.Error, OSError, ValueError, TypeError) as error:
+    except asyncio.CancelledError:
         await link.close()
+        raise
+    except ImportError as error:
+        raise ConnectError(f"nats: these credentials need the package {error.name}") from error
+    except (nats.errors.Error, OSError, ValueError, TypeError) as error:
         raise ConnectError(_describe(error, errors)) from error
     link.options["max_reconnect_attempts"] = attempts
     errors.clear()
