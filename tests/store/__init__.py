@@ -1,0 +1,1 @@
+"""One behaviour suite for every store, and what only databases can go through."""
