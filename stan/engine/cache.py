@@ -6,7 +6,7 @@ to be missing. What is evicted is read again from the store; nothing else is los
 """
 
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import OrderedDict
 
 # A tail block grows up to this, so that single publishes do not make a block each.
 _TAIL_BLOCK_MESSAGES = 512
@@ -69,7 +69,7 @@ class Cache:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes: int = limit_bytes
         self.bytes_held: int = 0
-        self._oldest_first: deque[Block] = deque()
+        self._oldest_first: OrderedDict[Block, None] = OrderedDict()
 
     def append(self, shelf: Shelf, first: int, sized: list[bytes]) -> None:
         """Take what a commit stored at the end of a channel, without a gap."""
@@ -116,23 +116,24 @@ class Cache:
     def evict(self) -> None:
         """Drop the oldest blocks until the limit holds."""
         while self.bytes_held > self.limit_bytes and self._oldest_first:
-            block = self._oldest_first.popleft()
+            block, _ = self._oldest_first.popitem(last=False)
             self._remove(block)
 
     def drop(self, shelf: Shelf) -> None:
         """Forget a channel."""
         for block in shelf.blocks:
             self.bytes_held -= block.bytes_held
-            block.bytes_held = 0
-            block.sized = []
-            block.next = block.first
+            del self._oldest_first[block]
         shelf.blocks = []
         shelf.firsts = []
+
+    def block_count(self) -> int:
+        return len(self._oldest_first)
 
     def _keep(self, block: Block, index: int) -> None:
         block.shelf.blocks.insert(index, block)
         block.shelf.firsts.insert(index, block.first)
-        self._oldest_first.append(block)
+        self._oldest_first[block] = None
         self.bytes_held += block.bytes_held
 
     def _remove(self, block: Block) -> None:

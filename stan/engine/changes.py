@@ -6,8 +6,15 @@ subscriptions is lazy and rides along. When a commit fails its changes come back
 newer ones took their place.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from stan.engine.records import Batch, ChannelRecord, ClientRecord
 from stan.engine.subscription import Subscription
+
+if TYPE_CHECKING:
+    from stan.engine.clients import Client
 
 
 class Reply:
@@ -21,7 +28,7 @@ class Reply:
         self.subject: bytes = subject
         self.granted: bytes = granted
         self.kind: str = kind
-        self.client_id: str = ""
+        self.client: Client | None = None
         self.subscription: Subscription | None = None
         self.ack_inbox: str = ""
 
@@ -72,7 +79,7 @@ class Changes:
         self.urgent = True
         self.replies.append(reply)
 
-    def fill(self, batch: Batch) -> "Changes":
+    def fill(self, batch: Batch) -> Changes:
         """Hand everything but trims over to the batch; returns it for `take_back`."""
         taken = Changes()
         taken.channels_created, self.channels_created = self.channels_created, {}
@@ -102,7 +109,7 @@ class Changes:
                 batch.subscriptions_put.append(subscription.record())
         return taken
 
-    def take_back(self, taken: "Changes", replies: bool) -> None:
+    def take_back(self, taken: Changes, replies: bool) -> None:
         """Make the changes of a failed batch due again, below what came since."""
         deleted = set(self.channels_deleted)
         for channel_id in list(taken.channels_created):

@@ -71,8 +71,8 @@ class Clients:
         self.by_id: dict[str, Client] = {}
         self.by_connection_id: dict[bytes, Client] = {}
         self.subscriptions: Subscriptions | None = None
-        self._checks: dict[str, DuplicateCheck] = {}
-        self._beats: dict[bytes, Client | DuplicateCheck] = {}
+        self.checks: dict[str, DuplicateCheck] = {}
+        self.beats: dict[bytes, Client | DuplicateCheck] = {}
         self._beat_head = beat_head
         self._beat_count = 0
         self._settings = settings
@@ -102,12 +102,12 @@ class Clients:
         old = self.by_id.get(request.clientID)
         if old is None:
             self._register(request, reply, now_ns)
-        elif request.clientID in self._checks:
+        elif request.clientID in self.checks:
             self._taken(request.clientID, reply)
         else:
             check = DuplicateCheck(request, reply, old, self._next_beat())
-            self._checks[request.clientID] = check
-            self._beats[check.beat] = check
+            self.checks[request.clientID] = check
+            self.beats[check.beat] = check
             self._timers.set(check, now_ns + self._settings.duplicate_check_timeout_ns)
             self._outbox.send(old.record.heartbeat_inbox.encode(), b"", check.beat)
 
@@ -129,7 +129,7 @@ class Clients:
             request.pingInterval,
             request.pingMaxOut,
         )
-        self.add(record, now_ns)
+        client = self.add(record, now_ns)
         self._changes.put_client(record)
         subjects = self._subjects
         response = ConnectResponse(
@@ -145,7 +145,7 @@ class Clients:
             response.pingInterval = request.pingInterval
             response.pingMaxOut = request.pingMaxOut
         answer = Reply(reply, response.SerializeToString(), "connect")
-        answer.client_id = request.clientID
+        answer.client = client
         self._changes.reply(answer)
         self._log(request.clientID, f"Connected (Inbox={request.heartbeatInbox})")
 
@@ -165,8 +165,8 @@ class Clients:
 
     def _end_check(self, check: DuplicateCheck) -> None:
         self._timers.clear(check)
-        self._checks.pop(check.request.clientID, None)
-        self._beats.pop(check.beat, None)
+        self.checks.pop(check.request.clientID, None)
+        self.beats.pop(check.beat, None)
 
     def _taken(self, client_id: str, reply: bytes) -> None:
         self._log(client_id, "Connect failed; already connected")
@@ -179,7 +179,7 @@ class Clients:
 
     def beat_answered(self, subject: bytes, alive: bool, now_ns: int) -> None:
         """A reply to a heartbeat or duplicate check; not alive: nobody listens there."""
-        waiting = self._beats.pop(subject, None)
+        waiting = self.beats.pop(subject, None)
         if waiting is None:
             return
         if isinstance(waiting, DuplicateCheck):
@@ -199,12 +199,14 @@ class Clients:
         """A client's or a duplicate check's deadline passed."""
         if isinstance(timer, DuplicateCheck):
             self._replace(timer, now_ns)
+        elif timer.gone:
+            pass  # removed by a deadline that passed in the same tick
         elif timer.beat:
-            self._beats.pop(timer.beat, None)
+            self.beats.pop(timer.beat, None)
             self._beat_failed(timer, now_ns)
         else:
             timer.beat = self._next_beat()
-            self._beats[timer.beat] = timer
+            self.beats[timer.beat] = timer
             self._outbox.send(timer.record.heartbeat_inbox.encode(), b"", timer.beat)
             self._timers.set(timer, now_ns + self._settings.heartbeat_timeout_ns)
 
@@ -267,7 +269,7 @@ class Clients:
             del self.by_connection_id[connection_id]
         self._timers.clear(client)
         if client.beat:
-            self._beats.pop(client.beat, None)
+            self.beats.pop(client.beat, None)
         assert self.subscriptions is not None
         for subscription in list(client.subscriptions.values()):
             self.subscriptions.end(subscription, False, now_ns)

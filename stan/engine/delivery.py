@@ -67,6 +67,9 @@ class Delivery:
             sequence = max(cursor.last_sent + 1, channel.first)
             if sequence > channel.last:
                 return
+            if sequence > cursor.last_sent + 1:  # limits dropped what is before it
+                cursor.lost += sequence - 1 - cursor.last_sent
+                cursor.last_sent = sequence - 1
             block = channel.shelf.find(sequence)
             if block is None:
                 self._wait_for_history(cursor, sequence)
@@ -93,12 +96,14 @@ class Delivery:
                 at_end = start + count == len(block.sequences)
                 cursor.last_sent = block.next - 1 if at_end else sequences[-1]
                 self._prefetch(channel, block.next)
+            member.last_sent = cursor.last_sent
             if count:
                 in_flight.update(expiries)
                 operations = member.head + member.head.join(sized)
                 self._outbox.operations.append(operations)
                 self.out_messages += count
-                self.out_bytes += len(operations)
+                self.out_bytes += len(operations) - count * len(member.head)
+                self.out_bytes -= framing_bytes(block, sized)
                 if member.deadline_ns == 0:
                     self._timers.set(member, now_ns + member.ack_wait_ns)
                 if self._settings.persistent:
@@ -115,6 +120,9 @@ class Delivery:
             sequence = max(cursor.last_sent + 1, channel.first)
             if sequence > channel.last:
                 return
+            if sequence > cursor.last_sent + 1:  # limits dropped what is before it
+                cursor.lost += sequence - 1 - cursor.last_sent
+                cursor.last_sent = sequence - 1
             block = channel.shelf.find(sequence)
             if block is None:
                 self._wait_for_history(cursor, sequence)
@@ -133,11 +141,11 @@ class Delivery:
                 self._stop_oversize(cursor, member, sequence)
                 return
             rotate(cursor, member)
-            cursor.last_sent = sequence
+            cursor.last_sent = member.last_sent = sequence
             member.in_flight[sequence] = now_ns + member.ack_wait_ns
             self._outbox.operations.append(member.head + sized)
             self.out_messages += 1
-            self.out_bytes += len(sized)
+            self.out_bytes += len(sized) - sized.index(b"\r") - 4
             if member.deadline_ns == 0:
                 self._timers.set(member, now_ns + member.ack_wait_ns)
             if self._settings.persistent:
@@ -177,7 +185,7 @@ class Delivery:
             member.in_flight[sequence] = (
                 again_ns if again_ns > now_ns else (now_ns + member.ack_wait_ns)
             )
-            member.cursor.resend.append((sequence, member))
+            member.cursor.resend[sequence, member] = None
         self._timers.set(member, min(member.in_flight.values()))
         if expired:
             self.advance(member.cursor, now_ns)
@@ -192,7 +200,7 @@ class Delivery:
         cursor = member.cursor
         for sequence in sorted(member.in_flight):
             member.in_flight[sequence] = now_ns + member.ack_wait_ns
-            cursor.resend.append((sequence, member))
+            cursor.resend[sequence, member] = None
         if member.in_flight:
             self._timers.set(member, now_ns + member.ack_wait_ns)
         self.advance(cursor, now_ns)
@@ -200,6 +208,9 @@ class Delivery:
     def hand_over(self, member: Subscription, now_ns: int) -> None:
         """Spread what a leaving member has in flight over the members that remain."""
         others = member.cursor.members
+        if self._settings.persistent:
+            # The group's position may have been recorded with the leaving member only.
+            self._changes.progressed[others[0].subscription_id] = others[0]
         for index, sequence in enumerate(sorted(member.in_flight)):
             heir = others[index % len(others)]
             heir.in_flight[sequence] = now_ns + HANDOVER_NS
@@ -216,9 +227,10 @@ class Delivery:
         channel = cursor.channel
         resend = cursor.resend
         while resend:
-            sequence, member = resend[0]
+            entry = next(iter(resend))
+            sequence, member = entry
             if sequence not in member.in_flight or not member.active:
-                resend.popleft()  # acked, handed over or closed meanwhile
+                del resend[entry]  # acked, handed over or closed meanwhile
                 continue
             if not member.started:
                 return False
@@ -229,7 +241,7 @@ class Delivery:
                     self._wait_for_history(cursor, sequence)
                     return False
                 sized = channel.shelf.message(sequence)
-            resend.popleft()
+            del resend[entry]
             if sized is None:  # dropped by a limit: as good as acked
                 self.acknowledge(member, sequence)
                 continue
@@ -275,6 +287,7 @@ class Delivery:
         self.out_messages += 1
         self.out_bytes += len(again)
         self.redelivered += 1
+        cursor.redelivered += 1
         if target.deadline_ns == 0:
             self._timers.set(target, target.in_flight[sequence])
 
@@ -307,8 +320,13 @@ class Delivery:
             return
         # An empty answer proves only that nothing was there when it was asked for.
         next_sequence = history.sequences[-1] + 1 if history.sequences else entry[1] + 1
+        # A commit still under way may show in what was read: it is not true here yet.
         self._cache.insert(
-            channel.shelf, load.from_sequence, next_sequence, history.sequences, history.sized
+            channel.shelf,
+            load.from_sequence,
+            min(next_sequence, channel.last + 1),
+            history.sequences,
+            history.sized,
         )
         for cursor in channel.waiting.pop(load.load_id, ()):
             cursor.waiting = False
@@ -360,6 +378,13 @@ class Delivery:
         self.loads[load.load_id] = (channel, channel.last)
         self._outbox.loads.append(load)
         return load.load_id
+
+
+def framing_bytes(block: Block, sized: list[bytes]) -> int:
+    """What framing added to these messages of a block: each one's length and two CRLFs."""
+    if block.bytes_held == block.largest * len(block.sized):  # all of one size
+        return len(sized) * (sized[0].index(b"\r") + 4) if sized else 0
+    return sum([one.index(b"\r") for one in sized]) + 4 * len(sized)
 
 
 def choose(cursor: Cursor) -> Subscription | None:

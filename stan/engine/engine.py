@@ -8,6 +8,7 @@ batch is in flight at most. `check` asserts every invariant.
 
 from collections.abc import Callable, Iterable
 
+from stan.engine import invariants
 from stan.engine.cache import Cache
 from stan.engine.changes import Changes, Reply
 from stan.engine.channels import Channel, Channels, ChannelTimer
@@ -242,6 +243,8 @@ class Engine:
                 channel = self.channels.by_id.get(channel_id)
                 if channel is not None and channel_id not in runs:
                     self._add_trim(batch, channel, channel.end_position, 0, now_ns)
+                    if not (batch.trims and batch.trims[-1].channel_id == channel_id):
+                        self.channels.watch_age(channel)  # the clock went back
         if self.changes.urgent or now_ns >= self._progress_at_ns or everything:
             self._progress_at_ns = now_ns + self.settings.progress_interval_ns
             self._batch_changes = self.changes.fill(batch)
@@ -249,7 +252,8 @@ class Engine:
             self._batch_changes = Changes()
         self._batch_bursts = bursts
         if not (batch.runs or batch.trims or self._has_records(batch)):
-            self._reply(self._batch_changes.replies, now_ns)
+            taken, self._batch_changes = self._batch_changes, Changes()
+            self._reply(taken.replies, now_ns)
             return None
         self._batch = batch
         self._batch_number += 1
@@ -358,6 +362,7 @@ class Engine:
             self.publishing.refuse_all(bursts, str(error))
             for reply in taken.replies:
                 self._refuse(reply, str(error), now_ns)
+            self.publishing.interrupt()
 
     def _reply(self, replies: list[Reply], now_ns: int) -> None:
         for reply in replies:
@@ -371,9 +376,9 @@ class Engine:
         member = reply.subscription
         if reply.kind == "connect":
             payload = ConnectResponse(error=error).SerializeToString()
-            client = self.clients.by_id.get(reply.client_id)
-            if client is not None:
-                self.clients.remove(client, now_ns)
+            # Another client may have the ID by now.
+            if reply.client is not None and not reply.client.gone:
+                self.clients.remove(reply.client, now_ns)
         elif reply.kind == "close":
             payload = CloseResponse(error=error).SerializeToString()
         else:
@@ -399,6 +404,22 @@ class Engine:
             self.delivery.load_failed(load, now_ns)
         else:
             self.subscriptions.seek_failed(load, str(error))
+
+    # Inside.
+
+    def check(self) -> None:
+        """Raise AssertionError when an invariant is broken; see `invariants`."""
+        invariants.check(self)
+
+    def replies(self) -> list[Reply]:
+        """The answers that wait for a batch, that in flight included."""
+        return self._batch_changes.replies + self.changes.replies
+
+    def is_trimming(self, channel_id: int) -> bool:
+        """Whether the batch in flight trims this channel."""
+        return self._batch is not None and any(
+            trim.channel_id == channel_id for trim in self._batch.trims
+        )
 
     # Out.
 

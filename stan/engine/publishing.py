@@ -6,6 +6,7 @@ wait unsealed; sealing gives sequences and timestamps and encodes each message o
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
@@ -39,6 +40,7 @@ class Burst:
         self.payloads: list[bytes] = []
         self.replies: list[str] = []  # empty while no message has one
         self.payload_bytes: int = 0
+        self.queued_bytes: int = 0  # of the requests as they came
 
 
 class Publishing:
@@ -74,8 +76,14 @@ class Publishing:
             self._refuse_undecodable(payload, reply)
             return
         self.in_messages += 1
-        self.in_bytes += len(payload)
+        size = len(payload)
+        self.in_bytes += size
         guid = message.guid
+        if size > self._settings.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES and (
+            delivered_bytes(message) > self._settings.max_payload_bytes
+        ):
+            self.refuse(reply, guid, PAYLOAD_TOO_LARGE if guid else INVALID_PUBLISH)
+            return
         burst = self._burst
         if (
             burst is None
@@ -83,31 +91,25 @@ class Publishing:
             or message.subject != self._channel_name
             or message.connID != self._connection_id
             or message.clientID != self._client_id
+            or not guid
             or self.queued_bytes > self._settings.queue_bytes
+            or self.queued_messages > self._settings.queue_messages
         ):
             burst = self._begin(message, reply, now_ns)
             if burst is None:
                 return
         data = message.data
         if len(guid) != burst.guid_size or not guid.isascii():
-            if not guid:
-                self.refuse(reply, guid, INVALID_PUBLISH)
-                return
             burst.guid_size = 0
-        if len(payload) > self._settings.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES and (
-            len(data) + len(message.reply) + len(burst.channel.field) + _MESSAGE_OVERHEAD_BYTES
-            > self._settings.max_payload_bytes
-        ):
-            self.refuse(reply, guid, PAYLOAD_TOO_LARGE)
-            return
         if message.reply or burst.replies:
             burst.replies.extend([""] * (len(burst.guids) - len(burst.replies)))
             burst.replies.append(message.reply)
         burst.guids.append(guid)
         burst.payloads.append(data)
         burst.payload_bytes += len(data)
+        burst.queued_bytes += size
         self.queued_messages += 1
-        self.queued_bytes += len(data)
+        self.queued_bytes += size
 
     def _begin(self, message: PubMsg, reply: bytes, now_ns: int) -> Burst | None:
         """Look at everything a burst shares; None when this message was refused."""
@@ -153,12 +155,18 @@ class Publishing:
             self.refuse(reply, "", INVALID_PUBLISH)
 
     def refuse(self, reply: bytes, guid: str, error: str) -> None:
-        self._outbox.send(reply, encode_error_ack(guid, error))
+        ack = encode_error_ack(guid, error)
+        if len(ack) <= self._settings.max_payload_bytes:  # else NATS would cut us off
+            self._outbox.send(reply, ack)
 
     # Sealing.
 
     def has_queued(self) -> bool:
         return self.queued_messages > 0
+
+    def queued(self) -> Iterable[Burst]:
+        """What waits for a batch, in order."""
+        return self._queue
 
     def seal(self, now_ns: int) -> tuple[dict[int, Run], list[Burst]]:
         """Give sequences to what is queued, up to the size of a batch."""
@@ -171,12 +179,10 @@ class Publishing:
         while queue and messages < settings.batch_messages and payload_bytes < settings.batch_bytes:
             burst = queue.popleft()
             self.queued_messages -= len(burst.guids)
-            self.queued_bytes -= burst.payload_bytes
+            self.queued_bytes -= burst.queued_bytes
             if burst.channel.deleted:
                 for guid in burst.guids:
                     self.refuse(burst.ack_subject, guid, BEING_DELETED)
-                continue
-            if not burst.guids:  # its only message was refused after it began
                 continue
             bursts.append(burst)
             messages += len(burst.guids)
@@ -193,7 +199,7 @@ class Publishing:
         for burst in reversed(bursts):
             self._queue.appendleft(burst)
             self.queued_messages += len(burst.guids)
-            self.queued_bytes += burst.payload_bytes
+            self.queued_bytes += burst.queued_bytes
         self.interrupt()
 
     def acknowledge(self, bursts: list[Burst]) -> None:
@@ -217,6 +223,12 @@ class Publishing:
         for burst in bursts:
             for guid in burst.guids:
                 self.refuse(burst.ack_subject, guid, error)
+
+
+def delivered_bytes(message: PubMsg) -> int:
+    """The size of the largest operation payload that delivers this message."""
+    names_bytes = len(message.subject.encode()) + len(message.reply.encode())
+    return names_bytes + len(message.data) + _MESSAGE_OVERHEAD_BYTES
 
 
 def begin_run(channel: Channel, now_ns: int) -> Run:

@@ -93,7 +93,7 @@ class Recovery:
             expiry_ns = now_ns + subscription.ack_wait_ns
             for sequence in sorted(record.in_flight):
                 subscription.in_flight[sequence] = expiry_ns
-                cursor.resend.append((sequence, subscription))
+                cursor.resend[sequence, subscription] = None
             self._timers.set(subscription, expiry_ns)
         if cursor.shadow is not None:
             self._changes.delete_subscription(cursor.shadow.subscription_id)

@@ -6,7 +6,7 @@ of a queue group share one. Only state lives here; who gets what is decided in `
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from stan.engine.records import SubscriptionRecord
@@ -24,6 +24,8 @@ class Cursor:
     `last_sent` is the last sequence handed out for the first time. `resend` are sequences
     that wait to be sent again, each with the member that holds it; while there are any,
     nothing new is sent. `waiting` says that a load is under way for this cursor.
+    `redelivered` and `lost` only count: messages sent again, and messages that limits
+    dropped before they were sent at all.
     """
 
     def __init__(self, channel: Channel, group: str, last_sent: int) -> None:
@@ -32,15 +34,18 @@ class Cursor:
         self.last_sent: int = last_sent
         self.members: list[Subscription] = []
         self.shadow: Subscription | None = None  # what a durable group's last member left
-        self.resend: deque[tuple[int, Subscription]] = deque()
+        self.resend: OrderedDict[tuple[int, Subscription], None] = OrderedDict()
         self.redeliveries: dict[int, int] = {}  # sequence -> how often it was sent again
         self.waiting: bool = False
+        self.redelivered: int = 0
+        self.lost: int = 0
 
 
 class Subscription(Timer):
     """A member of a cursor. As a Timer it is due when a message in flight may expire.
 
     `in_flight` maps each sequence sent and not acked to the moment its ack wait ends.
+    `last_sent` is the last new message that this member got, of those its cursor counts.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Subscription(Timer):
         self.ack_wait_s: int = 30
         self.ack_wait_ns: int = 30 * SECOND_NS
         self.in_flight: dict[int, int] = {}
+        self.last_sent: int = 0 if cursor.members else cursor.last_sent
         # In the channel and serving a client; false for an offline durable.
         self.active: bool = False
         # The subscribe response has left, so messages may.

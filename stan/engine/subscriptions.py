@@ -307,6 +307,7 @@ class Subscriptions:
             self._forget(subscription)
             return
         del channel.cursors[cursor]
+        cursor.resend.clear()
         if keep:
             if cursor.group:
                 cursor.shadow = subscription

@@ -39,6 +39,10 @@ class Timers:
         """
         return self._heap[0][0] if self._heap else 0
 
+    def entries(self) -> list[tuple[int, int, Timer]]:
+        """The heap as it is, stale entries included."""
+        return self._heap
+
     def due(self, now_ns: int) -> list[Timer]:
         """The timers whose deadline has passed, earliest first. They are idle afterwards."""
         heap = self._heap

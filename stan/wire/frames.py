@@ -39,6 +39,8 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
             end = start + int(words[-1])
             if end + 2 > size:
                 return frames, others, position, end + 2 - position
+            if end < start:
+                raise ValueError("negative size")
             if words[1] in tapped:
                 frames.append((words[0], words[2] if count == 4 else b"", chunk[start:end]))
             else:
@@ -55,8 +57,10 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
             end = start + int(words[-1])
             if end + 2 > size:
                 return frames, others, position, end + 2 - position
+            body = start + int(words[-2])
+            if not start <= body <= end:
+                raise ValueError("impossible header size")
             if words[1] in tapped:
-                body = start + int(words[-2])
                 nobody = body == end and chunk.startswith(b"NATS/1.0 503", start)
                 frames.append(
                     (

@@ -10,6 +10,9 @@ DEFAULT_DISCOVER_PREFIX = "_STAN.discover"
 DEFAULT_CLUSTER_ID = "test-cluster"
 
 _CLIENT_ID = re.compile(r"[a-zA-Z0-9_-]+")
+# A NATS server ends the connection of whoever sends a longer control line than 4096 bytes,
+# and a PUB may carry two subjects.
+MAX_SUBJECT_BYTES = 1024
 # What a NATS control line cannot carry inside a subject.
 _NOT_IN_SUBJECT = re.compile(r"[\s\x00]")
 
@@ -51,9 +54,11 @@ def is_valid_channel_pattern(name: str) -> bool:
 
 
 def is_publishable_subject(subject: str) -> bool:
-    """Whether NATS can carry a message on this subject: literal, without white space."""
+    """Whether NATS can carry a message on this subject: literal, without white space, and
+    short enough for any control line."""
     return (
         bool(subject)
+        and len(subject.encode()) <= MAX_SUBJECT_BYTES
         and _NOT_IN_SUBJECT.search(subject) is None
         and all(token and token not in ("*", ">") for token in subject.split("."))
     )
