@@ -135,13 +135,6 @@ class Implementation:
             return AckWait(-round(seconds * 1000), seconds)
         return AckWait(max(1, round(seconds)), max(1, round(seconds)))
 
-    def offers(self, flag: str) -> bool:
-        """Whether the usage text names this flag."""
-        usage = subprocess.run(
-            [*self.argv, "-help"], capture_output=True, text=True, timeout=30, check=False
-        )
-        return f"--{flag}" in usage.stdout + usage.stderr
-
     def store_flags(self, store: str, directory: Path) -> list[str]:
         """The flags that select a store which lives in `directory`."""
         if store == "SQL":

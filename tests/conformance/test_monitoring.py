@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -10,7 +11,7 @@ import pytest
 
 from .conftest import StartServer
 from .harness import Clients, until
-from .server import Implementation, StreamingServer, free_port
+from .server import StreamingServer, free_port
 
 
 class Answer(NamedTuple):
@@ -49,16 +50,31 @@ class Monitored(NamedTuple):
         return json.loads(answer.text)
 
 
+StartMonitored = Callable[..., Awaitable[Monitored]]
+
+
 @pytest.fixture
-async def monitored(
-    implementation: Implementation, start_server: StartServer, store: str
-) -> Monitored:
-    """A server with its monitor on a free port."""
-    if not implementation.offers("http_port"):
-        pytest.skip("the server under test has no monitor")
-    port = free_port()
-    server = await start_server(store, "-m", str(port))
-    return Monitored(server, f"http://127.0.0.1:{port}")
+async def start_monitored(start_server: StartServer, store: str) -> StartMonitored:
+    """Start servers with their monitor on a free port."""
+
+    async def start(*flags: str) -> Monitored:
+        port = free_port()
+        server = await start_server(store, "-m", str(port), *flags)
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            pytest.skip("the server under test has no monitor")
+        writer.close()
+        await writer.wait_closed()
+        return Monitored(server, f"http://127.0.0.1:{port}")
+
+    return start
+
+
+@pytest.fixture
+async def monitored(start_monitored: StartMonitored) -> Monitored:
+    """A server with its monitor and the usual limits."""
+    return await start_monitored()
 
 
 @pytest.mark.statement(110)
@@ -160,14 +176,10 @@ async def test_late_ack_leaves_nothing_pending(monitored: Monitored, clients: Cl
 
 @pytest.mark.statement(93)
 async def test_expiry_shows_in_the_bounds(
-    implementation: Implementation, start_server: StartServer, clients: Clients, store: str
+    start_monitored: StartMonitored, clients: Clients
 ) -> None:
-    if not implementation.offers("http_port"):
-        pytest.skip("the server under test has no monitor")
-    port = free_port()
-    server = await start_server(store, "-m", str(port), "-ma", "300ms")
-    watched = Monitored(server, f"http://127.0.0.1:{port}")
-    client = await clients.connect(server)
+    watched = await start_monitored("-ma", "300ms")
+    client = await clients.connect(watched.server)
     await client.publish_count("foo", 15)
 
     async def is_expired() -> bool:
@@ -181,14 +193,10 @@ async def test_expiry_shows_in_the_bounds(
 
 @pytest.mark.statement(99)
 async def test_deleted_channel_is_not_shown(
-    implementation: Implementation, start_server: StartServer, clients: Clients, store: str
+    start_monitored: StartMonitored, clients: Clients
 ) -> None:
-    if not implementation.offers("http_port"):
-        pytest.skip("the server under test has no monitor")
-    port = free_port()
-    server = await start_server(store, "-m", str(port), "-mi", "100ms")
-    watched = Monitored(server, f"http://127.0.0.1:{port}")
-    client = await clients.connect(server)
+    watched = await start_monitored("-mi", "100ms")
+    client = await clients.connect(watched.server)
     await client.publish_count("foo", 3)
 
     async def is_gone() -> bool:
