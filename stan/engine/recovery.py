@@ -79,6 +79,7 @@ class Recovery:
         if record.durable_name:
             channel.durables[record.client_id, record.durable_name] = subscription
         subscription.in_flight = dict.fromkeys(record.in_flight, 0)
+        subscription.last_sent = record.last_sent
         if client is None or offline:
             if cursor.group:
                 cursor.shadow = subscription

@@ -21,6 +21,7 @@ from stan.errors import (
     StoreOutcomeUnknownError,
     StoreUnavailableError,
 )
+from stan.server.histogram import LATENCY_S, SIZES, Histogram
 from stan.server.transport import Transport
 from stan.store.contract import InstantStore, Store
 from stan.wire.frames import Frame
@@ -52,6 +53,11 @@ class Pump:
     ) -> None:
         self.engine = engine
         self.commits = 0
+        # For the monitoring: how long commits take, how many messages each stores, and how
+        # many pieces of output were dropped because there was no NATS connection.
+        self.commit_s = Histogram(LATENCY_S)
+        self.batch_messages = Histogram(SIZES)
+        self.dropped_sends = 0
         self._store = store
         self._instant = cast(InstantStore, store) if hasattr(store, "commit_now") else None
         self._transport = transport
@@ -138,14 +144,17 @@ class Pump:
             batch = engine.seal(self._clock(), self._stopping)
             if batch is None:
                 return
-            engine.committed(batch, store.commit_now(batch), self._clock())
-            self.commits += 1
+            began_s = time.perf_counter()
+            result = store.commit_now(batch)
+            self._count(batch, time.perf_counter() - began_s)
+            engine.committed(batch, result, self._clock())
 
     def _send(self) -> None:
         operations = self.engine.take_sends()
         if operations:
             # Without a connection they are dropped: what matters is sent again.
-            self._transport.write(b"".join(operations))
+            if not self._transport.write(b"".join(operations)):
+                self.dropped_sends += len(operations)
 
     def _say(self) -> None:
         for level, text in self.engine.take_notices():
@@ -213,6 +222,7 @@ class Pump:
                 else:
                     await asyncio.sleep(RETRY_S)
                 continue
+            began_s = time.perf_counter()
             try:
                 result = await self._commit(batch)
             except StoreError as error:
@@ -225,7 +235,7 @@ class Pump:
                 self._fail(error)
                 return
             else:
-                self.commits += 1
+                self._count(batch, time.perf_counter() - began_s)
                 if self._unavailable:
                     self._unavailable = False
                     log.info("The store is back")
@@ -262,6 +272,13 @@ class Pump:
         else:
             self.engine.loaded(load, history, self._clock())
         self._turn()
+
+    def _count(self, batch: Batch, took_s: float) -> None:
+        self.commits += 1
+        self.commit_s.observe(took_s)
+        messages = sum([len(run.sized) for run in batch.runs])
+        if messages:
+            self.batch_messages.observe(messages)
 
     def _spawn(self, work: "asyncio.Future[None] | object") -> asyncio.Task[None]:
         task: asyncio.Task[None] = self._loop.create_task(work)  # type: ignore[arg-type]

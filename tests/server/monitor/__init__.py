@@ -1,0 +1,1 @@
+"""The monitoring documents, compared with those that the original served after the same traffic."""
