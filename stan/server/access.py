@@ -1,0 +1,90 @@
+"""How to reach NATS: the servers, TLS, and who we say we are, as nats-py takes them.
+
+Files are read when the connection is made, not here, except what TLS needs. Nothing here
+is logged; the values are secrets.
+"""
+
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
+
+from stan.errors import ConfigError
+from stan.server.config import Config
+from stan.server.nats_configuration import read_nats_tree
+
+
+def connection_options(config: Config) -> dict[str, Any]:
+    """Keyword arguments for nats-py's connect, besides the servers. Raises ConfigError."""
+    options: dict[str, Any] = {"name": f"stan-server-{config.cluster_id}"}
+    options |= _identity(config)
+    context = _tls_context(config)
+    if context is not None:
+        options["tls"] = context
+        if config.tls_server_name:
+            options["tls_hostname"] = config.tls_server_name
+    return options
+
+
+def hide_passwords(url: str) -> str:
+    """The URL as it may be shown."""
+    parts = urlsplit(url)
+    return (
+        url.replace(parts.netloc, f"xxx@{parts.netloc.rpartition('@')[2]}")
+        if ("@" in parts.netloc)
+        else url
+    )
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    if config.credentials:
+        return {"user_credentials": config.credentials}
+    if config.nkey_seed_file:
+        return {"nkeys_seed": config.nkey_seed_file}
+    if config.token:
+        return {"token": config.token}
+    if config.user:
+        return {"user": config.user, "password": config.password}
+    if config.is_embedded:
+        return _identity_in_file(config)
+    return {}
+
+
+def _identity_in_file(config: Config) -> dict[str, Any]:
+    """The child's own configuration tells how to get in, when it names one user."""
+    authorization = next(
+        (
+            value
+            for key, value in read_nats_tree(config).items()
+            if key.lower() == "authorization" and isinstance(value, dict)
+        ),
+        {},
+    )
+    known = {key.lower(): value for key, value in authorization.items()}
+    if "token" in known:
+        return {"token": str(known["token"])}
+    user = known.get("user", known.get("username"))
+    if user is not None:
+        return {"user": str(user), "password": str(known.get("password", known.get("pass", "")))}
+    return {}
+
+
+def _tls_context(config: Config) -> ssl.SSLContext | None:
+    wanted = (
+        config.secure
+        or config.tls_client_ca
+        or config.tls_client_cert
+        or config.tls_skip_verify
+        or any(url.startswith(("tls://", "wss://")) for url in config.nats_servers)
+    )
+    if not wanted:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=config.tls_client_ca or None)
+        if config.tls_client_cert:
+            context.load_cert_chain(config.tls_client_cert, config.tls_client_key or None)
+    except OSError as error:  # ssl.SSLError is one, too
+        raise ConfigError(f"cannot use the TLS files: {error.strerror or error}") from None
+    if config.tls_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

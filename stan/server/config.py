@@ -1,0 +1,374 @@
+"""What the operator asked for: command line, environment and file, merged and checked.
+
+Flags beat the environment, the environment beats the file, the file beats the defaults of
+the option table. Everything that is wrong is found here, before anything is started, and
+named: the flag, or the file, the line and the key. Nothing is read or opened but the
+configuration files.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
+from stan.errors import ConfigError
+from stan.server.flags import Given, parse_flags
+from stan.server.language import Item, parse_file
+from stan.server.options import CHANNEL_BLOCKS, LIMIT_BLOCKS, OPTIONS, Kind, Option
+from stan.units import format_duration, parse_duration, parse_size
+from stan.wire.subjects import is_publishable_subject
+
+Scalar = str | int | bool
+Tree = Mapping[str, Item]
+
+STORE_TYPES = ("MEMORY", "SQL")
+_TRUE = frozenset({"1", "t", "true", "yes", "on"})
+_FALSE = frozenset({"0", "f", "false", "no", "off"})
+# Options that make the program do something else than serve.
+_ACTIONS = frozenset({"help", "help_tls", "version", "signal", "check_config", "welcome"})
+_CHANNEL_FIELDS = (
+    "max_subscriptions",
+    "max_messages",
+    "max_bytes",
+    "max_age_ns",
+    "max_inactivity_ns",
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Config:
+    """The effective configuration. Each field up to `help_tls` is that of an Option."""
+
+    cluster_id: str
+    discover_prefix: str
+    store: str
+    max_channels: int
+    max_subscriptions: int
+    max_messages: int
+    max_bytes: int
+    max_age_ns: int
+    max_inactivity_ns: int
+    nats_server: str
+    stan_config: str
+    heartbeat_interval_ns: int
+    heartbeat_timeout_ns: int
+    heartbeat_fail_count: int
+    signal: str
+    replace_durable: bool
+    cache_bytes: int
+    test_timers: bool
+    check_config: bool
+    welcome: bool
+    sql_driver: str
+    sql_source: str
+    sql_durability: str
+    secure: bool
+    tls_client_key: str
+    tls_client_cert: str
+    tls_client_ca: str
+    tls_server_name: str
+    tls_skip_verify: bool
+    stan_debug: bool
+    stan_trace: bool
+    stan_debug_trace: bool
+    address: str
+    port: int
+    pid_file: str
+    nats_config: str
+    log_file: str
+    log_time: bool
+    syslog: bool
+    remote_syslog: str
+    log_format: str
+    nats_debug: bool
+    nats_trace: bool
+    nats_debug_trace: bool
+    user: str
+    password: str
+    token: str
+    credentials: str
+    nkey_seed_file: str
+    nats_tls: bool
+    nats_tls_cert: str
+    nats_tls_key: str
+    nats_tls_verify: bool
+    nats_tls_ca: str
+    nats_routes: str
+    nats_cluster: str
+    help: bool
+    version: bool
+    help_tls: bool
+    # Per channel or wildcard, from the file only.
+    channels: dict[str, ChannelOverrides] = field(default_factory=dict)
+    # Fields set by a flag, the environment or the file.
+    given: frozenset[str] = frozenset()
+    # One line for each option that was set and has no effect.
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def limits(self) -> StoreLimits:
+        """The limits as the engine takes them."""
+        defaults = ChannelLimits(
+            self.max_subscriptions,
+            self.max_messages,
+            self.max_bytes,
+            self.max_age_ns,
+            self.max_inactivity_ns,
+        )
+        return StoreLimits(self.max_channels, defaults, self.channels)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether this server starts a NATS server of its own."""
+        return not self.nats_server
+
+    @property
+    def nats_servers(self) -> list[str]:
+        """The URLs given with -ns, each with a scheme."""
+        names = [name.strip() for name in self.nats_server.split(",") if name.strip()]
+        return [name if "://" in name else f"nats://{name}" for name in names]
+
+    def check(self) -> None:
+        """Raise ConfigError when the server must not start like this."""
+        self.limits.check()
+        if not is_publishable_subject(self.cluster_id):
+            raise ConfigError(f'invalid cluster ID "{self.cluster_id}"')
+        if not is_publishable_subject(self.discover_prefix):
+            raise ConfigError(f'invalid discover prefix "{self.discover_prefix}"')
+        for name, value in (
+            ("hb_interval", self.heartbeat_interval_ns),
+            ("hb_timeout", self.heartbeat_timeout_ns),
+        ):
+            if value <= 0:
+                raise ConfigError(f"{name} must be above zero, it is {format_duration(value)}")
+        if self.heartbeat_fail_count < 0:
+            raise ConfigError(f"hb_fail_count cannot be negative ({self.heartbeat_fail_count})")
+        if self.sql_durability not in ("full", "normal", "off"):
+            raise ConfigError(f"durability is full, normal or off, not {self.sql_durability!r}")
+        if self.log_format not in ("text", "json"):
+            raise ConfigError(f"log_format is text or json, not {self.log_format!r}")
+        if not -1 <= self.port <= 65535:
+            raise ConfigError(f"port must be between -1 and 65535, it is {self.port}")
+
+
+def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
+    """The configuration of a command line (without the program's name).
+
+    Raises ConfigError with one clear line. Limits and other values that only matter to a
+    server that starts are left to `Config.check`.
+    """
+    values: dict[str, Scalar] = {option.field: option.default for option in OPTIONS}
+    flags = parse_flags(arguments)
+    from_flags = {one.option.field: _from_flag(one) for one in flags}
+    if from_flags.get("help") or from_flags.get("version") or from_flags.get("help_tls"):
+        return _assemble(values | from_flags, {}, frozenset(from_flags))
+    path = from_flags.get("stan_config") or from_flags.get("nats_config") or ""
+    tree = streaming_block(parse_file(str(path))) if path else {}
+    given = _from_file(tree) | _from_environment(environment) | from_flags
+    if str(values["store"] if "store" not in given else given["store"]).upper() == "FILE":
+        raise ConfigError(
+            "this server has no FILE store: use -st SQL --sql_source <path> to keep messages"
+            " in a SQLite file"
+        )
+    config = _assemble(values | given, _read_channels(tree), frozenset(given))
+    config.store = _store_type(config.store, "store" in from_flags)
+    config.warnings = _answer(given)
+    if not config.nats_config:
+        config.nats_config = config.stan_config
+    if not config.stan_config:
+        config.stan_config = config.nats_config
+    return config
+
+
+def streaming_block(tree: Tree) -> Tree:
+    """The part of a configuration file that is about streaming: the `streaming` block when
+    there is one, else the whole."""
+    for key, item in tree.items():
+        if key.lower() == "streaming":
+            return _as_map(key, item)
+    return tree
+
+
+def format_config(config: Config) -> str:
+    """The effective configuration, an option a line, passwords hidden."""
+    lines = []
+    for option in OPTIONS:
+        value = getattr(config, option.field, None)
+        if value is None or option.field in _ACTIONS:
+            continue
+        if option.secret and value:
+            value = "(hidden)"
+        if option.kind is Kind.DURATION:
+            value = format_duration(int(value))
+        elif option.kind is Kind.BOOLEAN:
+            value = str(value).lower()
+        changed = "" if option.field in config.given else " (default)"
+        name = option.keys[0] if option.keys else max(option.flags, key=len)
+        lines.append(f"{name}: {value}{changed}")
+    for name in config.channels:
+        lines.append(f"limits of {name}: {config.limits.resolve(name)}")
+    return "\n".join(lines)
+
+
+def _main_name(option: Option) -> str:
+    """How to name an option to an operator who may know it by its flag or by its key."""
+    return f"-{max(option.flags, key=len)}" if option.flags else option.keys[0]
+
+
+def _assemble(
+    values: Mapping[str, Scalar], channels: dict[str, ChannelOverrides], given: frozenset[str]
+) -> Config:
+    names = {name for name in Config.__dataclass_fields__ if name in values}
+    known: dict[str, object] = {name: values[name] for name in names}
+    config: Config = _make_config(known)
+    config.channels = channels
+    config.given = given
+    return config
+
+
+def _make_config(known: dict[str, object]) -> Config:
+    # The table's kinds and the class's types agree; a test compares them field by field.
+    return Config(**known)  # type: ignore[arg-type]
+
+
+def _from_flag(given: Given) -> Scalar:
+    try:
+        return _convert(given.option, given.text)
+    except ValueError as error:
+        raise ConfigError(f"invalid value for {given.flag}: {error}") from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Scalar]:
+    values = {}
+    for option in OPTIONS:
+        text = environment.get(option.environment, "") if option.environment else ""
+        if text:
+            try:
+                values[option.field] = _convert(option, text)
+            except ValueError as error:
+                raise ConfigError(f"invalid value in {option.environment}: {error}") from None
+    return values
+
+
+def _from_file(tree: Tree) -> dict[str, Scalar]:
+    values: dict[str, Scalar] = {}
+    for option in OPTIONS:
+        for key in option.keys:
+            item = _find(tree, key.split("."))
+            if item is not None:
+                values[option.field] = _from_item(option, key, item)
+    return values
+
+
+def _from_item(option: Option, key: str, item: Item) -> Scalar:
+    value = item.value
+    if option.ignored or option.refused:
+        return value if isinstance(value, str | bool | int) else str(value)
+    if option.kind in (Kind.TEXT, Kind.DURATION):
+        wanted, matches = "string", isinstance(value, str)
+    elif option.kind is Kind.BOOLEAN:
+        wanted, matches = "bool", isinstance(value, bool)
+    elif option.kind is Kind.SIZE and isinstance(value, str):
+        wanted, matches = "int64", True
+    else:
+        wanted, matches = "int64", isinstance(value, int) and not isinstance(value, bool)
+    if not matches:
+        raise _wrong_type(key, item, wanted)
+    if not isinstance(value, str):
+        assert isinstance(value, int)
+        return value
+    try:
+        return _convert(option, value)
+    except ValueError as error:
+        raise ConfigError(f'{item.place}: parameter "{key}": {error}') from None
+
+
+def _read_channels(tree: Tree) -> dict[str, ChannelOverrides]:
+    channels: dict[str, ChannelOverrides] = {}
+    for outer in LIMIT_BLOCKS:
+        for inner in CHANNEL_BLOCKS:
+            block = _find(tree, [outer, inner])
+            if block is not None:
+                for name, item in _as_map(inner, block).items():
+                    channels[name] = _read_overrides(name, item)
+    return channels
+
+
+def _read_overrides(name: str, item: Item) -> ChannelOverrides:
+    tree = _as_map(name, item)
+    values: dict[str, int] = {}
+    for option in OPTIONS:
+        if option.field in _CHANNEL_FIELDS:
+            for key in option.keys:
+                found = _find(tree, [key.rpartition(".")[2]])
+                if found is not None:
+                    values[option.field] = int(_from_item(option, key.rpartition(".")[2], found))
+    return ChannelOverrides(**values)
+
+
+def _find(tree: Tree, path: Sequence[str]) -> Item | None:
+    """The item at a path of keys, whose case does not matter."""
+    for key, item in tree.items():
+        if key.lower() == path[0]:
+            if len(path) == 1:
+                return item
+            if isinstance(item.value, dict):
+                found = _find(item.value, path[1:])
+                if found is not None:
+                    return found
+            elif path[0] in (*LIMIT_BLOCKS, *CHANNEL_BLOCKS, "sql", "sql_options"):
+                raise _wrong_type(key, item, "map")
+    return None
+
+
+def _as_map(key: str, item: Item) -> Tree:
+    if not isinstance(item.value, dict):
+        raise _wrong_type(key, item, "map")
+    return item.value
+
+
+def _wrong_type(key: str, item: Item, wanted: str) -> ConfigError:
+    names = {str: "string", bool: "bool", int: "int64", float: "float64", list: "array"}
+    found = names.get(type(item.value), "map")
+    name = key.rpartition(".")[2]
+    return ConfigError(
+        f'{item.place}: parameter "{name}" value is expected to be {wanted}, got {found}'
+    )
+
+
+def _convert(option: Option, text: str) -> Scalar:
+    if option.kind is Kind.TEXT:
+        return text
+    if option.kind is Kind.DURATION:
+        return parse_duration(text)
+    if option.kind is Kind.SIZE:
+        return parse_size(text)
+    if option.kind is Kind.BOOLEAN:
+        if text.lower() in _TRUE or text.lower() in _FALSE:
+            return text.lower() in _TRUE
+        raise ValueError(f"{text!r} is neither true nor false")
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
+
+
+def _store_type(name: str, from_flag: bool) -> str:
+    if name.upper() in STORE_TYPES:
+        return name.upper()
+    if from_flag:
+        raise ConfigError(f"unsupported store type: {name.upper()}")
+    raise ConfigError(f"unknown store type: {name}")
+
+
+def _answer(given: Mapping[str, Scalar]) -> list[str]:
+    """What to say about options that were set and do nothing; ConfigError for those whose
+    absence would break a promise."""
+    warnings = []
+    for option in OPTIONS:
+        if given.get(option.field, option.default) == option.default:
+            continue
+        if option.refused:
+            raise ConfigError(f"{_main_name(option)}: {option.refused}")
+        if option.ignored:
+            warnings.append(f"{_main_name(option)} has no effect: {option.ignored}")
+    return warnings

@@ -1,0 +1,125 @@
+"""The server's log: lines in the original's format, or JSON, to stderr, a file or syslog.
+
+Every module logs through `logging` under the name `stan`; what the child NATS server says
+comes under `stan.nats` and is printed without the `STREAM: ` mark, as the original does.
+Nothing else decides how a line looks. No password is ever logged; that is up to the
+callers, who log locations and never sources.
+"""
+
+import json
+import logging
+import logging.handlers
+import os
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from stan.errors import ConfigError
+from stan.server.config import Config
+
+TRACE = 5
+LOG_NAME = "stan"
+NATS_LOG_NAME = "stan.nats"
+
+_MARKS = {
+    TRACE: "TRC",
+    logging.DEBUG: "DBG",
+    logging.INFO: "INF",
+    logging.WARNING: "WRN",
+    logging.ERROR: "ERR",
+    logging.CRITICAL: "FTL",
+}
+LEVELS = {mark: level for level, mark in _MARKS.items()}
+
+
+class LineFormatter(logging.Formatter):
+    """`[pid] 2006/01/02 15:04:05.000000 [INF] STREAM: text`."""
+
+    def __init__(self, with_time: bool = True) -> None:
+        super().__init__()
+        self._with_time = with_time
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created)  # local time, as the original
+        stamp = f"{time:%Y/%m/%d %H:%M:%S.%f} " if self._with_time else ""
+        mark = _MARKS.get(record.levelno, "INF")
+        source = "" if record.name == NATS_LOG_NAME else "STREAM: "
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        return f"[{record.process}] {stamp}[{mark}] {source}{text}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, source (stan or nats), text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(),
+            "level": _MARKS.get(record.levelno, "INF"),
+            "pid": record.process,
+            "source": "nats" if record.name == NATS_LOG_NAME else "stan",
+            "text": record.getMessage(),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class Log:
+    """The log of one server process: set up once, reopened on demand, closed at the end."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises ConfigError when the log file or the syslog server cannot be used."""
+        self._logger = logging.getLogger(LOG_NAME)
+        self._handler = _open_handler(config)
+        if config.log_format == "json":
+            self._handler.setFormatter(JsonFormatter())
+        else:
+            self._handler.setFormatter(LineFormatter(config.log_time))
+        self._logger.handlers = [self._handler]
+        self._logger.propagate = False
+        self._logger.setLevel(_level(config))
+        # The child filters by itself; whatever it says is passed on.
+        logging.getLogger(NATS_LOG_NAME).setLevel(TRACE)
+
+    def reopen(self) -> None:
+        """Close and open the file again, for log rotation; says so when there is no file."""
+        if isinstance(self._handler, logging.FileHandler):
+            self._handler.acquire()
+            try:
+                self._handler.close()
+            finally:
+                self._handler.release()
+            self._logger.info("File log re-opened")
+        else:
+            self._logger.info("File log re-open ignored, not a file logger")
+
+    def close(self) -> None:
+        """Let go of the file; later lines go nowhere."""
+        self._logger.handlers = [logging.NullHandler()]
+        self._handler.close()
+
+
+def _level(config: Config) -> int:
+    if config.stan_trace or config.stan_debug_trace:
+        return TRACE
+    return logging.DEBUG if config.stan_debug else logging.INFO
+
+
+def _open_handler(config: Config) -> logging.Handler:
+    try:
+        if config.log_file:
+            return logging.FileHandler(config.log_file, encoding="utf-8")
+        if config.remote_syslog:
+            parts = urlsplit(config.remote_syslog)
+            address: str | tuple[str, int] = (parts.hostname or "localhost", parts.port or 514)
+            return logging.handlers.SysLogHandler(address)
+        if config.syslog:
+            local = "/dev/log" if os.path.exists("/dev/log") else "/var/run/syslog"
+            return logging.handlers.SysLogHandler(local)
+    except OSError as error:
+        target = config.log_file or config.remote_syslog or "syslog"
+        raise ConfigError(f"cannot log to {target}: {error.strerror or error}") from None
+    except ValueError:
+        raise ConfigError(f"cannot log to {config.remote_syslog}: not an address") from None
+    return logging.StreamHandler()

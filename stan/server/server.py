@@ -1,0 +1,293 @@
+"""The composition root: one server, from its configuration to its exit code.
+
+Starts the parts in order, waits for a signal or a failure, and stops them in the reverse
+order: intake, commit, answers, connection, store, and the child NATS server last. Only
+here are clocks, random identifiers and signals handed to the rest. Every failure that a
+user can cause ends in one line of the log.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import string
+import sys
+from collections.abc import Coroutine
+from functools import partial
+from time import time_ns
+from typing import Any
+
+from stan.engine.engine import Engine
+from stan.engine.records import Recovered, ServerRecord
+from stan.engine.settings import Settings
+from stan.errors import (
+    AnotherServerError,
+    ClusterIDMismatchError,
+    ConfigError,
+    NatsServerError,
+    StanError,
+)
+from stan.server import banner
+from stan.server.access import connection_options, hide_passwords
+from stan.server.config import Config
+from stan.server.embedded import EmbeddedNats, find_nats_server
+from stan.server.log import Log
+from stan.server.nats_configuration import write_nats_configuration
+from stan.server.pump import Pump
+from stan.server.transport import Transport
+from stan.store.contract import Store
+from stan.store.open import open_store
+from stan.wire.subjects import ServerSubjects
+
+log = logging.getLogger("stan.server")
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_TERMINATED = 128 + signal.SIGTERM
+
+_ALPHANUMERIC = string.digits + string.ascii_letters
+_ID_LENGTH = 22
+
+
+def new_id() -> str:
+    """22 random letters and digits, as NATS identifiers look."""
+    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(_ID_LENGTH))
+
+
+class Server:
+    """One streaming server. `run` is its whole life; an instance serves once."""
+
+    def __init__(self, config: Config, log_sink: Log) -> None:
+        self.config = config
+        self.server_id = new_id()
+        self.transport = Transport(f"stan-server-{config.cluster_id}")
+        self.store: Store | None = None
+        self.nats: EmbeddedNats | None = None
+        self.pump: Pump | None = None
+        self._log_sink = log_sink
+        self._connecting = False
+        self._ending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Serve until a signal or a failure. Returns the process's exit code."""
+        self._take_signals()
+        starting = asyncio.ensure_future(self._start())
+        self._ending.add_done_callback(lambda _: starting.cancel())
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+            code = await self._ending
+            log.info("Shutting down.")
+        except StanError as error:
+            log.critical("Failed to start: %s", error)
+            code = EXIT_FAILED
+            self.end(code)
+        await self._stop()
+        return code
+
+    def end(self, code: int) -> None:
+        """Ask the server to stop and exit with this code. Only the first call counts."""
+        if not self._ending.done():
+            self._ending.set_result(code)
+
+    # Starting.
+
+    async def _start(self) -> None:
+        config = self.config
+        _say(banner.describe_start(config.cluster_id, self.server_id))
+        for warning in config.warnings:
+            log.warning("%s", warning)
+        config.check()
+        subjects = ServerSubjects(config.cluster_id, config.discover_prefix)
+        await self._connect(subjects)
+        log.info("Recovering the state...")
+        store, server, recovered = await self._recover()
+        log.info("%s", banner.describe_recovery(len(recovered.channels)))
+        _say(banner.describe_store(store.kind, store.location, config.limits))
+        await self._serve(store, server, recovered, subjects)
+        _write_pid_file(config.pid_file)
+        log.info("Streaming Server is ready")
+        _notify_supervisor("READY=1")
+        if config.welcome or sys.stderr.isatty():
+            _say(banner.describe_next_steps(config.cluster_id))
+
+    async def _connect(self, subjects: ServerSubjects) -> None:
+        config = self.config
+        options = connection_options(config)
+        if config.tls_skip_verify:
+            log.warning(
+                "TLS certificate chain and hostname will not be verified. DO NOT USE IN PRODUCTION!"
+            )
+        servers = config.nats_servers
+        if config.is_embedded:
+            self.nats = EmbeddedNats(find_nats_server(), write_nats_configuration(config))
+            await self.nats.start()
+            self._watch(self._watch_nats(self.nats))
+            servers = [self.nats.url]
+        transport = self.transport
+        transport.on_error = partial(log.debug, "NATS: %s")
+        transport.on_down = self._down
+        transport.on_lost = self._lost
+        self._connecting = True
+        await transport.connect(servers, **options)
+        if not config.is_embedded:
+            log.info("Connected to %s", ", ".join(map(hide_passwords, servers)))
+        if await transport.probe(subjects, config.cluster_id):
+            raise AnotherServerError(
+                f'discovered another streaming server with cluster ID "{config.cluster_id}"'
+            )
+
+    async def _recover(self) -> tuple[Store, ServerRecord, Recovered]:
+        config = self.config
+        store = open_store(
+            config.store,
+            sql_driver=config.sql_driver,
+            sql_source=config.sql_source,
+            durability=config.sql_durability,
+        )
+        self.store = store
+        await store.open()
+        recovered = await store.recover()
+        server = recovered.server
+        if server is None:
+            server = ServerRecord(config.cluster_id, f"_INBOX.{new_id()}")
+            await store.initialize(server)
+        elif server.cluster_id != config.cluster_id:
+            raise ClusterIDMismatchError(
+                f'cluster ID "{config.cluster_id}" does not match recovered value of'
+                f' "{server.cluster_id}"'
+            )
+        return store, server, recovered
+
+    async def _serve(
+        self, store: Store, server: ServerRecord, recovered: Recovered, subjects: ServerSubjects
+    ) -> None:
+        engine = Engine(self._settings(store.persistent), recovered, server, new_id, time_ns())
+        self.pump = Pump(engine, store, self.transport)
+        await self.transport.listen(subjects, server.inbox_prefix, self.pump.receive)
+        self._watch(self._watch_pump(self.pump))
+        self.pump.start()
+
+    def _settings(self, persistent: bool) -> Settings:
+        config = self.config
+        return Settings(
+            cluster_id=config.cluster_id,
+            discover_prefix=config.discover_prefix,
+            limits=config.limits,
+            heartbeat_interval_ns=config.heartbeat_interval_ns,
+            heartbeat_timeout_ns=config.heartbeat_timeout_ns,
+            heartbeat_fail_count=config.heartbeat_fail_count,
+            replace_durable=config.replace_durable,
+            persistent=persistent,
+            max_payload_bytes=self.transport.max_payload_bytes,
+            cache_bytes=config.cache_bytes,
+            test_timers=config.test_timers,
+        )
+
+    # Watching.
+
+    def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
+
+    async def _watch_nats(self, nats: EmbeddedNats) -> None:
+        code = await nats.ended()
+        if not self._ending.done():
+            log.critical("The NATS server ended unexpectedly (exit code %d)", code)
+            self.end(EXIT_FAILED)
+
+    async def _watch_pump(self, pump: Pump) -> None:
+        try:
+            await pump.failed()
+        except StanError as error:
+            log.critical("%s", error)
+            self.end(EXIT_FAILED)
+        except Exception as error:  # a defect of ours: the trace is wanted
+            log.critical("Unexpected failure: %s", error, exc_info=error)
+            self.end(EXIT_FAILED)
+
+    def _down(self) -> None:
+        if not self._ending.done():
+            log.warning("NATS connection lost, reconnecting")
+
+    def _lost(self, reason: str) -> None:
+        if not self._ending.done():
+            log.critical("The NATS connection is lost for good: %s", reason)
+            self.end(EXIT_FAILED)
+
+    # Signals.
+
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self.end, EXIT_OK)
+        loop.add_signal_handler(signal.SIGTERM, self.end, EXIT_TERMINATED)
+        loop.add_signal_handler(signal.SIGUSR1, self._log_sink.reopen)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        if self.nats is None:
+            log.warning("Reload supported only for embedded NATS Server's configuration")
+            return
+        try:
+            self.nats.reload(write_nats_configuration(self.config))
+        except ConfigError as error:
+            log.error("Reload failed: %s", error)
+        else:
+            log.info("Reloaded the NATS server's configuration; other changes need a restart")
+
+    # Stopping.
+
+    async def _stop(self) -> None:
+        _notify_supervisor("STOPPING=1")
+        for watcher in list(self._watchers):
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        if self.pump is not None:
+            await self._finish("stop", self.pump.stop())
+        if self._connecting:
+            await self._finish("close the NATS connection", self.transport.close())
+        if self.store is not None:
+            await self._finish("close the store", self.store.close())
+        if self.nats is not None:
+            await self._finish("stop the NATS server", self.nats.stop())
+        if self.config.pid_file:
+            with contextlib.suppress(OSError):
+                os.unlink(self.config.pid_file)
+
+    async def _finish(self, what: str, step: Coroutine[Any, Any, None]) -> None:
+        """A failing step must not keep the later ones from being taken."""
+        try:
+            await step
+        except Exception as error:
+            log.error("Could not %s: %s", what, error)
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        log.info("%s", line)
+
+
+def _write_pid_file(path: str) -> None:
+    if not path:
+        return
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+    except OSError as error:
+        raise NatsServerError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _notify_supervisor(state: str) -> None:
+    """Tell systemd, when it asked to be told."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(state.encode(), address)
