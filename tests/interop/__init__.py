@@ -1,0 +1,1 @@
+"""The interop suite: published clients, unchanged, against a server process."""
