@@ -9,6 +9,7 @@ Invariant: the epoch never goes back, and only changes together with the owner.
 
 import os
 import re
+import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ _RELEASE = "UPDATE stan_server SET lease_owner=NULL, lease_expires_ms=0 WHERE id
 _FENCE = "UPDATE stan_server SET batch_number=?, lease_expires_ms={now} + ? WHERE id=1 AND epoch=?"
 _RENUMBER = "UPDATE stan_server SET epoch=epoch + 1 WHERE id=1 AND epoch=?"
 
-_OWNER = re.compile(r"^(?P<host>\S+) pid (?P<pid>\d+) \((?P<machine>[^/]*)/(?P<start>\d+)\)$")
+_OWNER = re.compile(r"^(?P<host>\S+) pid (?P<pid>\d+) \((?P<machine>[^/]*)/(?P<start>\d+)/\w+\)$")
 
 
 @dataclass(frozen=True)
@@ -88,18 +89,27 @@ def check(session: Session, epoch: int, lease_ms: int) -> None:
         raise lost(session)
 
 
-def renumber(session: Session, epoch: int) -> tuple[int, int]:
-    """Shut out a COMMIT of our own that may still be on its way: (epoch, batch number).
-
-    Waits for the other transaction, since both write the same row. Raises LeaseLostError.
-    """
-    session.begin()
-    if session.execute(_RENUMBER, (epoch,)) != 1:
+def read_batch_number(session: Session, epoch: int) -> int:
+    """The number of the last batch that is true. Raises LeaseLostError."""
+    row = session.fetch_one("SELECT batch_number FROM stan_server WHERE epoch=?", (epoch,))
+    if row is None:
         raise lost(session)
-    row = session.fetch_one("SELECT epoch, batch_number FROM stan_server WHERE id=1")
-    session.commit()
-    assert row is not None
-    return int(row[0]), int(row[1])
+    return int(row[0])
+
+
+def renumber(session: Session, epoch: int, owner: str) -> int:
+    """Shut out a COMMIT of our own that may still be on its way; the new epoch.
+
+    Waits for the other transaction, since both write the same row; one that comes later
+    carries an old epoch. Raises LeaseLostError.
+    """
+    if session.run_alone(_RENUMBER, (epoch,)) == 1:
+        return epoch + 1
+    if session.fetch_one("SELECT epoch FROM stan_server WHERE epoch=?", (epoch + 1,)):
+        holder = read_holder(session)  # was it this very statement, with its answer lost?
+        if holder.owner == owner:
+            return epoch + 1
+    raise lost(session)
 
 
 def lost(session: Session) -> LeaseLostError:
@@ -111,10 +121,11 @@ def lost(session: Session) -> LeaseLostError:
 
 
 def owner_name() -> str:
-    """This process, for people and for `is_gone`: host, process id, and which process of
-    that id on which boot of which machine."""
+    """This process, for people and for `is_gone`: host, process id, which process of that
+    id on which boot of which machine, and which of its stores."""
     pid = os.getpid()
-    return f"{socket.gethostname()} pid {pid} ({_machine()}/{_start_ticks(pid)})"
+    mark = f"{_machine()}/{max(_start_ticks(pid), 0)}/{secrets.token_hex(4)}"
+    return f"{socket.gethostname()} pid {pid} ({mark})"
 
 
 def is_gone(owner: str) -> bool:

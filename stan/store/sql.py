@@ -85,6 +85,8 @@ class SqlStore:
         self._writing = asyncio.Lock()
         self._unsettled = False
         self._garbage = asyncio.Event()
+        self.swept = asyncio.Event()
+        """Set while no row stands that nothing speaks of any more."""
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
@@ -153,7 +155,8 @@ class SqlStore:
         number returned cannot change any more.
         """
         async with self._writing:
-            return await self._settle(force=True)
+            await self._settle()
+            return await self._write(partial(lease.read_batch_number, epoch=self._epoch))
 
     async def load(self, load: Load) -> History:
         """Read history, on a connection that never waits for commits."""
@@ -238,22 +241,22 @@ class SqlStore:
         self._renewed_s = time.monotonic()
         return result
 
-    async def _settle(self, *, force: bool = False) -> int:
+    async def _settle(self) -> None:
         """After a write whose outcome is unknown: shut it out, read what is true."""
-        if not (self._unsettled or force):
-            return 0
         if self._lost is not None:
             raise self._lost
+        if not self._unsettled:
+            return
         try:
-            self._epoch, number = await self._database.settle(
-                partial(lease.renumber, epoch=self._epoch)
+            self._epoch = await self._database.settle(
+                partial(lease.renumber, epoch=self._epoch, owner=self._owner)
             )
         except LeaseLostError as error:
             self._lost = error
             raise
         self._ledger = await self._database.write(read_ledger)
         self._unsettled = False
-        return number
+        self._notice_garbage()
 
     # In the background
 
@@ -261,17 +264,21 @@ class SqlStore:
         pause_s = min(1.0, self._lease_ms / 4000)
         while self._lost is None:
             await asyncio.sleep(pause_s)
-            if time.monotonic() - self._renewed_s < pause_s or self._unsettled:
+            if time.monotonic() - self._renewed_s < pause_s:
                 continue
             with contextlib.suppress(StoreError):
                 async with self._writing:
+                    await self._settle()
                     await self._write(
                         partial(lease.renew, epoch=self._epoch, lease_ms=self._lease_ms)
                     )
 
     def _notice_garbage(self) -> None:
         if self._ledger.unswept or self._ledger.doomed:
+            self.swept.clear()
             self._garbage.set()
+        else:
+            self.swept.set()
 
     async def _sweep_forever(self) -> None:
         """Remove dead rows between commits, a few milliseconds at a time."""
@@ -289,9 +296,13 @@ class SqlStore:
     async def _sweep_once(self, rows: int) -> int:
         """Remove one chunk; how many rows the next one may have."""
         async with self._writing:
-            chunk = None if self._unsettled else next_chunk(self._ledger)
+            if self._unsettled:
+                self._garbage.clear()  # whoever settles it sets it again
+                return rows
+            chunk = next_chunk(self._ledger)
             if chunk is None:
                 self._garbage.clear()
+                self.swept.set()
                 return rows
             started_s = time.monotonic()
             end = await self._write(
