@@ -1,0 +1,146 @@
+"""The publish window: its bytes, and that each publish settles exactly once."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stan.client.receipt import Receipt
+from stan.client.window import Window
+from stan.errors import (
+    ClientError,
+    ConnectionClosedError,
+    PayloadTooLargeError,
+    PublishError,
+    PublishTimeoutError,
+)
+from stan.wire.stan_pb2 import PubAck, PubMsg
+
+ACK_WAIT_NS = 1000
+MAX_PAYLOAD = 1 << 20
+
+
+def make_window() -> Window:
+    return Window(
+        client_id="me",
+        connection_id="c" * 22,
+        guid_stem="stem56789012",
+        publish_prefix="_STAN.pub.x",
+        ack_inbox="_INBOX.acks",
+        ack_wait_ns=ACK_WAIT_NS,
+    )
+
+
+def publish(window: Window, now_ns: int = 0, channel: str = "foo", data: bytes = b"x") -> Receipt:
+    receipt = Receipt()
+    window.publish(channel, data, receipt, now_ns, MAX_PAYLOAD)
+    return receipt
+
+
+def fates(window: Window) -> dict[str, ClientError | None]:
+    fates = {receipt.guid: error for receipt, error in window.settled}
+    assert len(fates) == len(window.settled)
+    window.settled.clear()
+    return fates
+
+
+@given(st.binary(max_size=300), st.sampled_from(["foo", "a.b.c", "caf\u00e9", "x" * 200]))
+def test_a_publish_is_the_bytes_that_protobuf_makes(data: bytes, channel: str) -> None:
+    window = make_window()
+    receipt = Receipt()
+    operation = window.publish(channel, data, receipt, 0, MAX_PAYLOAD)
+    payload = PubMsg(
+        clientID="me", guid=receipt.guid, subject=channel, data=data, connID=b"c" * 22
+    ).SerializeToString()
+    head = f"PUB _STAN.pub.x.{channel} _INBOX.acks {len(payload)}\r\n".encode()
+    assert operation == head + payload + b"\r\n"
+
+
+def test_guids_are_22_characters_and_differ() -> None:
+    window = make_window()
+    guids = {publish(window).guid for _ in range(100)}
+    assert len(guids) == 100
+    assert {len(guid) for guid in guids} == {22}
+
+
+def test_an_ack_settles_its_publish_and_no_other() -> None:
+    window = make_window()
+    first, second = publish(window), publish(window)
+    window.acknowledge([PubAck(guid=second.guid).SerializeToString()])
+    assert fates(window) == {second.guid: None}
+    assert len(window) == 1
+    window.acknowledge([PubAck(guid=first.guid).SerializeToString()])
+    assert fates(window) == {first.guid: None}
+    assert window.next_deadline_ns is None
+
+
+def test_an_ack_with_an_error_keeps_the_words() -> None:
+    window = make_window()
+    receipt = publish(window)
+    window.acknowledge([PubAck(guid=receipt.guid, error="too many channels").SerializeToString()])
+    error = fates(window)[receipt.guid]
+    assert isinstance(error, PublishError)
+    assert str(error) == "too many channels"
+
+
+def test_late_repeated_foreign_and_broken_acks_change_nothing() -> None:
+    window = make_window()
+    receipt = publish(window)
+    ack = PubAck(guid=receipt.guid).SerializeToString()
+    window.acknowledge([PubAck(guid="other").SerializeToString(), b"\xff\xff", b"", None])
+    assert fates(window) == {}
+    window.acknowledge([ack, ack])
+    assert fates(window) == {receipt.guid: None}
+
+
+def test_what_waits_too_long_is_given_up_oldest_first() -> None:
+    window = make_window()
+    old, young = publish(window, now_ns=0), publish(window, now_ns=10)
+    assert window.next_deadline_ns == ACK_WAIT_NS
+    window.expire(ACK_WAIT_NS)
+    expired = fates(window)
+    assert list(expired) == [old.guid]
+    assert isinstance(expired[old.guid], PublishTimeoutError)
+    assert str(expired[old.guid]) == "stan: publish ack timeout"
+    assert not young.done
+    assert window.next_deadline_ns == ACK_WAIT_NS + 10
+
+
+def test_failing_settles_everything() -> None:
+    window = make_window()
+    guids = [publish(window).guid for _ in range(3)]
+    window.fail(ConnectionClosedError, "stan: connection closed")
+    failed = fates(window)
+    assert list(failed) == guids
+    assert {str(error) for error in failed.values()} == {"stan: connection closed"}
+    assert len(window) == 0
+
+
+@pytest.mark.parametrize("channel", ["", ".a", "a.", "a..b", "a/b", "a.*", ">"])
+def test_an_invalid_channel_is_refused_in_the_words_of_the_server(channel: str) -> None:
+    window = make_window()
+    with pytest.raises(PublishError, match="stan: invalid publish request"):
+        publish(window, channel=channel)
+    assert len(window) == 0
+
+
+def test_a_channel_that_nats_cannot_carry_is_refused() -> None:
+    with pytest.raises(PublishError, match="invalid subject"):
+        publish(make_window(), channel="a b")
+
+
+@pytest.mark.parametrize("limit", [200, 250, 16_600, 1 << 20])
+def test_the_largest_data_fits_and_one_byte_more_does_not(limit: int) -> None:
+    window = make_window()
+    size = window.max_data_bytes("foo", limit)
+    operation = window.publish("foo", b"x" * size, Receipt(), 0, limit)
+    assert operation.startswith(b"PUB _STAN.pub.x.foo _INBOX.acks ")
+    with pytest.raises(PayloadTooLargeError):
+        window.publish("foo", b"x" * (size + 1), Receipt(), 0, limit)
+    assert len(window) == 1
+
+
+def test_many_channels_do_not_grow_without_bound() -> None:
+    window = make_window()
+    for number in range(10_000):
+        publish(window, channel=f"c{number}")
+    assert len(window._envelopes) <= 4096
