@@ -106,14 +106,16 @@ async def _subscribe(parsed: Parsed) -> int:
         return 1
     log = _timed if parsed["t"] else say
     log(f"Connected to {parsed['s']} clusterID: [{parsed['c']}] clientID: [{parsed['id']}]")
+    # Before subscribing: the first message may be printed, and answered with Ctrl-C, before
+    # the subscribe call returns.
+    loop.add_signal_handler(signal.SIGINT, _interrupt, stop, 0)
+    loop.add_signal_handler(signal.SIGTERM, _interrupt, stop, 143)
     try:
         subscription = await _start(connection, parsed, log)
     except stan.StanError as error:
         complain(str(error))
         await _close(connection)
         return 1
-    loop.add_signal_handler(signal.SIGINT, _interrupt, stop, 0)
-    loop.add_signal_handler(signal.SIGTERM, _interrupt, stop, 143)
     code = await exit_code
     if parsed["unsub"] or not parsed["durable"]:
         await _unsubscribe(subscription)
