@@ -269,7 +269,7 @@ class Delivery:
         self, cursor: Cursor, member: Subscription, sequence: int, message: bytes, now_ns: int
     ) -> None:
         target = member
-        if cursor.group:
+        if cursor.group and not member.unaged:  # recovered ones go back to who held them
             target = choose(cursor) or member
             rotate(cursor, target)
         if target is not member:

@@ -72,17 +72,17 @@ class StoreLimits:
     def resolve(self, channel: str) -> ChannelLimits:
         """The limits of a literal channel name.
 
-        Every entry that covers the name applies, the widest first, so the narrowest wins.
+        The narrowest entry that matches the name applies. It inherits what it leaves open
+        from the narrowest entry that covers all of it, and so on up to the defaults.
         """
-        covering = [name for name in self.channels if pattern_matches(name, channel)]
-        return self._apply(covering)
+        return self._narrowest(name for name in self.channels if pattern_matches(name, channel))
 
     def listing(self) -> list[ListedLimits]:
         """The configured entries from wide to narrow, each after all that cover it."""
         listed = []
         for name in sorted(self.channels, key=_width):
             above = [other for other in self.channels if other != name and _covers(other, name)]
-            inherited = self._apply(above)
+            inherited = self._narrowest(above)
             limits = inherited.with_overrides(self.channels[name])
             listed.append(ListedLimits(name, len(above), limits, inherited))
         return listed
@@ -109,11 +109,13 @@ class StoreLimits:
                 f"The max channels limit is set to {self.max_channels}"
             )
 
-    def _apply(self, names: Iterable[str]) -> ChannelLimits:
-        limits = self.defaults
-        for name in sorted(names, key=_width):
-            limits = limits.with_overrides(self.channels[name])
-        return limits
+    def _narrowest(self, names: Iterable[str]) -> ChannelLimits:
+        """The limits of the narrowest of these entries; the defaults when there is none."""
+        narrowest = max(names, key=_width, default=None)
+        if narrowest is None:
+            return self.defaults
+        above = [each for each in self.channels if each != narrowest and _covers(each, narrowest)]
+        return self._narrowest(above).with_overrides(self.channels[narrowest])
 
 
 def _override(inherited: int, override: int | None) -> int:

@@ -38,14 +38,14 @@ def test_the_narrowest_wildcard_wins_096() -> None:
     assert limits.resolve("bar").max_messages == 3
 
 
-def test_overlapping_wildcards_apply_from_wide_to_narrow() -> None:
+def test_a_wildcard_inherits_only_from_what_covers_it() -> None:
     limits = StoreLimits(
         channels={
             "foo.*": ChannelOverrides(max_messages=3),
             "*.bar": ChannelOverrides(max_messages=2, max_bytes=9),
         }
     )
-    assert limits.resolve("foo.bar") == ChannelLimits(max_messages=3, max_bytes=9)
+    assert limits.resolve("foo.bar") == ChannelLimits(max_messages=3)
 
 
 def test_wildcards_do_not_count_towards_max_channels_097() -> None:
