@@ -83,7 +83,9 @@ def build_node(directory: Path) -> None:
 
 def build_java(directory: Path) -> None:
     """Compile and gather the jars."""
-    call(["mvn", "-q", "-B", "package"], directory, BUILD_TIMEOUT_S)
+    jars = "-DoutputDirectory=target/jars"
+    argv = ["mvn", "-q", "-B", "compile", "dependency:copy-dependencies", jars]
+    call(argv, directory, BUILD_TIMEOUT_S)
 
 
 def java_command(directory: Path) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from ..conformance.server import StreamingServer
 from .conftest import GetDriver
 from .drivers import DRIVERS
-from .scenarios import SCENARIOS
+from .scenarios import SCENARIOS, expected
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -21,4 +21,4 @@ async def test_client_observes_what_it_always_did(
     observed = await asyncio.to_thread(
         driver.run, scenario, server.nats_url, server.cluster, prefix
     )
-    assert observed == SCENARIOS[scenario]
+    assert observed == expected(client, scenario)
