@@ -161,7 +161,7 @@ def check_active(engine: Engine, channel: Channel, member: Subscription, armed: 
     assert member in member.cursor.members, f"{who}: active, not a member"
     by_ack_inbox = engine.subscriptions.by_ack_inbox
     assert by_ack_inbox.get(member.ack_inbox.encode()) is member, f"{who}: acks do not arrive"
-    if member.in_flight:
+    if member.in_flight and member.started:
         assert is_armed(member, armed), f"{who}: in flight and no timer"
 
 

@@ -49,6 +49,7 @@ class Publishing:
     ) -> None:
         self.in_messages: int = 0
         self.in_bytes: int = 0
+        self.refused: int = 0
         self.queued_messages: int = 0
         self.queued_bytes: int = 0
         self._queue: deque[Burst] = deque()
@@ -155,6 +156,7 @@ class Publishing:
             self.refuse(reply, "", INVALID_PUBLISH)
 
     def refuse(self, reply: bytes, guid: str, error: str) -> None:
+        self.refused += 1
         ack = encode_error_ack(guid, error)
         if len(ack) <= self._settings.max_payload_bytes:  # else NATS would cut us off
             self._outbox.send(reply, ack)

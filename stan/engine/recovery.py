@@ -80,6 +80,11 @@ class Recovery:
             channel.durables[record.client_id, record.durable_name] = subscription
         subscription.in_flight = dict.fromkeys(record.in_flight, 0)
         subscription.last_sent = record.last_sent
+        # An offline durable keeps what its last client asked for.
+        subscription.inbox = record.inbox
+        subscription.ack_inbox = record.ack_inbox
+        subscription.max_in_flight = record.max_in_flight
+        subscription.ack_wait_s = record.ack_wait_s
         if client is None or offline:
             if cursor.group:
                 cursor.shadow = subscription

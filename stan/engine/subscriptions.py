@@ -237,6 +237,10 @@ class Subscriptions:
         self._seeking[load.load_id] = (request, reply)
         self._outbox.loads.append(load)
 
+    def seeking(self) -> set[int]:
+        """The IDs of the loads that subscribe requests wait for."""
+        return set(self._seeking)
+
     def sought(self, load: TimeLoad, history: History, now_ns: int) -> None:
         """The message at a start time was found; everything else is looked at afresh."""
         waiting = self._seeking.pop(load.load_id, None)

@@ -1,0 +1,1 @@
+"""A seeded world around the real engine: clock, network, clients and store are simulated."""

@@ -1,0 +1,211 @@
+"""The reference store of the simulation: what has been committed, and nothing else.
+
+It outlives every crash. It is written independently of stan/store and checks each batch
+while it applies it: sequences follow each other, timestamps do not go back, and a trim
+drops nothing that the limits would have kept.
+"""
+
+from dataclasses import dataclass, field
+
+from stan.engine.limits import ChannelLimits, StoreLimits
+from stan.engine.records import (
+    Batch,
+    Bounds,
+    ChannelRecord,
+    ClientRecord,
+    History,
+    Load,
+    RangeLoad,
+    Recovered,
+    Result,
+    Run,
+    ServerRecord,
+    SubscriptionRecord,
+    Trim,
+)
+from stan.wire.messages import unsize_message
+from stan.wire.stan_pb2 import MsgProto
+
+GUID_BYTES = 8
+
+
+@dataclass(slots=True)
+class Entry:
+    sized: bytes
+    size: int
+    position: int
+    timestamp_ns: int
+
+
+@dataclass(slots=True)
+class Log:
+    """One channel. `ever` is each message it ever had; those from `first` on are kept."""
+
+    record: ChannelRecord
+    limits: ChannelLimits
+    first: int = 1
+    last: int = 0
+    end_position: int = 0
+    last_timestamp_ns: int = 0
+    stored_at_ns: int = 0
+    ever: dict[int, Entry] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return self.last - self.first + 1
+
+    @property
+    def bytes_held(self) -> int:
+        return self.end_position - self.ever[self.first].position if self.count else 0
+
+    def bounds(self) -> Bounds:
+        if not self.count:
+            return Bounds(
+                self.last + 1, self.last, self.end_position, self.end_position,
+                0, self.last_timestamp_ns, 0,
+            )  # fmt: skip
+        head = self.ever[self.first]
+        return Bounds(
+            self.first, self.last, head.position, self.end_position,
+            head.timestamp_ns, self.last_timestamp_ns, self.count,
+        )  # fmt: skip
+
+
+class ModelStore:
+    def __init__(self, limits: StoreLimits, trim_step: int) -> None:
+        self.limits = limits
+        self.trim_step = trim_step
+        self.server: ServerRecord | None = None
+        self.batch_number = 0
+        self.logs: dict[int, Log] = {}
+        self.clients: dict[str, ClientRecord] = {}
+        self.subscriptions: dict[int, SubscriptionRecord] = {}
+        self.guids: set[bytes] = set()
+        # The latest moment any server ever saw; age limits may use it, not more.
+        self.newest_clock_ns = 0
+        self._last_channel_id = 0
+        self._last_subscription_id = 0
+
+    def recover(self) -> Recovered:
+        """What a restarted server is told."""
+        return Recovered(
+            server=self.server,
+            batch_number=self.batch_number,
+            next_channel_id=self._last_channel_id + 1,
+            next_subscription_id=self._last_subscription_id + 1,
+            channels=[(log.record, log.bounds()) for log in self.logs.values()],
+            clients=list(self.clients.values()),
+            subscriptions=list(self.subscriptions.values()),
+        )
+
+    def apply(self, batch: Batch, now_ns: int) -> Result:
+        """Make the batch true."""
+        assert batch.number == self.batch_number + 1, "batch numbers have a gap"
+        for channel_id in batch.channels_deleted:
+            self._delete(channel_id)
+        for channel in batch.channels_created:
+            assert channel.channel_id > self._last_channel_id, "a channel ID was given twice"
+            self._last_channel_id = channel.channel_id
+            self.logs[channel.channel_id] = Log(channel, self.limits.resolve(channel.name))
+        for run in batch.runs:
+            self._append(self.logs[run.channel_id], run, now_ns)
+        unfinished = {trim.channel_id for trim in batch.trims if not self._trim(trim, now_ns)}
+        for client in batch.clients_put:
+            self.clients[client.client_id] = client
+        for client_id in batch.clients_deleted:
+            self.clients.pop(client_id, None)
+        for subscription in batch.subscriptions_put:
+            assert subscription.channel_id in self.logs, "a subscription of no channel"
+            number = subscription.subscription_id
+            self.subscriptions[number] = subscription
+            self._last_subscription_id = max(self._last_subscription_id, number)
+        for number in batch.subscriptions_deleted:
+            self.subscriptions.pop(number, None)
+        self.batch_number = batch.number
+        touched = {run.channel_id for run in batch.runs} | {t.channel_id for t in batch.trims}
+        for channel_id in touched - unfinished:
+            self._check_limits(self.logs[channel_id])
+        bounds = {trim.channel_id: self.logs[trim.channel_id].bounds() for trim in batch.trims}
+        return Result(bounds, frozenset(unfinished))
+
+    def load(self, load: Load) -> History:
+        """Answer a load from what is committed."""
+        log = self.logs.get(load.channel_id)
+        if log is None:
+            return History([], [])
+        if not isinstance(load, RangeLoad):
+            for sequence in range(log.first, log.last + 1):
+                if log.ever[sequence].timestamp_ns >= load.timestamp_ns:
+                    return History([sequence], [])
+            return History([], [])
+        history = History([], [])
+        held = 0
+        for sequence in range(max(load.from_sequence, log.first), log.last + 1):
+            entry = log.ever[sequence]
+            if len(history.sequences) >= load.max_messages or held >= load.max_bytes:
+                break
+            history.sequences.append(sequence)
+            history.sized.append(entry.sized)
+            held += entry.size
+        return history
+
+    def _append(self, log: Log, run: Run, now_ns: int) -> None:
+        assert run.sized, "an empty run"
+        assert run.first_sequence == log.last + 1, "a sequence was repeated or skipped"
+        assert run.position == log.end_position, "a position was repeated or skipped"
+        assert run.timestamp_ns >= log.last_timestamp_ns, "a timestamp went back"
+        assert len(run.sized) == len(run.sizes) == len(run.payloads)
+        for index, sized in enumerate(run.sized):
+            sequence = log.last + 1
+            message = unsize_message(sized)
+            proto = MsgProto.FromString(message)
+            assert proto.sequence == sequence
+            assert proto.subject == run.channel == log.record.name
+            assert proto.data == run.payloads[index]
+            assert proto.timestamp == run.timestamp_ns
+            assert len(message) == run.sizes[index]
+            log.ever[sequence] = Entry(sized, len(message), log.end_position, run.timestamp_ns)
+            log.last = sequence
+            log.end_position += len(message)
+            self.guids.add(proto.data[:GUID_BYTES])
+        log.last_timestamp_ns = run.timestamp_ns
+        log.stored_at_ns = now_ns
+
+    def _trim(self, trim: Trim, now_ns: int) -> bool:
+        """Drop what is below the floors, at most a step. False: there is more to drop."""
+        log = self.logs[trim.channel_id]
+        dropped = 0
+        while log.count:
+            head = log.ever[log.first]
+            below = log.first < trim.min_sequence or head.position < trim.min_position
+            old = head.timestamp_ns < trim.min_timestamp_ns
+            if not (old or (below and log.count > 1)):
+                break
+            if self.trim_step and dropped == self.trim_step:
+                return False
+            self._check_drop(log, head)
+            log.first += 1
+            dropped += 1
+        return True
+
+    def _check_drop(self, log: Log, head: Entry) -> None:
+        """The head may go only when a limit says so."""
+        limits = log.limits
+        assert (
+            0 < limits.max_messages < log.count
+            or 0 < limits.max_bytes < log.bytes_held
+            or 0 < limits.max_age_ns <= self.newest_clock_ns - head.timestamp_ns
+        ), f"{log.record.name}: message {log.first} was dropped within the limits"
+
+    def _check_limits(self, log: Log) -> None:
+        limits = log.limits
+        if log.count > 1:
+            assert not 0 < limits.max_messages < log.count, f"{log.record.name}: too many messages"
+            assert not 0 < limits.max_bytes < log.bytes_held, f"{log.record.name}: too many bytes"
+
+    def _delete(self, channel_id: int) -> None:
+        log = self.logs.pop(channel_id)
+        assert log.limits.max_inactivity_ns > 0, "a channel without such a limit was deleted"
+        gone = [n for n, s in self.subscriptions.items() if s.channel_id == channel_id]
+        for number in gone:
+            del self.subscriptions[number]

@@ -1,0 +1,227 @@
+"""The checkers: what a server may say, seen from outside, next to what the store holds.
+
+It sees every frame in, every operation out, and looks into the engine only to learn which
+cursor an inbox belongs to. Whatever the protocol forbids raises AssertionError here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stan.engine.subscription import Cursor, Subscription
+from stan.wire.frames import Frame
+from stan.wire.messages import unsize_message
+from stan.wire.stan_pb2 import Ack, ConnectResponse, MsgProto, PubAck, SubscriptionResponse
+from tests.simulation.model import GUID_BYTES, Log
+from tests.simulation.operations import Operation, read_operations
+
+if TYPE_CHECKING:
+    from tests.simulation.server import Server
+    from tests.simulation.world import World
+
+
+class Story:
+    """What became of one cursor: a subscription, durable or group, through all crashes."""
+
+    def __init__(self, channel_id: int, start: int) -> None:
+        self.channel_id = channel_id
+        self.start = start
+        self.last_first = start  # the last sequence sent for the first time in this run
+        self.received: set[int] = set()
+        self.sent: set[int] = set()  # in this run
+        self.acked: set[int] = set()  # in this run
+        self.holders: dict[bytes, set[int]] = {}  # inbox -> sent to it and not acked
+
+
+class Listener:
+    """Who a delivery inbox belongs to."""
+
+    def __init__(self, story: Story, member: Subscription) -> None:
+        self.story = story
+        self.max_in_flight = member.max_in_flight
+
+
+class Observer:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.checks = 0
+        self.delivered = 0
+        self.acks = 0
+        self._stories: dict[Cursor, Story] = {}
+        self._by_subscription: dict[int, Story] = {}
+        self._listeners: dict[bytes, Listener] = {}
+        self._next_subscription_id = 0
+        self._calls = 0
+
+    # The server's life.
+
+    def recovered(self, server: Server) -> None:
+        """A server starts: runs end, stories go on."""
+        known = self._by_subscription
+        self._stories = {}
+        self._by_subscription = {}
+        self._listeners = {}
+        subscriptions = server.engine.subscriptions
+        self._next_subscription_id = subscriptions.next_subscription_id
+        for channel in server.engine.channels.by_id.values():
+            for number, member in channel.subscriptions.items():
+                cursor = member.cursor
+                story = self._stories.get(cursor)
+                if story is None:
+                    assert number in known, "a subscription that nobody asked for was recovered"
+                    story = self._stories[cursor] = known[number]
+                    story.last_first = cursor.last_sent
+                    story.sent, story.acked, story.holders = set(), set(), {}
+                self._by_subscription[number] = story
+        for member in subscriptions.by_ack_inbox.values():
+            self._listen(member)
+        server.engine.check()
+
+    def called(self, server: Server) -> None:
+        """After a call of the engine."""
+        self._calls += 1
+        engine = server.engine
+        if engine.subscriptions.next_subscription_id != self._next_subscription_id:
+            self._find_new(server)
+        if self._calls % self.world.check_every == 0:
+            self.checks += 1
+            engine.check()
+            loads = engine.delivery.loads.keys() | engine.subscriptions.seeking()
+            untaken = {load.load_id for load in engine.outbox.loads}
+            assert loads == server.outstanding | untaken, "somebody waits for no load"
+
+    def _find_new(self, server: Server) -> None:
+        engine = server.engine
+        self._next_subscription_id = engine.subscriptions.next_subscription_id
+        for channel in engine.channels.by_id.values():
+            for number, member in channel.subscriptions.items():
+                if number in self._by_subscription:
+                    continue
+                cursor = member.cursor
+                story = self._stories.get(cursor)
+                if story is None:
+                    story = Story(channel.channel_id, cursor.last_sent)
+                    self._stories[cursor] = story
+                self._by_subscription[number] = story
+
+    def _listen(self, member: Subscription) -> None:
+        story = self._stories[member.cursor]
+        self._listeners[member.inbox.encode()] = Listener(story, member)
+        story.holders[member.inbox.encode()] = set()
+
+    # In.
+
+    def receiving(self, server: Server, frames: list[Frame]) -> None:
+        """Frames reach the engine: acks that count are noted."""
+        by_ack_inbox = server.engine.subscriptions.by_ack_inbox
+        for subject, _, payload in frames:
+            member = by_ack_inbox.get(subject)
+            if member is None or not payload:
+                continue
+            try:
+                ack = Ack.FromString(payload)
+            except Exception:
+                continue
+            story = self._stories.get(member.cursor)
+            if story is None or ack.subject != member.cursor.channel.name:
+                continue
+            holders = (
+                story.holders.values()
+                if member.group
+                else [story.holders.get(member.inbox.encode(), set())]
+            )
+            if any(ack.sequence in held for held in holders):
+                story.acked.add(ack.sequence)
+                for held in holders:
+                    held.discard(ack.sequence)
+
+    # Out.
+
+    def sending(self, server: Server, data: bytes) -> list[Operation]:
+        """Everything that leaves is read and checked."""
+        operations = list(read_operations(data))
+        for subject, _, payload in operations:
+            if subject.startswith(b"in."):
+                self._message(subject, payload)
+            elif subject.startswith(b"acks."):
+                self._publish_ack(payload)
+            elif subject.startswith(b"sub."):
+                self._granted(server, payload)
+            elif subject.startswith(b"connect."):
+                self._connected(server, payload)
+        return operations
+
+    def _publish_ack(self, payload: bytes) -> None:
+        ack = PubAck.FromString(payload)
+        if not ack.error:
+            self.acks += 1
+            assert ack.guid.encode() in self.world.store.guids, f"{ack.guid} acked, not stored"
+        elif ack.guid and ack.guid not in self.world.repeated_guids:
+            stored = ack.guid.encode() in self.world.store.guids
+            assert not stored, f"{ack.guid} refused ({ack.error}), but stored"
+
+    def _granted(self, server: Server, payload: bytes) -> None:
+        response = SubscriptionResponse.FromString(payload)
+        if response.error or not response.ackInbox:
+            return
+        member = server.engine.subscriptions.by_ack_inbox.get(response.ackInbox.encode())
+        if member is not None:
+            record = self.world.store.subscriptions.get(member.subscription_id)
+            assert record is not None, "a subscription was granted that is not stored"
+            assert record.ack_inbox == response.ackInbox, "granted other than stored"
+            self._listen(member)
+
+    def _connected(self, server: Server, payload: bytes) -> None:
+        response = ConnectResponse.FromString(payload)
+        assert response.error or response.pubPrefix, "an empty connect response"
+
+    def _message(self, inbox: bytes, payload: bytes) -> None:
+        self.delivered += 1
+        message = MsgProto.FromString(payload)
+        listener = self._listeners.get(inbox)
+        assert listener is not None, f"{inbox!r}: a message before the response"
+        story = listener.story
+        sequence = message.sequence
+        log = self.world.store.logs.get(story.channel_id)
+        if log is not None:  # else deleted in the store, the engine to be told
+            self._check_content(log, message, payload)
+        assert sequence not in story.acked, f"{inbox!r}: {sequence} was acked and comes again"
+        held = story.holders[inbox]
+        if message.redelivered:
+            assert message.redeliveryCount > 0
+            assert sequence > story.start, f"{inbox!r}: {sequence} is before the start"
+            for other in story.holders.values():
+                other.discard(sequence)
+            held.add(sequence)
+            story.sent.add(sequence)
+            return
+        assert message.redeliveryCount == 0
+        last = story.last_first
+        assert sequence > last, f"{inbox!r}: {sequence} first sent after {last}"
+        first = log.first if log is not None else sequence
+        assert max(last + 1, first) >= sequence, f"{inbox!r}: {last} to {sequence}, kept {first}"
+        story.last_first = sequence
+        story.sent.add(sequence)
+        new = {s for s in held if s >= first}
+        new.add(sequence)
+        story.holders[inbox] = new
+        assert len(new) <= listener.max_in_flight, f"{inbox!r}: more in flight than allowed"
+
+    def _check_content(self, log: Log, message: MsgProto, payload: bytes) -> None:
+        entry = log.ever.get(message.sequence)
+        assert entry is not None, f"{message.sequence} was sent, but never stored"
+        stored = unsize_message(entry.sized)
+        assert payload.startswith(stored), f"{message.sequence} was sent with other content"
+        assert message.redelivered or payload == stored
+
+    def received(self, inbox: bytes, sequence: int) -> None:
+        """A client really got a message."""
+        listener = self._listeners.get(inbox)
+        if listener is not None:
+            listener.story.received.add(sequence)
+
+    def story_of(self, subscription_id: int) -> Story | None:
+        return self._by_subscription.get(subscription_id)
+
+    def is_stored(self, guid: bytes) -> bool:
+        return guid[:GUID_BYTES] in self.world.store.guids

@@ -1,0 +1,112 @@
+"""What must be complete once faults have stopped: found by comparing three sides.
+
+The model says what is kept, the observer what clients really received, and the engine what
+it believes. Whatever differs is named in a sentence; an empty list means completeness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from stan.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from tests.simulation.client import Client
+    from tests.simulation.world import World
+
+# Refusals that are lawful in peace, too.
+LAWFUL = ("too many channels", "stan: channel is being deleted", "overloaded")
+
+
+def find_missing(world: World, living: list[Client]) -> list[str]:
+    """Sentences about what is not complete yet."""
+    if world.server.dead:
+        return ["the server is down"]
+    if world.server.committing is not None:
+        return ["a commit is under way"]
+    world.server.engine.check()
+    return [
+        *unanswered(world, living),
+        *undelivered(world, living),
+        *old_messages(world),
+        *differences(world),
+    ]
+
+
+def unanswered(world: World, living: list[Client]) -> Iterator[str]:
+    known = world.server.engine.clients.by_id
+    for client in living:
+        if client.state != "up":
+            continue
+        if client.pending:
+            yield f"{client.client_id}: {len(client.pending)} publishes have no ack"
+        registered = known.get(client.client_id)
+        if registered is None or registered.record.connection_id != client.connection_id:
+            continue
+        for error in client.errors:
+            if not any(words in error for words in LAWFUL):
+                yield f"{client.client_id}: a publish was refused: {error}"
+
+
+def undelivered(world: World, living: list[Client]) -> Iterator[str]:
+    inboxes = {mine.inbox for client in living for mine in client.subscriptions}
+    for record in world.store.subscriptions.values():
+        if record.is_closed or record.inbox not in inboxes:
+            continue
+        story = world.observer.story_of(record.subscription_id)
+        log = world.store.logs[record.channel_id]
+        who = f"{log.record.name}/{record.subscription_id} {record.queue_group}"
+        if story is None:
+            yield f"{who}: nobody knows it"
+            continue
+        for sequence in range(max(story.start + 1, log.first), log.last + 1):
+            if sequence not in story.received:
+                yield f"{who}: message {sequence} was never received"
+        if record.in_flight:
+            yield f"{who}: {record.in_flight} stay in flight"
+
+
+def old_messages(world: World) -> Iterator[str]:
+    for log in world.store.logs.values():
+        age_ns = log.limits.max_age_ns
+        if age_ns and log.count:
+            oldest_ns = world.clock_ns() - log.ever[log.first].timestamp_ns
+            if oldest_ns > age_ns + 1_000_000_000:
+                yield f"{log.record.name}: message {log.first} is too old"
+
+
+def differences(world: World) -> Iterator[str]:
+    """What the engine believes and the store does not hold, nothing being under way."""
+    engine = world.server.engine
+    if engine.changes.urgent or engine.changes.progressed or engine.publishing.has_queued():
+        yield "something waits to be stored"
+        return
+    yield from channel_differences(world, engine)
+    stored, believed = world.store.subscriptions, {}
+    for channel in engine.channels.by_id.values():
+        for number, member in channel.subscriptions.items():
+            believed[number] = member.record()
+    if stored.keys() != believed.keys():
+        yield f"stored subscriptions {sorted(stored)}, believed {sorted(believed)}"
+    elif world.profile.persistent:
+        for number, record in stored.items():
+            mine = believed[number]
+            if (record.inbox, record.is_closed, record.in_flight) != (
+                mine.inbox, mine.is_closed, mine.in_flight,
+            ):  # fmt: skip
+                yield f"stored {record}, believed {mine}"
+    clients = {client.client_id: client.record for client in engine.clients.by_id.values()}
+    if clients != world.store.clients:
+        yield f"stored clients {sorted(world.store.clients)}, believed {sorted(clients)}"
+
+
+def channel_differences(world: World, engine: Engine) -> Iterator[str]:
+    if world.store.logs.keys() != engine.channels.by_id.keys():
+        yield "stored channels are others than believed"
+        return
+    for channel_id, log in world.store.logs.items():
+        channel = engine.channels.by_id[channel_id]
+        have = (channel.first, channel.last, channel.count, channel.bytes_held)
+        if have != (log.first, log.last, log.count, log.bytes_held):
+            yield f"{channel.name}: believed bounds {have}, stored {log.bounds()}"

@@ -1,0 +1,205 @@
+"""One seeded world: everything that happens in it follows from its seed.
+
+A step is one event: an action of a client, a frame, the end of a commit or load, a
+deadline. After the given number of steps faults stop, clients behave, and the world must
+become complete: every subscription has every message, every publish its answer.
+"""
+
+from collections import deque
+from random import Random
+
+from tests.simulation.client import SUB_CLOSE, UNSUBSCRIBE, Client
+from tests.simulation.model import ModelStore
+from tests.simulation.network import Events, Network
+from tests.simulation.observer import Observer
+from tests.simulation.peace import find_missing
+from tests.simulation.profile import MS, Faults, draw
+from tests.simulation.server import Server
+
+START_NS = 1_700_000_000_000_000_000
+PEACE_STEP_NS = 200 * MS
+MOST_PEACE_STEPS = 400
+MOST_EVENTS_IN_PEACE = 60_000
+
+
+class World:
+    def __init__(self, seed: int, check_every: int = 4) -> None:
+        self.seed = seed
+        self.check_every = check_every
+        self.rng = Random(seed)
+        self.profile = draw(self.rng)
+        self.faults = self.profile.faults
+        self.events = Events()
+        self.network = Network(self.events, self.rng, self.profile.network_ns)
+        self.network.lose_frame = self.faults.lose_frame
+        self.store = ModelStore(self.profile.settings.limits, self.profile.trim_step)
+        self.repeated_guids: set[str] = set()
+        self.clients: list[Client | None] = [None] * len(self.profile.client_ids)
+        self.peaceful = False
+        self.crashes = 0
+        self.steps = 0
+        self._log: deque[str] = deque(maxlen=60)
+        self._number = 0
+        self._clock_step_ns = 0
+        self.observer = Observer(self)
+        self.server = Server(self)
+        self.server.start()
+        self.events.after(0, self._act)
+
+    # What the parts ask for.
+
+    def clock_ns(self) -> int:
+        """The server's clock, which may step back and forth."""
+        now_ns = START_NS + self.events.now_ns + self._clock_step_ns
+        self.store.newest_clock_ns = max(self.store.newest_clock_ns, now_ns)
+        return now_ns
+
+    def new_id(self) -> str:
+        return f"ID{self.next_number()}"
+
+    def next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def trace(self, who: str, text: str) -> None:
+        self._log.append(f"{self.events.now_ns / 1e6:10.3f} ms  {who}: {text}")
+
+    def lines(self) -> list[str]:
+        """The last things that happened."""
+        return list(self._log)
+
+    # Time.
+
+    def run(self, steps: int) -> None:
+        """Live through so many steps, then through peace."""
+        for _ in range(steps):
+            self.step()
+        self._make_peace()
+
+    def step(self) -> None:
+        """The next event, or the server's deadline when that comes first."""
+        self.steps += 1
+        server = self.server
+        if server.deadline_ns is not None:
+            due_ns = server.deadline_ns - START_NS - self._clock_step_ns
+            if due_ns <= self.events.next_ns():
+                if due_ns > self.events.now_ns and self.profile.late_ns and not self.peaceful:
+                    due_ns += int(self.rng.random() * self.profile.late_ns)
+                self.events.now_ns = max(self.events.now_ns, due_ns)
+                server.ring()
+                return
+        self.events.run_next()
+
+    def restart_later(self) -> None:
+        self.crashes += 1
+        self.events.after(int(self.rng.random() * 300 * MS), self._restart)
+
+    def _restart(self) -> None:
+        if self.server.dead:
+            self.trace("crash", "the server starts again")
+            self.server = Server(self)
+            self.server.start()
+
+    # Actions.
+
+    def _act(self) -> None:
+        if self.peaceful:
+            return
+        self.events.after(int(self.rng.expovariate(1.0) * self.profile.think_ns), self._act)
+        rng = self.rng
+        chance = rng.random()
+        if chance < self.faults.cut_link:
+            self._cut_link()
+        elif chance < self.faults.cut_link + self.faults.clock_step:
+            self._clock_step_ns += rng.choice((-2000, -100, -1, 1, 100, 2000)) * MS
+        index = rng.randrange(len(self.clients))
+        client = self.clients[index]
+        if client is None or client.state == "gone" or rng.random() < 0.005:
+            # Another one of the same ID, whether the first still lives or not.
+            client = Client(self, self.profile.client_ids[index])
+            self.clients[index] = client
+            client.connect()
+        else:
+            self._act_as(client)
+
+    def _act_as(self, client: Client) -> None:
+        rng = self.rng
+        chance = rng.random()
+        channel = rng.choice(self.profile.channels)
+        if chance < 0.45:
+            client.publish(channel, 1 + rng.randrange(self.profile.publish_burst))
+        elif chance < 0.6:
+            if len(client.subscriptions) < 5:
+                client.subscribe(channel)
+        elif chance < 0.8:
+            if client.subscriptions:
+                mine = rng.choice(client.subscriptions)
+                if mine.answered:
+                    client.ack_some(mine)
+        elif chance < 0.9:
+            if client.subscriptions and rng.random() < 0.6:
+                mine = rng.choice(client.subscriptions)
+                client.leave(mine, rng.choice((UNSUBSCRIBE, SUB_CLOSE)))
+        elif chance < 0.94:
+            client.ping()
+        elif chance < 0.96:
+            client.hung = not client.hung
+        elif chance < 0.97:
+            client.close()
+        elif chance < 0.98:
+            client.die()
+        elif rng.random() < self.profile.misbehave * 5:
+            client.talk_nonsense()
+
+    def _cut_link(self) -> None:
+        if self.network.server_up:
+            self.network.server_up = False
+            self.trace("link", "cut")
+            self.events.after(int(self.rng.random() * 500 * MS), self._restore_link)
+
+    def _restore_link(self) -> None:
+        self.network.server_up = True
+        self.trace("link", "back")
+        if not self.server.dead:
+            self.server.ring()
+
+    # Peace.
+
+    def _make_peace(self) -> None:
+        """Faults stop; wait until nothing is missing. Raises AssertionError when it stays so."""
+        self.peaceful = True
+        self.trace("world", "peace")
+        self.faults = Faults()
+        self.network.lose_frame = 0.0
+        if not self.network.server_up:
+            self._restore_link()
+        self._restart()
+        # Frames on their way were sent in the faulty world; let them arrive first.
+        self._live_until(self.events.now_ns + 2000 * MS)
+        living = [c for c in self.clients if c is not None and c.state == "up"]
+        for client in living:
+            client.calm_down()
+            client.pending.clear()
+            client.ping()
+        self._live_until(self.events.now_ns + 500 * MS)
+        living = [client for client in living if client.state == "up"]
+        for client in living:
+            client.errors.clear()
+            for channel in self.profile.channels:
+                client.publish(channel, 2)
+        missing: list[str] = []
+        for _ in range(MOST_PEACE_STEPS):
+            self._live_until(self.events.now_ns + PEACE_STEP_NS)
+            missing = find_missing(self, living)
+            if not missing:
+                return
+        raise AssertionError("in peace, still: " + "; ".join(missing[:5]))
+
+    def _live_until(self, when_ns: int) -> None:
+        reached: list[int] = []
+        self.events.at(when_ns, reached.append, when_ns)
+        for _ in range(MOST_EVENTS_IN_PEACE):
+            self.step()
+            if reached:
+                return
+        raise AssertionError("peace is too busy")
