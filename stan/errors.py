@@ -20,6 +20,7 @@ StanError
     ├── NatsServerError         the NATS server: missing, died, port taken, unreachable
     ├── ClusterIDMismatchError  the store belongs to another cluster
     ├── AnotherServerError      a server with this cluster ID is already running
+    ├── MonitorError            the monitoring port cannot be listened to
     └── StoreError              the store cannot do what was asked
         ├── StoreUnavailableError   certainly not applied; worth retrying
         ├── StoreRefusedError       certainly not applied; retrying will not help by itself
@@ -107,6 +108,10 @@ class ClusterIDMismatchError(ServerError):
 
 class AnotherServerError(ServerError):
     """Another streaming server with the same cluster ID answers on this NATS server."""
+
+
+class MonitorError(ServerError):
+    """The monitoring port is taken, or may not be listened to."""
 
 
 class StoreError(ServerError):

@@ -1,0 +1,241 @@
+"""What is measured for Prometheus, under the names and labels that dashboards already use.
+
+The `nss_*` names of server, channels and subscriptions are those of the old exporter;
+`nss_chan_consumer_*` is what it lacked, one series per durable or queue group. Everything
+comes from views and counters; a page is made in slices, so no scrape keeps the pump waiting.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from stan.engine.engine import Engine
+from stan.engine.views import ChannelView, ConsumerView, SubscriptionView, View
+from stan.server import process
+from stan.server.ages import Ages
+from stan.server.documents import SLICE_S
+from stan.server.exposition import Exposition, label
+from stan.server.identity import Identity
+from stan.server.pump import Pump
+from stan.store.contract import Store
+
+
+class Metrics:
+    """Makes pages of metrics, one at a time."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        engine: Engine,
+        pump: Pump,
+        store: Store,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._identity = identity
+        self._engine = engine
+        self._pump = pump
+        self._view = View(engine)
+        self._ages = Ages(self._view, store)
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+
+    async def page(self) -> bytes:
+        """All metrics, as text."""
+        async with self._one_at_a_time:
+            exposition = Exposition()
+            self._server(exposition)
+            self._traffic(exposition)
+            self._process(exposition)
+            await self._channels(exposition)
+            return "".join(exposition.chunks()).encode()
+
+    # The server.
+
+    def _server(self, page: Exposition) -> None:
+        identity, totals = self._identity, self._view.totals()
+        server = label("server_id", identity.server_id)
+        page.gauge("nss_server_info", "Always 1; the labels tell", identity.labels(), 1)
+        page.gauge(
+            "nss_server_active",
+            "Whether this server serves clients",
+            server,
+            int(identity.is_active),
+        )
+        for name, text, value in (
+            ("bytes_total", "Bytes stored now", totals.stored_bytes),
+            ("msgs_total", "Messages stored now", totals.messages),
+            ("channels", "Channels", totals.channels),
+            ("subscriptions", "Subscriptions, offline durables included", totals.subscriptions),
+            ("clients", "Registered clients", totals.clients),
+        ):
+            page.gauge(f"nss_server_{name}", text, server, value)
+        for name, text, value in (
+            ("in_msgs_total", "Publish requests received", totals.in_messages),
+            ("in_bytes_total", "Bytes of publish requests received", totals.in_bytes),
+            ("out_msgs_total", "Messages sent, again or first", totals.out_messages),
+            ("out_bytes_total", "Bytes of messages sent", totals.out_bytes),
+        ):
+            page.counter(f"nss_server_{name}", text, server, value)
+
+    def _traffic(self, page: Exposition) -> None:
+        engine, pump = self._engine, self._pump
+        server = label("server_id", self._identity.server_id)
+        for name, text, value in (
+            ("redelivered_msgs_total", "Messages sent again", engine.delivery.redelivered),
+            ("refused_msgs_total", "Publish requests refused", engine.publishing.refused),
+            (
+                "dropped_sends_total",
+                "Pieces of output dropped for want of a NATS connection",
+                pump.dropped_sends,
+            ),
+        ):
+            page.counter(f"nss_server_{name}", text, server, value)
+        for name, text, value in (
+            ("queued_msgs", "Messages waiting for a commit", engine.publishing.queued_messages),
+            ("queued_bytes", "Bytes waiting for a commit", engine.publishing.queued_bytes),
+            ("cache_bytes", "Bytes of messages held for delivery", engine.cache.bytes_held),
+            ("cache_limit_bytes", "What cache_bytes may grow to", engine.cache.limit_bytes),
+        ):
+            page.gauge(f"nss_server_{name}", text, server, value)
+        page.family(
+            "nss_server_commit_seconds", "histogram", "How long each commit took"
+        ).add_histogram(server, pump.commit_s)
+        page.family(
+            "nss_server_batch_msgs", "histogram", "Messages stored by each commit that had any"
+        ).add_histogram(server, pump.batch_messages)
+
+    def _process(self, page: Exposition) -> None:
+        for name, text, value in (
+            ("resident_memory_bytes", "Resident memory", process.resident_bytes()),
+            ("open_fds", "Open file descriptors", process.count_open_files()),
+            ("max_fds", "The most file descriptors", process.max_open_files()),
+            ("start_time_seconds", "Start since the epoch", self._identity.start_ns / 1e9),
+        ):
+            page.gauge(f"process_{name}", text, "", value)
+        page.counter("process_cpu_seconds_total", "Processor time", "", process.cpu_s())
+
+    # Channels.
+
+    async def _channels(self, page: Exposition) -> None:
+        rows = _ChannelRows(page, label("server_id", self._identity.server_id))
+        view, ages = self._view, self._ages
+        ages.begin()
+        slice_end_s = time.perf_counter() + SLICE_S
+        for name in view.channel_names():
+            channel = view.channel(name)
+            if channel is None:
+                continue
+            labels = rows.add_channel(channel)
+            if channel.subscriptions_count:
+                for one in view.channel_subscriptions(name):
+                    rows.add_subscription(labels, one)
+                for consumer in view.consumers(name):
+                    labels_of_one = rows.add_consumer(labels, consumer)
+                    stored_ns = self._clock()
+                    if consumer.oldest_sequence:
+                        stored_ns = await ages.timestamp_ns(channel, consumer.oldest_sequence)
+                    if stored_ns:
+                        rows.add_age(labels_of_one, self._clock() - stored_ns)
+            if time.perf_counter() >= slice_end_s:
+                await asyncio.sleep(0)
+                slice_end_s = time.perf_counter() + SLICE_S
+
+
+class _ChannelRows:
+    """The families whose samples come channel by channel."""
+
+    def __init__(self, page: Exposition, server: str) -> None:
+        self._server = server
+        family = page.family
+        self._bytes = family("nss_chan_bytes_total", "gauge", "Bytes stored now")
+        self._messages = family("nss_chan_msgs_total", "gauge", "Messages stored now")
+        self._last = family("nss_chan_last_seq", "gauge", "The last sequence given")
+        self._first = family("nss_chan_first_seq", "gauge", "The first sequence kept")
+        self._dropped = family(
+            "nss_chan_dropped_msgs_total", "counter", "Messages removed by limits or age"
+        )
+        self._last_sent = family("nss_chan_subs_last_sent", "gauge", "The last sequence sent")
+        self._pending = family("nss_chan_subs_pending_count", "gauge", "Sent, not acknowledged")
+        self._most = family("nss_chan_subs_max_inflight", "gauge", "The most in flight at once")
+        self._stalled = family(
+            "nss_chan_subs_stalled", "gauge", "Whether it must acknowledge before it gets more"
+        )
+        self._consumer = [
+            family(f"nss_chan_consumer_{name}", kind, text)
+            for name, kind, text in (
+                ("lag_msgs", "gauge", "Messages not acknowledged, sent or not"),
+                ("pending_msgs", "gauge", "Messages sent and not acknowledged"),
+                ("members", "gauge", "Subscriptions at work; 0 when offline"),
+                ("stalled", "gauge", "Whether nobody can take another message"),
+                ("redelivered_msgs_total", "counter", "Messages sent again since the start"),
+                (
+                    "lost_msgs_total",
+                    "counter",
+                    "Messages dropped by limits before they were sent, since the start",
+                ),
+            )
+        ]
+        self._age = family(
+            "nss_chan_consumer_oldest_unacked_seconds",
+            "gauge",
+            "Age of the oldest message not acknowledged, sent or not; 0 when there is none",
+        )
+
+    def add_channel(self, channel: ChannelView) -> str:
+        labels = f"{self._server},{label('channel', channel.name)}"
+        self._bytes.add(labels, channel.stored_bytes)
+        self._messages.add(labels, channel.messages)
+        self._last.add(labels, channel.last)
+        self._first.add(labels, channel.first)
+        self._dropped.add(labels, channel.dropped)
+        return labels
+
+    def add_subscription(self, channel: str, one: SubscriptionView) -> None:
+        durable, queue = split_names(one.durable_name, one.queue_name, one.is_durable)
+        labels = ",".join(
+            (
+                channel,
+                label("client_id", one.client_id),
+                label("inbox", one.inbox),
+                label("queue_name", queue),
+                label("is_durable", str(one.is_durable).lower()),
+                label("is_offline", str(one.is_offline).lower()),
+                label("durable_name", durable),
+            )
+        )
+        self._last_sent.add(labels, one.last_sent)
+        self._pending.add(labels, one.pending)
+        self._most.add(labels, one.max_in_flight)
+        self._stalled.add(labels, int(one.is_stalled))
+
+    def add_consumer(self, channel: str, one: ConsumerView) -> str:
+        durable, queue = split_names(one.durable_name, one.queue_name, one.is_durable)
+        labels = ",".join(
+            (
+                channel,
+                label("client_id", one.client_id),
+                label("queue_name", queue),
+                label("durable_name", durable),
+            )
+        )
+        values = (
+            one.unsent + one.pending,
+            one.pending,
+            one.members,
+            int(one.is_stalled),
+            one.redelivered,
+            one.lost,
+        )
+        for family, value in zip(self._consumer, values, strict=True):
+            family.add(labels, value)
+        return labels
+
+    def add_age(self, labels: str, age_ns: int) -> None:
+        self._age.add(labels, max(0, age_ns) / 1e9)
+
+
+def split_names(durable_name: str, queue_name: str, is_durable: bool) -> tuple[str, str]:
+    """Durable and queue name apart: a durable group is known as "durable:group"."""
+    if is_durable and queue_name:
+        durable_name, _, queue_name = queue_name.partition(":")
+    return durable_name, queue_name
