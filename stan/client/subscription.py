@@ -8,7 +8,7 @@ switch per message. What a callback raises goes to the event loop's exception ha
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from stan.client.feed import UNLIMITED, Feed
@@ -128,7 +128,7 @@ class Subscription:
             }
         )
 
-    def __aiter__(self) -> AsyncIterator[Message]:
+    def __aiter__(self) -> "Subscription":
         if self._callback is not None:
             raise ConfigError("stan: a subscription with a callback cannot be iterated")
         return self

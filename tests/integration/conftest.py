@@ -1,0 +1,49 @@
+"""Fixtures: servers from tests.servers, and names that no other test uses."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+import stan
+from tests.conformance.server import NatsServer, StreamingServer
+from tests.servers import nats_server, restartable_nats, stan_server, start_server
+
+__all__ = ["nats_server", "restartable_nats", "stan_server", "start_server"]
+
+Connect = Callable[..., Awaitable[stan.Connection]]
+
+
+def fresh_name(stem: str) -> str:
+    """A client ID or channel of one's own."""
+    return f"{stem}-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def channel() -> str:
+    """A channel of one's own."""
+    return fresh_name("channel")
+
+
+@pytest.fixture
+async def connect(stan_server: StreamingServer, nats_server: NatsServer):  # type: ignore[no-untyped-def]
+    """Connect to the shared server; what a test leaves open is closed after it."""
+    opened: list[stan.Connection] = []
+
+    async def connect_fresh(client_id: str = "", **options: object) -> stan.Connection:
+        if "nats" not in options:
+            options.setdefault("servers", nats_server.url)
+        connection = await stan.connect(
+            stan_server.cluster,
+            client_id or fresh_name("client"),
+            **options,  # type: ignore[arg-type]
+        )
+        opened.append(connection)
+        return connection
+
+    yield connect_fresh
+    for connection in opened:
+        try:
+            await connection.close()
+        except stan.ClientError:
+            continue

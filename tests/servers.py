@@ -1,0 +1,97 @@
+"""Fixtures for tests that need running servers: shared ones, and ones to kill.
+
+The streaming server is ours, or the binary that STAN_TEST_SERVER names. Each has a cluster
+ID of its own, so that several share one NATS server.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.server import (
+    LoggedProcess,
+    NatsServer,
+    StreamingServer,
+    free_port,
+    implementation_under_test,
+)
+
+StartServer = Callable[..., StreamingServer]
+
+
+class RestartableNats:
+    """A nats-server that comes back on the same port."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._process: LoggedProcess | None = None
+
+    def start(self) -> None:
+        """Start, and block until ready."""
+        beside_python = Path(sys.executable).with_name("nats-server")
+        binary = shutil.which("nats-server") or str(beside_python)
+        self._process = LoggedProcess([binary, "-a", "127.0.0.1", "-p", str(self.port)])
+        self._process.wait_for("Server is ready")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+
+    def stop(self) -> None:
+        """End it if it runs."""
+        if self._process is not None:
+            self._process.stop()
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[NatsServer]:
+    """The NATS server that all meet on."""
+    server = NatsServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def stan_server(
+    nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StreamingServer]:
+    """A streaming server for all tests that do not harm it."""
+    directory = tmp_path_factory.mktemp("stan")
+    server = StreamingServer(
+        implementation_under_test(), nats_server.url, "MEMORY", directory, ("-mc", "0")
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start_server(nats_server: NatsServer, tmp_path: Path) -> Iterator[StartServer]:
+    """Start a streaming server for one test only: ``start_server(*flags, nats_url=...)``."""
+    started: list[StreamingServer] = []
+
+    def start(*flags: str, nats_url: str = "", store: str = "MEMORY") -> StreamingServer:
+        server = StreamingServer(
+            implementation_under_test(), nats_url or nats_server.url, store, tmp_path, flags
+        )
+        started.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def restartable_nats() -> Iterator[RestartableNats]:
+    """A NATS server for one test only."""
+    server = RestartableNats()
+    server.start()
+    yield server
+    server.stop()
