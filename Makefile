@@ -49,14 +49,14 @@ check: $(VENV)/.dev  ## formatting, lint, types and the layers
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m stan.server.options --check docs/operations.md
+	@$(BIN)/python -m stan.server.reference --check docs/operations.md
 
 format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.dev  ## regenerate the option table of docs/operations.md
-	@$(BIN)/python -m stan.server.options --write docs/operations.md
+	@$(BIN)/python -m stan.server.reference --write docs/operations.md
 
 sim: $(VENV)/.dev  ## run the simulation
 	@$(BIN)/python -m pytest -q tests/simulation $(PYTEST_ARGS)
