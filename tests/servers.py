@@ -30,11 +30,11 @@ class RestartableNats:
         self.url = f"nats://127.0.0.1:{self.port}"
         self._process: LoggedProcess | None = None
 
-    def start(self) -> None:
+    def start(self, *flags: str) -> None:
         """Start, and block until ready."""
         beside_python = Path(sys.executable).with_name("nats-server")
         binary = shutil.which("nats-server") or str(beside_python)
-        self._process = LoggedProcess([binary, "-a", "127.0.0.1", "-p", str(self.port)])
+        self._process = LoggedProcess([binary, "-a", "127.0.0.1", "-p", str(self.port), *flags])
         self._process.wait_for("Server is ready")
 
     def kill(self) -> None:

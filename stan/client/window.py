@@ -79,9 +79,7 @@ class Window:
             raise PayloadTooLargeError("nats: maximum payload exceeded")
         self._count += 1
         key = b"%b%010d" % (self._key_stem, self._count)
-        receipt.issue(key)
-        self._waiting[key] = (now_ns + self._ack_wait_ns, receipt)
-        return b"%b%d\r\n%b%b%b%b%b%b\r\n" % (
+        operation = b"%b%d\r\n%b%b%b%b%b%b\r\n" % (
             head,
             size,
             before_guid,
@@ -91,6 +89,9 @@ class Window:
             data,
             self._tail,
         )
+        receipt.issue(key)
+        self._waiting[key] = (now_ns + self._ack_wait_ns, receipt)
+        return operation
 
     def _make_envelope(self, channel: str) -> tuple[bytes, bytes, bytes, int]:
         """The bytes that all publishes to this channel share."""

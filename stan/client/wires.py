@@ -15,7 +15,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from stan.errors import ConnectError, InvalidConnectionError
+from stan.errors import ConfigError, ConnectError, InvalidConnectionError
 from stan.link import Link
 from stan.wire.frames import Frame
 
@@ -154,7 +154,8 @@ async def dial(
     on_closed: Callable[[], None],
     nats_options: dict[str, Any],
 ) -> OwnedWire:
-    """Connect to NATS. Raises ConnectError when none of the servers lets us in.
+    """Connect to NATS. Raises ConnectError when none of the servers lets us in, and ConfigError
+    for options that nats-py does not know.
 
     Each server is tried once; a connection that stood is then kept up for ever.
     """
@@ -192,7 +193,9 @@ async def dial(
         raise
     except ImportError as error:
         raise ConnectError(f"nats: these credentials need the package {error.name}") from error
-    except (nats.errors.Error, OSError, ValueError, TypeError) as error:
+    except TypeError as error:
+        raise ConfigError(f"stan: {error}".replace("Client.connect()", "nats.connect")) from error
+    except (nats.errors.Error, OSError, ValueError) as error:
         raise ConnectError(_describe(error, errors)) from error
     link.options["max_reconnect_attempts"] = attempts
     errors.clear()
@@ -218,7 +221,7 @@ async def request(wire: Wire, subject: str, payload: bytes, wait_s: float) -> by
     """Send a request after everything written before; returns the answer's payload.
 
     Raises TimeoutError when nobody answers or listens, and InvalidConnectionError when the
-    NATS connection is closed.
+    NATS connection is closed or cannot send.
     """
     try:
         async with asyncio.timeout(wait_s):
@@ -227,6 +230,6 @@ async def request(wire: Wire, subject: str, payload: bytes, wait_s: float) -> by
             answer = await wire.nats.request(subject, payload, timeout=wait_s)
     except (nats.errors.TimeoutError, nats.errors.NoRespondersError):
         raise TimeoutError from None
-    except (nats.errors.ConnectionClosedError, nats.errors.ConnectionDrainingError) as error:
+    except nats.errors.Error as error:
         raise InvalidConnectionError(str(error)) from None
     return bytes(answer.data)
