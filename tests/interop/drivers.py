@@ -16,6 +16,7 @@ from pathlib import Path
 from .scenarios import Observation
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 BUILD = HERE / "build"
 BUILD_TIMEOUT_S = 600
 RUN_TIMEOUT_S = 90
@@ -59,7 +60,13 @@ class Driver:
 def call(argv: list[str], directory: Path, timeout_s: float) -> str:
     """Run a command and return its output. Raises DriverFailed."""
     ended = subprocess.run(
-        argv, cwd=directory, capture_output=True, text=True, timeout=timeout_s, check=False
+        argv,
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )
     if ended.returncode != 0:
         raise DriverFailed(f"{argv} ended with {ended.returncode}\n{ended.stdout}\n{ended.stderr}")
