@@ -73,6 +73,9 @@ class Config:
     address: str
     port: int
     pid_file: str
+    http_port: int
+    https_port: int
+    http_address: str
     nats_config: str
     log_file: str
     log_time: bool
@@ -162,13 +165,16 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     if from_flags.get("help") or from_flags.get("version") or from_flags.get("help_tls"):
         return _assemble(values | from_flags, {}, frozenset(from_flags))
     path = from_flags.get("stan_config") or from_flags.get("nats_config") or ""
-    tree = streaming_block(parse_file(str(path))) if path else {}
+    whole = parse_file(str(path)) if path else {}
+    tree = streaming_block(whole)
     given = _from_file(tree) | _from_environment(environment) | from_flags
     if str(values["store"] if "store" not in given else given["store"]).upper() == "FILE":
         raise ConfigError(
             "this server has no FILE store: use -st SQL --sql_source <path> to keep messages"
             " in a SQLite file"
         )
+    if tree is not whole and _find(tree, ["cluster"]) is not None:
+        given["clustered"] = True  # the block alone turns it on
     config = _assemble(values | given, _read_channels(tree), frozenset(given))
     config.store = _store_type(config.store, "store" in from_flags)
     config.warnings = _answer(given)

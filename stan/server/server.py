@@ -101,6 +101,8 @@ class Server:
         _say(banner.describe_start(config.cluster_id, self.server_id))
         for warning in config.warnings:
             log.warning("%s", warning)
+        if config.http_port or config.https_port:
+            log.warning("-http_port has no effect: monitoring is not available in this version")
         config.check()
         subjects = ServerSubjects(config.cluster_id, config.discover_prefix)
         await self._connect(subjects)
