@@ -64,7 +64,7 @@ def _enclose(brackets: str, lines: list[str], depth: int) -> str:
 
 
 async def encode_list(
-    items: Iterable[T], describe: Callable[[T], Value | None], depth: int
+    items: Iterable[T], describe: Callable[[T], "Value | None"], depth: int
 ) -> tuple[Raw, int]:
     """A list of what `describe` makes of each item, and its length. Items of which it makes
     None are left out. Lets others run in between."""

@@ -151,10 +151,9 @@ class Pump:
 
     def _send(self) -> None:
         operations = self.engine.take_sends()
-        if operations:
-            # Without a connection they are dropped: what matters is sent again.
-            if not self._transport.write(b"".join(operations)):
-                self.dropped_sends += len(operations)
+        # Without a connection they are dropped: what matters is sent again.
+        if operations and not self._transport.write(b"".join(operations)):
+            self.dropped_sends += len(operations)
 
     def _say(self) -> None:
         for level, text in self.engine.take_notices():

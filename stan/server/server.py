@@ -34,7 +34,10 @@ from stan.server import banner
 from stan.server.access import connection_options, hide_passwords
 from stan.server.config import Config
 from stan.server.embedded import EmbeddedNats, find_nats_server
+from stan.server.identity import Identity
+from stan.server.listeners import Listener, find_listener
 from stan.server.log import Log
+from stan.server.monitor import Monitor
 from stan.server.nats_configuration import write_nats_configuration
 from stan.server.pump import Pump
 from stan.server.transport import Transport
@@ -67,6 +70,8 @@ class Server:
         self.store: Store | None = None
         self.nats: EmbeddedNats | None = None
         self.pump: Pump | None = None
+        self.monitor: Monitor | None = None
+        self._start_ns = time_ns()
         self._log_sink = log_sink
         self._connecting = False
         self._ending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -101,9 +106,8 @@ class Server:
         _say(banner.describe_start(config.cluster_id, self.server_id))
         for warning in config.warnings:
             log.warning("%s", warning)
-        if config.http_port or config.https_port:
-            log.warning("-http_port has no effect: monitoring is not available in this version")
         config.check()
+        listener = find_listener(config)
         subjects = ServerSubjects(config.cluster_id, config.discover_prefix)
         await self._connect(subjects)
         log.info("Recovering the state...")
@@ -111,6 +115,8 @@ class Server:
         log.info("%s", banner.describe_recovery(len(recovered.channels)))
         _say(banner.describe_store(store.kind, store.location, config.limits))
         await self._serve(store, server, recovered, subjects)
+        if listener is not None:
+            await self._monitor(listener, store)
         _write_pid_file(config.pid_file)
         log.info("Streaming Server is ready")
         _notify_supervisor("READY=1")
@@ -173,6 +179,20 @@ class Server:
         await self.transport.listen(subjects, server.inbox_prefix, self.pump.receive)
         self._watch(self._watch_pump(self.pump))
         self.pump.start()
+
+    async def _monitor(self, listener: Listener, store: Store) -> None:
+        assert self.pump is not None
+        identity = Identity(
+            self.config.cluster_id, self.server_id, banner.server_version(), self._start_ns
+        )
+        transport = self.transport
+        self.monitor = Monitor(
+            identity, self.pump.engine, self.pump, store, lambda: transport.is_connected
+        )
+        await self.monitor.start(listener.host, listener.port, listener.tls)
+        log.info(
+            "Starting %s monitor on %s:%d", listener.scheme, listener.host, self.monitor.port
+        )
 
     def _settings(self, persistent: bool) -> Settings:
         config = self.config
@@ -249,6 +269,8 @@ class Server:
         for watcher in list(self._watchers):
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
+        if self.monitor is not None:
+            await self._finish("stop the monitoring", self.monitor.stop())
         if self.pump is not None:
             await self._finish("stop", self.pump.stop())
         if self._connecting:
