@@ -241,10 +241,12 @@ class Engine:
             due, self.changes.trims_due = self.changes.trims_due, {}
             for channel_id in due:
                 channel = self.channels.by_id.get(channel_id)
-                if channel is not None and channel_id not in runs:
+                if channel is None:
+                    continue
+                if channel_id not in runs:
                     self._add_trim(batch, channel, channel.end_position, 0, now_ns)
-                    if not (batch.trims and batch.trims[-1].channel_id == channel_id):
-                        self.channels.watch_age(channel)  # the clock went back
+                if all(trim.channel_id != channel_id for trim in batch.trims):
+                    self.channels.watch_age(channel)  # nothing is old: the clock went back
         if self.changes.urgent or now_ns >= self._progress_at_ns or everything:
             self._progress_at_ns = now_ns + self.settings.progress_interval_ns
             self._batch_changes = self.changes.fill(batch)

@@ -63,7 +63,7 @@ def undelivered(world: World, living: list[Client]) -> Iterator[str]:
         for sequence in range(max(story.start + 1, log.first), log.last + 1):
             if sequence not in story.received:
                 yield f"{who}: message {sequence} was never received"
-        if record.in_flight:
+        if record.in_flight and world.profile.persistent:
             yield f"{who}: {record.in_flight} stay in flight"
 
 

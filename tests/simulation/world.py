@@ -35,6 +35,7 @@ class World:
         self.store = ModelStore(self.profile.settings.limits, self.profile.trim_step)
         self.repeated_guids: set[str] = set()
         self.clients: list[Client | None] = [None] * len(self.profile.client_ids)
+        self.everybody: list[Client] = []
         self.peaceful = False
         self.crashes = 0
         self.steps = 0
@@ -118,6 +119,7 @@ class World:
             # Another one of the same ID, whether the first still lives or not.
             client = Client(self, self.profile.client_ids[index])
             self.clients[index] = client
+            self.everybody.append(client)
             client.connect()
         else:
             self._act_as(client)
@@ -176,13 +178,13 @@ class World:
         self._restart()
         # Frames on their way were sent in the faulty world; let them arrive first.
         self._live_until(self.events.now_ns + 2000 * MS)
-        living = [c for c in self.clients if c is not None and c.state == "up"]
-        for client in living:
-            client.calm_down()
-            client.pending.clear()
-            client.ping()
+        for client in self.everybody:
+            if client.state != "gone":
+                client.calm_down()
+                client.pending.clear()
+                client.ping()
         self._live_until(self.events.now_ns + 500 * MS)
-        living = [client for client in living if client.state == "up"]
+        living = [client for client in self.everybody if client.state == "up"]
         for client in living:
             client.errors.clear()
             for channel in self.profile.channels:
