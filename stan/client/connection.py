@@ -28,8 +28,8 @@ from stan.client.options import (
 )
 from stan.client.publishers import Publishers
 from stan.client.receipt import AckCallback, Receipt
-from stan.client.session import CONNECTION_CLOSED, Inboxes, Session
-from stan.client.subscription import INVALID_SUBSCRIPTION, MessageCallback, Subscription
+from stan.client.session import CONNECTION_CLOSED, INVALID_SUBSCRIPTION, Inboxes, Session
+from stan.client.subscription import MessageCallback, Subscription
 from stan.client.wires import NATS_CLOSED, Wire, dial, lend, request
 from stan.errors import (
     ClientError,
@@ -43,8 +43,6 @@ from stan.errors import (
     SubscribeError,
 )
 from stan.wire.frames import Frame, pub
-from stan.wire.messages import parse
-from stan.wire.stan_pb2 import CloseResponse, SubscriptionResponse
 
 ConnectionLostCallback = Callable[["Connection", ClientError], Awaitable[None] | None]
 
@@ -70,9 +68,7 @@ class Connection:
         self._session: Session
         self._subscriptions: dict[Feed, Subscription] = {}
         self._tokens: list[object] = []
-        self._publishers = Publishers(
-            options.max_pub_acks_inflight, lambda: len(self._session.window)
-        )
+        self._publishers: Publishers
         self._flush_scheduled = False
         self._outgoing_bytes = 0
         self._congested = False
@@ -96,6 +92,7 @@ class Connection:
         inbox = self._wire.nats.new_inbox
         inboxes = Inboxes(heartbeat=inbox(), ping=inbox(), ack=inbox())
         self._session = Session(self._options, inboxes, new_id(), new_id(GUID_STEM_CHARS))
+        self._open_window()
         try:
             await self._register(inboxes)
         except BaseException:
@@ -116,7 +113,12 @@ class Connection:
                 "stan: connect request timeout (possibly wrong cluster ID?)"
             ) from None
         self._session.connected(answer, monotonic_ns())
+        self._open_window()
         await self._listen(inboxes.ack)
+
+    def _open_window(self) -> None:
+        places = self._options.max_pub_acks_inflight
+        self._publishers = Publishers(places, self._session.window.waiting)
 
     async def _listen(self, subject: str) -> object:
         token = await self._wire.listen(subject)
@@ -290,7 +292,7 @@ class Connection:
             raise RequestTimeoutError("stan: subscribe request timeout") from None
         if self._session.ended:
             raise ConnectionClosedError(CONNECTION_CLOSED)
-        return _parse_ack_inbox(answer)
+        return self._session.read_subscribed(answer)
 
     async def _end_subscription(self, subscription: Subscription, unsubscribe: bool) -> None:
         """See Subscription.unsubscribe and close."""
@@ -310,7 +312,7 @@ class Connection:
         except TimeoutError:
             what = "unsubscribe" if unsubscribe else "close"
             raise RequestTimeoutError(f"stan: {what} request timeout") from None
-        _parse_ack_inbox(answer)
+        self._session.read_subscribed(answer)
         subscription._is_ended = True
 
     def _drop(self, subscription: Subscription) -> None:
@@ -348,12 +350,7 @@ class Connection:
     async def _request_close(self) -> None:
         subject = self._session.subjects.closeRequests
         answer = await self._request(subject, self._session.close_request())
-        try:
-            error = parse(CloseResponse, answer).error
-        except ValueError:
-            return
-        if error:
-            raise ConnectionLostError(error)
+        self._session.read_closed(answer)
 
     def _end(self, lost: ClientError | None = None) -> None:
         """Stop the session and whatever depends on it. What was decided is still sent."""
@@ -491,16 +488,3 @@ class Connection:
         except ClientError:
             if error is None:  # what went wrong inside the block matters more
                 raise
-
-
-def _parse_ack_inbox(payload: bytes) -> str:
-    """The ack inbox in an answer about a subscription. Raises the server's refusal."""
-    try:
-        response = parse(SubscriptionResponse, payload)
-    except ValueError:
-        raise SubscribeError("stan: malformed subscription response") from None
-    if response.error == INVALID_SUBSCRIPTION:
-        raise InvalidSubscriptionError(response.error)
-    if response.error:
-        raise SubscribeError(response.error)
-    return response.ackInbox

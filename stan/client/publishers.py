@@ -7,24 +7,24 @@ module knows futures and no protocol.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sized
 
 from stan.errors import ClientError
 
 
 class Publishers:
-    """The queue in front of the window. `in_window` tells how many places are taken."""
+    """The queue in front of the window, whose length tells how many places are taken."""
 
-    def __init__(self, places: int, in_window: Callable[[], int]) -> None:
+    def __init__(self, places: int, window: Sized) -> None:
         self._places = places
-        self._in_window = in_window
+        self._window = window
         self._reserved = 0
         self._queue: deque[asyncio.Future[None]] = deque()
 
     @property
     def must_wait(self) -> bool:
         """Whether a publisher who comes now has to queue."""
-        return bool(self._queue) or self._in_window() + self._reserved >= self._places
+        return bool(self._queue) or len(self._window) + self._reserved >= self._places
 
     async def wait(self) -> None:
         """Wait for a place, which is the caller's until it next gives up control.
@@ -46,7 +46,7 @@ class Publishers:
 
     def wake(self) -> None:
         """Places became free: give them to those who wait longest."""
-        while self._queue and self._in_window() + self._reserved < self._places:
+        while self._queue and len(self._window) + self._reserved < self._places:
             place = self._queue.popleft()
             if not place.done():
                 self._reserved += 1

@@ -19,16 +19,20 @@ from stan.errors import (
     ConnectError,
     ConnectionClosedError,
     ConnectionLostError,
+    InvalidSubscriptionError,
+    SubscribeError,
 )
 from stan.wire.frames import Frame, pub
 from stan.wire.messages import parse
 from stan.wire.stan_pb2 import (
     CloseRequest,
+    CloseResponse,
     ConnectRequest,
     ConnectResponse,
     Ping,
     PingResponse,
     SubscriptionRequest,
+    SubscriptionResponse,
     UnsubscribeRequest,
 )
 
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 
 PROTOCOL_LEVEL = 1
 CONNECTION_CLOSED = "stan: connection closed"
+INVALID_SUBSCRIPTION = "stan: invalid subscription"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,31 @@ class Session:
     def close_request(self) -> bytes:
         """The payload of the request that ends the connection."""
         return CloseRequest(clientID=self._options.client_id).SerializeToString()
+
+    def read_subscribed(self, payload: bytes) -> str:
+        """The ack inbox in an answer about a subscription.
+
+        Raises InvalidSubscriptionError or SubscribeError with the server's words.
+        """
+        try:
+            response = parse(SubscriptionResponse, payload)
+        except ValueError:
+            raise SubscribeError("stan: malformed subscription response") from None
+        if response.error == INVALID_SUBSCRIPTION:
+            raise InvalidSubscriptionError(response.error)
+        if response.error:
+            raise SubscribeError(response.error)
+        return response.ackInbox
+
+    def read_closed(self, payload: bytes) -> None:
+        """Take the answer to a close. Raises ConnectionLostError when the server refuses it,
+        because it does not know this client any more."""
+        try:
+            error = parse(CloseResponse, payload).error
+        except ValueError:
+            return
+        if error:
+            raise ConnectionLostError(error)
 
     # Traffic
 

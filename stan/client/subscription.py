@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stan.client.feed import UNLIMITED, Feed
 from stan.client.message import Message
 from stan.client.options import SubscribeOptions
+from stan.client.session import INVALID_SUBSCRIPTION
 from stan.errors import (
     ClientError,
     ConfigError,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from stan.client.connection import Connection
 
 MessageCallback = Callable[[Message], Awaitable[None] | None]
-
-INVALID_SUBSCRIPTION = "stan: invalid subscription"
 
 
 class Subscription:

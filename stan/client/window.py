@@ -25,7 +25,7 @@ _GUID_CHARS = 22
 
 
 class Window:
-    """Publishes without an ack, oldest first, because all wait equally long."""
+    """Publishes without an ack: `waiting`, oldest first, because all wait equally long."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Window:
         ack_wait_ns: int,
     ) -> None:
         self.settled: list[Settled] = []
-        self._waiting: dict[bytes, tuple[int, Receipt]] = {}
+        self.waiting: dict[bytes, tuple[int, Receipt]] = {}
         self._envelopes: dict[str, tuple[bytes, bytes, bytes, int]] = {}
         self._publish_prefix = publish_prefix
         self._ack_inbox = ack_inbox
@@ -49,13 +49,10 @@ class Window:
         self._key_stem = b"\x0a%c%b" % (_GUID_CHARS, guid_stem.encode())
         self._count = 0
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     @property
     def next_deadline_ns(self) -> int | None:
         """When the oldest publish gives up; None when nothing waits."""
-        for deadline_ns, _ in self._waiting.values():
+        for deadline_ns, _ in self.waiting.values():
             return deadline_ns
         return None
 
@@ -90,7 +87,7 @@ class Window:
             self._tail,
         )
         receipt.issue(key)
-        self._waiting[key] = (now_ns + self._ack_wait_ns, receipt)
+        self.waiting[key] = (now_ns + self._ack_wait_ns, receipt)
         return operation
 
     def _make_envelope(self, channel: str) -> tuple[bytes, bytes, bytes, int]:
@@ -120,7 +117,7 @@ class Window:
 
     def acknowledge(self, acks: list[bytes | None]) -> None:
         """Take the payloads of acks. Late, repeated and foreign ones change nothing."""
-        pop = self._waiting.pop
+        pop = self.waiting.pop
         settle = self.settled.append
         for ack in acks:
             if ack is None:
@@ -137,23 +134,23 @@ class Window:
         except ValueError:
             return
         guid = ack.guid.encode()
-        entry = self._waiting.pop(b"\x0a%b%b" % (varint(len(guid)), guid), None)
+        entry = self.waiting.pop(b"\x0a%b%b" % (varint(len(guid)), guid), None)
         if entry is not None:
             self.settled.append((entry[1], PublishError(ack.error) if ack.error else None))
 
     def expire(self, now_ns: int) -> None:
         """Settle what waited too long."""
         expired = []
-        for key, (deadline_ns, _) in self._waiting.items():
+        for key, (deadline_ns, _) in self.waiting.items():
             if deadline_ns > now_ns:
                 break
             expired.append(key)
         for key in expired:
-            receipt = self._waiting.pop(key)[1]
+            receipt = self.waiting.pop(key)[1]
             self.settled.append((receipt, PublishTimeoutError("stan: publish ack timeout")))
 
     def fail(self, kind: type[ClientError], text: str) -> None:
         """Settle everything with an error: the connection ended."""
-        entries = list(self._waiting.values())
-        self._waiting.clear()
+        entries = list(self.waiting.values())
+        self.waiting.clear()
         self.settled.extend((receipt, kind(text)) for _, receipt in entries)

@@ -13,8 +13,11 @@ from stan.errors import ClientError, ConnectionClosedError, PublishError
 class Window:
     """Places that are taken and given back by hand."""
 
-    def __init__(self) -> None:
-        self.taken = 0
+    def __init__(self, taken: int = 0) -> None:
+        self.taken = taken
+
+    def __len__(self) -> int:
+        return self.taken
 
 
 async def publisher(publishers: Publishers, window: Window, log: list[str], name: str) -> None:
@@ -32,7 +35,7 @@ async def settle() -> None:
 
 async def test_first_come_first_served_and_never_above_the_limit() -> None:
     window, log = Window(), list[str]()
-    publishers = Publishers(1, lambda: window.taken)
+    publishers = Publishers(1, window)
     tasks = [asyncio.create_task(publisher(publishers, window, log, n)) for n in "abc"]
     await settle()
     assert log == ["a"]
@@ -49,7 +52,7 @@ async def test_first_come_first_served_and_never_above_the_limit() -> None:
 async def test_cancelling_a_wait_gives_the_place_on() -> None:
     window, log = Window(), list[str]()
     window.taken = 1
-    publishers = Publishers(1, lambda: window.taken)
+    publishers = Publishers(1, window)
     first = asyncio.create_task(publisher(publishers, window, log, "first"))
     second = asyncio.create_task(publisher(publishers, window, log, "second"))
     await settle()
@@ -66,7 +69,7 @@ async def test_cancelling_a_wait_gives_the_place_on() -> None:
 async def test_cancelling_before_being_woken_leaves_the_queue() -> None:
     window, log = Window(), list[str]()
     window.taken = 1
-    publishers = Publishers(1, lambda: window.taken)
+    publishers = Publishers(1, window)
     task = asyncio.create_task(publisher(publishers, window, log, "a"))
     await settle()
     task.cancel()
@@ -77,7 +80,7 @@ async def test_cancelling_before_being_woken_leaves_the_queue() -> None:
 
 
 async def test_the_end_of_the_connection_sends_everybody_away() -> None:
-    publishers = Publishers(1, lambda: 1)
+    publishers = Publishers(1, Window(1))
     tasks = [asyncio.create_task(publishers.wait()) for _ in range(3)]
     await settle()
     publishers.fail(ConnectionClosedError, "stan: connection closed")

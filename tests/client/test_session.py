@@ -9,6 +9,7 @@ from stan.errors import ClientIDTakenError, ConnectError, ConnectionClosedError,
 from stan.wire.stan_pb2 import (
     Ack,
     CloseRequest,
+    CloseResponse,
     ConnectRequest,
     ConnectResponse,
     MsgProto,
@@ -16,6 +17,7 @@ from stan.wire.stan_pb2 import (
     PingResponse,
     PubAck,
     SubscriptionRequest,
+    SubscriptionResponse,
     UnsubscribeRequest,
 )
 
@@ -236,3 +238,26 @@ def test_a_stopped_feed_takes_nothing() -> None:
     session.close_feed(feed)
     feed.offer([b"2"])
     assert (len(feed.messages), feed.pending_bytes) == (0, 0)
+
+
+def test_answers_about_a_subscription() -> None:
+    session = make_session()
+    accepted = SubscriptionResponse(ackInbox="_INBOX.back").SerializeToString()
+    assert session.read_subscribed(accepted) == "_INBOX.back"
+    for text, kind in (
+        ("stan: invalid subscription", InvalidSubscriptionError),
+        ("too many subscriptions per channel", SubscribeError),
+    ):
+        with pytest.raises(kind) as raised:
+            session.read_subscribed(SubscriptionResponse(error=text).SerializeToString())
+        assert str(raised.value) == text
+    with pytest.raises(SubscribeError):
+        session.read_subscribed(b"\xff")
+
+
+def test_the_answer_to_a_close() -> None:
+    session = make_session()
+    session.read_closed(b"")
+    session.read_closed(b"\xff")  # whatever it says, there is nothing left to close
+    with pytest.raises(ConnectionLostError, match="stan: unknown clientID"):
+        session.read_closed(CloseResponse(error="stan: unknown clientID").SerializeToString())
