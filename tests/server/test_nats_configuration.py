@@ -1,0 +1,131 @@
+"""What the child NATS server is told, made from the operator's file and flags."""
+
+from pathlib import Path
+
+import pytest
+
+from stan.errors import ConfigError
+from stan.server.access import connection_options, hide_passwords
+from stan.server.config import load_config
+from stan.server.language import parse_text, plain
+from stan.server.nats_configuration import write_nats_configuration
+
+
+def told(*arguments: str) -> object:
+    return plain(parse_text(write_nats_configuration(load_config(arguments, {}))))
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "nats.conf"
+    path.write_text(text)
+    return str(path)
+
+
+def test_the_listener_is_the_defaults_or_the_flags() -> None:
+    assert told() == {"port": 4222, "host": "0.0.0.0"}
+    assert told("-p", "-1", "-a", "127.0.0.1") == {"port": -1, "host": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "expected"),
+    [
+        ("port: 5000", [], {"port": 5000, "host": "0.0.0.0"}),
+        ("port: 5000", ["-p", "6000"], {"port": 6000, "host": "0.0.0.0"}),
+        ("listen: 1.2.3.4:5000", [], {"listen": "1.2.3.4:5000"}),
+        ("listen: 1.2.3.4:5000", ["-p", "6000"], {"port": 6000, "host": "1.2.3.4"}),
+        ("listen: 1.2.3.4:5000", ["-a", "::"], {"port": 5000, "host": "::"}),
+        ("host: a", ["-p", "6000"], {"host": "a", "port": 6000}),
+    ],
+)
+def test_flags_beat_the_listener_in_the_file(
+    text: str, flags: list[str], expected: object, tmp_path: Path
+) -> None:
+    assert told("-c", write(tmp_path, text), *flags) == expected
+
+
+def test_the_streaming_block_and_our_own_duties_are_taken_out(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "port: 1\nhost: h\nhttp: 8222\nlog_file: 'x'\nmax_payload: 8MB\nstreaming { id: a }",
+    )
+    assert told("-sc", path) == {"port": 1, "host": "h", "max_payload": 8 << 20}
+
+
+def test_a_shared_file_is_told_apart_by_its_keys(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """
+        port: 1, host: h
+        cluster_id: a
+        store: memory
+        store_limits { max_msgs: 5 }
+        tls { client_cert: "c", cert_file: "s" }
+        accounts { A { users: [ {user: "a\\"b", password: "x\\ty"} ] } }
+        """,
+    )
+    assert told("-c", path) == {
+        "port": 1,
+        "host": "h",
+        "tls": {"cert_file": "s"},
+        "accounts": {"A": {"users": [{"user": 'a"b', "password": "x\ty"}]}},
+    }
+
+
+def test_flags_for_the_child_become_configuration() -> None:
+    assert told(
+        *("-user", "u", "-pass", "p", "-D", "-tls", "-tlscert", "c", "-tlskey", "k"),
+        *("-routes", "nats://a:1,nats://b:2", "-cluster", "nats://x:y@0.0.0.0:6222"),
+    ) == {
+        "port": 4222,
+        "host": "0.0.0.0",
+        "debug": True,
+        "authorization": {"user": "u", "password": "p"},
+        "tls": {"cert_file": "c", "key_file": "k"},
+        "cluster": {
+            "listen": "0.0.0.0:6222",
+            "authorization": {"user": "x", "password": "y"},
+            "routes": ["nats://a:1", "nats://b:2"],
+        },
+    }
+
+
+def test_tls_without_a_certificate_is_refused() -> None:
+    with pytest.raises(ConfigError, match="TLS needs -tlscert and -tlskey"):
+        told("-tls")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-user", "u", "-pass", "p"], {"user": "u", "password": "p"}),
+        (["-auth", "t", "-user", "u"], {"token": "t"}),
+        ([], {}),
+    ],
+)
+def test_we_say_who_we_are(arguments: list[str], expected: dict[str, str]) -> None:
+    options = connection_options(load_config(arguments, {}))
+    assert options == {"name": "stan-server-test-cluster", **expected}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("authorization { user: u, password: p }", {"user": "u", "password": "p"}),
+        ("authorization { token: t }", {"token": "t"}),
+        ("streaming { credentials: 'f' }", {"user_credentials": "f"}),
+        ("streaming { nkey_seed_file: 'f' }", {"nkeys_seed": "f"}),
+    ],
+)
+def test_the_file_says_who_we_are(text: str, expected: dict[str, str], tmp_path: Path) -> None:
+    options = connection_options(load_config(["-c", write(tmp_path, text)], {}))
+    assert options == {"name": "stan-server-test-cluster", **expected}
+
+
+def test_tls_files_that_cannot_be_read_are_named() -> None:
+    with pytest.raises(ConfigError, match="cannot use the TLS files: No such file"):
+        connection_options(load_config(["-secure", "-tls_client_cacert", "/nonexistent"], {}))
+
+
+def test_passwords_are_hidden() -> None:
+    assert hide_passwords("nats://u:p@h:1") == "nats://xxx@h:1"
+    assert hide_passwords("nats://h:1") == "nats://h:1"
