@@ -5,7 +5,14 @@ import pytest
 from stan.client.options import NS, ConnectOptions, SubscribeOptions
 from stan.client.receipt import Receipt
 from stan.client.session import Inboxes, Session
-from stan.errors import ClientIDTakenError, ConnectError, ConnectionClosedError, ConnectionLostError
+from stan.errors import (
+    ClientIDTakenError,
+    ConnectError,
+    ConnectionClosedError,
+    ConnectionLostError,
+    InvalidSubscriptionError,
+    SubscribeError,
+)
 from stan.wire.stan_pb2 import (
     Ack,
     CloseRequest,
