@@ -56,12 +56,12 @@ class Database(Protocol):
         ...
 
 
-def connect_database(source: Source, durability: str, timeout_s: float) -> Database:
+def connect_database(source: Source, durability: str, timeout_s: float, lease_s: float) -> Database:
     """The database of this source; nothing is connected yet. Raises ConfigError."""
     if source.family == "sqlite":
-        return ThreadDatabase(source, SqliteFlavor(durability), timeout_s)
+        return ThreadDatabase(source, SqliteFlavor(durability), timeout_s, lease_s)
     flavor = PostgresFlavor if source.family == "postgres" else MysqlFlavor
-    return GreenletDatabase(source, flavor(durability), timeout_s)
+    return GreenletDatabase(source, flavor(durability), timeout_s, lease_s)
 
 
 def run_step(step: Step[T], connection: Connection, flavor: Flavor) -> T:
@@ -86,13 +86,13 @@ def run_step(step: Step[T], connection: Connection, flavor: Flavor) -> T:
         raise
 
 
-def _prepare(engine: Engine, flavor: Flavor, timeout_s: float) -> None:
+def _prepare(engine: Engine, flavor: Flavor, timeout_s: float, lease_s: float) -> None:
     """Tell every new connection what it must know."""
 
     def on_connect(dbapi: Any, record: object) -> None:
         cursor = dbapi.cursor()
         try:
-            for sql in flavor.setup_sql(timeout_s):
+            for sql in flavor.setup_sql(timeout_s, lease_s):
                 cursor.execute(sql)
         finally:
             cursor.close()
@@ -103,7 +103,7 @@ def _prepare(engine: Engine, flavor: Flavor, timeout_s: float) -> None:
 class ThreadDatabase:
     """SQLite: blocking calls in threads of their own."""
 
-    def __init__(self, source: Source, flavor: Flavor, timeout_s: float) -> None:
+    def __init__(self, source: Source, flavor: Flavor, timeout_s: float, lease_s: float) -> None:
         self.flavor = flavor
         self._source = source
         self._engine = create_engine(
@@ -114,7 +114,7 @@ class ThreadDatabase:
             pool_reset_on_return=None,
             connect_args={"timeout": timeout_s, "cached_statements": 256},
         )
-        _prepare(self._engine, flavor, timeout_s)
+        _prepare(self._engine, flavor, timeout_s, lease_s)
         self._writer: Connection | None = None
         self._write_thread = ThreadPoolExecutor(1, "stan-store-writer")
         self._read_threads = ThreadPoolExecutor(_READERS, "stan-store-reader")
@@ -176,7 +176,7 @@ class ThreadDatabase:
 class GreenletDatabase:
     """A database server: SQLAlchemy's asyncio engine, one exchange bounded in time."""
 
-    def __init__(self, source: Source, flavor: Flavor, timeout_s: float) -> None:
+    def __init__(self, source: Source, flavor: Flavor, timeout_s: float, lease_s: float) -> None:
         self.flavor = flavor
         self._timeout_s = timeout_s
         self._location = source.location
@@ -203,7 +203,7 @@ class GreenletDatabase:
                 f"install it with pip install 'nats-stan[{extra}]'"
             ) from error
         for engine in (self._engine, self._write_engine):
-            _prepare(engine.sync_engine, flavor, timeout_s)
+            _prepare(engine.sync_engine, flavor, timeout_s, lease_s)
         self._writer: AsyncConnection | None = None
 
     async def write(self, step: Step[T]) -> T:

@@ -30,12 +30,15 @@ class Flavor(Protocol):
     lock_schema_sql: tuple[str, ...]
     """Statements that keep other starters out while the schema is changed."""
     unlock_schema_sql: tuple[str, ...]
+    at_once_rows: int
+    """From how many messages on a transaction serves better than `write_at_once`; 0 where
+    there is no such statement."""
 
     def mark(self, sql: str) -> str:
         """`sql` with the driver's parameter marks in place of `?`."""
         ...
 
-    def setup_sql(self, timeout_s: float) -> Sequence[str]:
+    def setup_sql(self, timeout_s: float, lease_s: float) -> Sequence[str]:
         """What every new connection is told first."""
         ...
 
@@ -45,6 +48,25 @@ class Flavor(Protocol):
 
     def insert_messages(self, session: "Session", rows: "list[Row]") -> None:
         """Put rows in the order of MESSAGE_COLUMNS into stan_messages, fast."""
+        ...
+
+    def write_at_once(
+        self,
+        session: "Session",
+        fence: "Row",
+        messages: "list[Row]",
+        channels: "list[Row]",
+        subscriptions: "list[Row]",
+    ) -> bool:
+        """Commit messages, bounds and subscriptions as one statement that is a transaction.
+
+        `fence` is (batch number, lease in milliseconds, epoch). False: the epoch is not
+        ours any more, nothing was written. Only called for less than `at_once_rows`.
+        """
+        ...
+
+    def control(self, session: "Session", sql: str) -> None:
+        """Run BEGIN, COMMIT or ROLLBACK."""
         ...
 
     def judge(self, error: Exception) -> tuple[Fault, str]:

@@ -39,6 +39,7 @@ class MysqlFlavor:
     now_ms_sql = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
     lock_schema_sql: tuple[str, ...] = ("SELECT GET_LOCK('stan_schema', 60)",)
     unlock_schema_sql: tuple[str, ...] = ("SELECT RELEASE_LOCK('stan_schema')",)
+    at_once_rows = 0
 
     def __init__(self, durability: str) -> None:
         if durability != "full":
@@ -50,13 +51,13 @@ class MysqlFlavor:
     def mark(self, sql: str) -> str:
         return _mark(sql)
 
-    def setup_sql(self, timeout_s: float) -> Sequence[str]:
-        # A transaction whose connection is dead must not outlive its successor's patience.
-        seconds = max(int(timeout_s), 1)
+    def setup_sql(self, timeout_s: float, lease_s: float) -> Sequence[str]:
+        # Whoever froze in the middle of a transaction must let go when its lease ends.
+        lock_s, idle_s = max(int(timeout_s / 2), 1), max(int(lease_s), 1)
         return (
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-            f"SET SESSION innodb_lock_wait_timeout = {max(seconds // 2, 1)}"
-            f" /*M!100301 , SESSION idle_transaction_timeout = {seconds} */",
+            f"SET SESSION innodb_lock_wait_timeout = {lock_s}"
+            f" /*M!100301 , SESSION idle_transaction_timeout = {idle_s} */",
         )
 
     def upsert_sql(self, table: str, columns: Sequence[str]) -> str:
@@ -69,6 +70,19 @@ class MysqlFlavor:
             stop = _statement_end(rows, start)
             session.execute(_insert_sql(stop - start), flatten(rows[start:stop]))
             start = stop
+
+    def write_at_once(
+        self,
+        session: "Session",
+        fence: "Row",
+        messages: "list[Row]",
+        channels: "list[Row]",
+        subscriptions: "list[Row]",
+    ) -> bool:
+        raise NotImplementedError
+
+    def control(self, session: "Session", sql: str) -> None:
+        session.execute(sql)
 
     def judge(self, error: Exception) -> tuple[Fault, str]:
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0

@@ -4,18 +4,31 @@ Every session limits how long it may hold locks, so that a connection which died
 middle of a transaction does not keep its successor out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stan.errors import ConfigError
 from stan.store.flavor import Fault, first_line, insert_sql
-from stan.store.rows import MESSAGE_COLUMNS
+from stan.store.rows import BOUNDS_COLUMNS, MESSAGE_COLUMNS, SUBSCRIPTION_COLUMNS
 
 if TYPE_CHECKING:
     from stan.store.session import Row, Session
 
 _COPY_FROM_ROWS = 16
+_NOW_MS = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
+_TYPES = {
+    "reply": "text",
+    "data": "bytea",
+    "client_id": "text",
+    "inbox": "text",
+    "ack_inbox": "text",
+    "durable_name": "text",
+    "queue_group": "text",
+    "in_flight": "text",
+    "is_durable": "int",
+    "is_closed": "int",
+}
 _SYNCHRONOUS = {"full": "on", "normal": "off", "off": "off"}
 _INSERT_SQL = (
     "INSERT INTO stan_messages (channel_id, sequence, timestamp_ns, position, reply, data) "
@@ -39,9 +52,10 @@ class PostgresFlavor:
 
     name = "postgres"
     begin_sql = "BEGIN"
-    now_ms_sql = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
+    now_ms_sql = _NOW_MS
     lock_schema_sql: tuple[str, ...] = ("BEGIN", "SELECT pg_advisory_xact_lock(6001823417)")
     unlock_schema_sql: tuple[str, ...] = ("COMMIT",)
+    at_once_rows = 256
 
     def __init__(self, durability: str) -> None:
         if durability not in _SYNCHRONOUS:
@@ -51,12 +65,12 @@ class PostgresFlavor:
     def mark(self, sql: str) -> str:
         return _mark(sql)
 
-    def setup_sql(self, timeout_s: float) -> Sequence[str]:
-        timeout_ms = int(timeout_s * 1000)
+    def setup_sql(self, timeout_s: float, lease_s: float) -> Sequence[str]:
+        # Whoever froze in the middle of a transaction must let go when its lease ends.
         return (
             f"SET synchronous_commit = {self._synchronous}",
-            f"SET lock_timeout = {timeout_ms // 2}",
-            f"SET idle_in_transaction_session_timeout = {timeout_ms}",
+            f"SET lock_timeout = {int(timeout_s * 500)}",
+            f"SET idle_in_transaction_session_timeout = {int(lease_s * 1000)}",
         )
 
     def upsert_sql(self, table: str, columns: Sequence[str]) -> str:
@@ -68,6 +82,34 @@ class PostgresFlavor:
             copy_rows(session, "stan_messages", MESSAGE_COLUMNS, rows)
         else:
             session.execute(_INSERT_SQL, [list(column) for column in zip(*rows, strict=True)])
+
+    def write_at_once(
+        self,
+        session: "Session",
+        fence: "Row",
+        messages: "list[Row]",
+        channels: "list[Row]",
+        subscriptions: "list[Row]",
+    ) -> bool:
+        parameters = [
+            *fence,
+            *_transpose(messages, len(MESSAGE_COLUMNS)),
+            *_transpose(channels, 1 + len(BOUNDS_COLUMNS)),
+        ]
+        if subscriptions:
+            parameters += _transpose(subscriptions, len(SUBSCRIPTION_COLUMNS))
+        sql = _at_once_sql(with_subscriptions=bool(subscriptions))
+
+        async def fetch(driver: Any) -> Any:
+            return await driver.fetch(sql, *parameters)
+
+        return bool(_run_async(session, fetch)[0][0])
+
+    def control(self, session: "Session", sql: str) -> None:
+        async def execute(driver: Any) -> None:
+            await driver.execute(sql)  # the simple protocol: nothing to prepare
+
+        _run_async(session, execute)
 
     def judge(self, error: Exception) -> tuple[Fault, str]:
         words = first_line(error)
@@ -96,8 +138,51 @@ def copy_rows(
     async def copy(driver: Any) -> None:
         await driver.copy_records_to_table(table, records=rows, columns=columns)
 
+    _run_async(session, copy)
+
+
+def _run_async(session: "Session", work: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Use the driver's own connection from the greenlet that a step runs in."""
     adapted: Any = session.connection.connection.dbapi_connection
-    adapted.run_async(copy)
+    return adapted.run_async(work)
+
+
+def _transpose(rows: "list[Row]", columns: int) -> list[list[Any]]:
+    """A list per column, for unnest."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(columns)]
+
+
+@cache
+def _at_once_sql(*, with_subscriptions: bool) -> str:
+    """One statement that proves the lease, and only then writes.
+
+    Every part asks the fence, so the row of the server is locked and compared before
+    anything else; without a match nothing is written and 0 comes back.
+    """
+    allowed = "WHERE EXISTS (SELECT 1 FROM fence)"
+    changes = ", ".join(f"{name} = v.{name}" for name in BOUNDS_COLUMNS)
+    parts = [
+        f"fence AS (UPDATE stan_server SET batch_number=?, lease_expires_ms={_NOW_MS} + ? "
+        "WHERE id=1 AND epoch=? RETURNING 1)",
+        f"written AS (INSERT INTO stan_messages ({', '.join(MESSAGE_COLUMNS)}) "
+        f"SELECT * FROM unnest({_arrays(MESSAGE_COLUMNS)}) {allowed})",
+        f"moved AS (UPDATE stan_channels c SET {changes} "
+        f"FROM unnest({_arrays(('channel_id', *BOUNDS_COLUMNS))}) "
+        f"AS v(channel_id, {', '.join(BOUNDS_COLUMNS)}) "
+        "WHERE c.channel_id = v.channel_id AND EXISTS (SELECT 1 FROM fence))",
+    ]
+    if with_subscriptions:
+        changes = ", ".join(f"{name}=excluded.{name}" for name in SUBSCRIPTION_COLUMNS[1:])
+        parts.append(
+            f"progress AS (INSERT INTO stan_subscriptions ({', '.join(SUBSCRIPTION_COLUMNS)}) "
+            f"SELECT * FROM unnest({_arrays(SUBSCRIPTION_COLUMNS)}) {allowed} "
+            f"ON CONFLICT (subscription_id) DO UPDATE SET {changes})"
+        )
+    return _mark(f"WITH {', '.join(parts)} SELECT count(*) FROM fence")
+
+
+def _arrays(columns: Sequence[str]) -> str:
+    return ", ".join(f"?::{_TYPES.get(name, 'bigint')}[]" for name in columns)
 
 
 @cache

@@ -68,19 +68,19 @@ class Session:
 
     def begin(self) -> None:
         """Open a transaction that may write."""
-        self.execute(self.flavor.begin_sql)
+        self.flavor.control(self, self.flavor.begin_sql)
         self.phase = Phase.OPEN
 
     def commit(self) -> None:
         """End the transaction; it is durable when this returns."""
         self.phase = Phase.COMMITTING
-        self.execute("COMMIT")
+        self.flavor.control(self, "COMMIT")
         self.phase = Phase.IDLE
 
     def rollback(self) -> None:
         """Undo the transaction, if one is open."""
         if self.phase is not Phase.IDLE:
-            self.execute("ROLLBACK")
+            self.flavor.control(self, "ROLLBACK")
             self.phase = Phase.IDLE
 
     def run_alone(self, sql: str, parameters: Sequence[Any] = ()) -> int:

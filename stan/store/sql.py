@@ -30,6 +30,7 @@ from stan.errors import (
     StoreError,
     StoreOutcomeUnknownError,
     StoreRefusedError,
+    StoreUnavailableError,
 )
 from stan.store import lease, schema
 from stan.store.database import Database, connect_database
@@ -74,9 +75,10 @@ class SqlStore:
             raise ConfigError("lease and timeout of the SQL store must be positive")
         self.location = source.location
         self._lease_ms = int(lease_s * 1000)
+        self._patience_s = lease_s + 2 * timeout_s
         self._wait_for_lease = wait_for_lease
         self._migrate = migrate
-        self._database: Database = connect_database(source, durability, timeout_s)
+        self._database: Database = connect_database(source, durability, timeout_s, lease_s)
         self._ledger = Ledger()
         self._owner = ""
         self._epoch = 0
@@ -212,14 +214,24 @@ class SqlStore:
                 first, since_s = holder, time.monotonic()
             # The database's clock may have been set back: a lease that nobody renewed for
             # its whole length is over, whatever the clock says.
-            if holder.free or time.monotonic() - since_s > self._lease_ms / 1000:
-                self._epoch = await self._database.write(
-                    partial(lease.take, seen=holder, owner=self._owner, lease_ms=self._lease_ms)
-                )
-                if self._epoch:
-                    self._renewed_s = time.monotonic()
-                    return
+            unchanged_s = time.monotonic() - since_s
+            over = holder.free or unchanged_s > self._lease_ms / 1000
+            if over and await self._try_to_take(holder, unchanged_s):
+                return
             await asyncio.sleep(min(0.25, self._lease_ms / 4000))
+
+    async def _try_to_take(self, holder: lease.Holder, waited_s: float) -> bool:
+        """Take a lease that is over. A transaction that its owner left open may stand in
+        the way for a while, until the database ends it."""
+        take = partial(lease.take, seen=holder, owner=self._owner, lease_ms=self._lease_ms)
+        try:
+            self._epoch = await self._database.write(take)
+        except StoreUnavailableError:
+            if waited_s > self._patience_s:
+                raise
+            return False
+        self._renewed_s = time.monotonic()
+        return self._epoch > 0
 
     # Writing
 

@@ -31,6 +31,7 @@ class SqliteFlavor:
     now_ms_sql = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     lock_schema_sql: tuple[str, ...] = ("BEGIN IMMEDIATE",)
     unlock_schema_sql: tuple[str, ...] = ("COMMIT",)
+    at_once_rows = 0
 
     def __init__(self, durability: str) -> None:
         if durability not in _SYNCHRONOUS:
@@ -40,7 +41,7 @@ class SqliteFlavor:
     def mark(self, sql: str) -> str:
         return sql
 
-    def setup_sql(self, timeout_s: float) -> Sequence[str]:
+    def setup_sql(self, timeout_s: float, lease_s: float) -> Sequence[str]:
         return (
             f"PRAGMA busy_timeout={int(timeout_s * 1000)}",
             f"PRAGMA page_size={_PAGE_BYTES}",
@@ -57,6 +58,19 @@ class SqliteFlavor:
         for start in range(0, len(rows), _ROWS_PER_INSERT):
             part = rows[start : start + _ROWS_PER_INSERT]
             session.execute(_insert_sql(len(part)), flatten(part))
+
+    def write_at_once(
+        self,
+        session: "Session",
+        fence: "Row",
+        messages: "list[Row]",
+        channels: "list[Row]",
+        subscriptions: "list[Row]",
+    ) -> bool:
+        raise NotImplementedError
+
+    def control(self, session: "Session", sql: str) -> None:
+        session.execute(sql)
 
     def judge(self, error: Exception) -> tuple[Fault, str]:
         words = first_line(error)

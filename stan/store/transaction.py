@@ -23,7 +23,7 @@ from stan.store.rows import (
     pack_text,
     subscription_row,
 )
-from stan.store.session import Session
+from stan.store.session import Phase, Session
 from stan.store.trimming import drop_head
 
 _SWEEP_ROWS = 1000
@@ -89,15 +89,20 @@ class Draft:
 def apply_batch(session: Session, batch: Batch, ledger: Ledger, epoch: int, lease_ms: int) -> Draft:
     """Write the whole batch and commit it. The ledger is only read."""
     draft = Draft(deleted=list(batch.channels_deleted))
+    created = {channel.channel_id for channel in batch.channels_created}
+    rows = _extend_channels(batch, ledger, draft, created)
+    if len(rows) < session.flavor.at_once_rows and _is_plain(batch, draft):
+        _write_at_once(session, batch, draft, rows, epoch, lease_ms)
+        return draft
     session.begin()
     lease.fence(session, epoch, batch.number, lease_ms)
     for channel_id in batch.channels_deleted:
         session.execute(_DELETE_CHANNEL, (channel_id,))
         session.execute(_DELETE_SUBSCRIPTIONS, (channel_id,))
-    created = {channel.channel_id for channel in batch.channels_created}
-    _append_runs(session, batch, ledger, draft, created)
+    if rows:
+        session.flavor.insert_messages(session, rows)
     unfinished = _apply_trims(session, batch, ledger, draft, created)
-    _sweep_some(session, draft, sum(len(run.payloads) for run in batch.runs))
+    _sweep_some(session, draft, len(rows))
     _write_channels(session, batch.channels_created, draft)
     _write_clients(session, batch)
     _write_subscriptions(session, batch)
@@ -146,9 +151,8 @@ def _state(ledger: Ledger, draft: Draft, created: set[int], channel_id: int) -> 
     return bounds, ledger.swept[channel_id]
 
 
-def _append_runs(
-    session: Session, batch: Batch, ledger: Ledger, draft: Draft, created: set[int]
-) -> None:
+def _extend_channels(batch: Batch, ledger: Ledger, draft: Draft, created: set[int]) -> list[Row]:
+    """The rows of the batch's messages; the draft gets the bounds that they make."""
     rows: list[Row] = []
     for run in batch.runs:
         if not run.payloads:
@@ -158,8 +162,35 @@ def _append_runs(
             swept = run.first_sequence  # nothing stands below what is written now
         draft.changed[run.channel_id] = extend_bounds(bounds, run), swept
         rows += message_rows(run)
-    if rows:
-        session.flavor.insert_messages(session, rows)
+    return rows
+
+
+def _is_plain(batch: Batch, draft: Draft) -> bool:
+    """Whether there are only messages and subscriptions to write, and nothing to sweep."""
+    if batch.channels_deleted or batch.channels_created or batch.trims:
+        return False
+    if batch.clients_put or batch.clients_deleted or batch.subscriptions_deleted:
+        return False
+    return all(swept >= bounds.first_sequence for bounds, swept in draft.changed.values())
+
+
+def _write_at_once(
+    session: Session, batch: Batch, draft: Draft, rows: list[Row], epoch: int, lease_ms: int
+) -> None:
+    """Commit a plain batch in one exchange with the database."""
+    channels = [
+        (channel_id, *bounds_row(bounds)) for channel_id, (bounds, _) in draft.changed.items()
+    ]
+    # One statement must not write a row twice; the last record of a subscription counts.
+    records = {record.subscription_id: record for record in batch.subscriptions_put}
+    subscriptions = [subscription_row(record) for record in records.values()]
+    session.phase = Phase.COMMITTING
+    fenced = session.flavor.write_at_once(
+        session, (batch.number, lease_ms, epoch), rows, channels, subscriptions
+    )
+    session.phase = Phase.IDLE
+    if not fenced:
+        raise lease.lost(session)
 
 
 def _apply_trims(

@@ -3,7 +3,6 @@
 Nothing here knows the store. Invariant: every process started is stopped by its id.
 """
 
-import asyncio
 import glob
 import os
 import pwd
@@ -215,95 +214,3 @@ class MysqlServer(DatabaseServer):
 
     def source(self, database: str, *, port: int = 0, login: str = "root") -> str:
         return f"{login}@tcp(127.0.0.1:{port or self.port})/{database}"
-
-
-class Proxy:
-    """A TCP proxy that cuts, stalls and restores, and can lose one answer on purpose."""
-
-    def __init__(self, target_port: int) -> None:
-        self.port = 0
-        self._target_port = target_port
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
-        self._cut_after = b""
-        self._pass_first = False
-        self.refuse = False
-        self.triggered = asyncio.Event()
-
-    async def open(self) -> "Proxy":
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    def cut_on(self, words: bytes, *, deliver: bool) -> None:
-        """Cut every connection when the client says `words`; the database still hears
-        them if `deliver`, but its answer is lost."""
-        self._cut_after = words
-        self._pass_first = deliver
-        self.triggered.clear()
-
-    def cut(self) -> None:
-        """Cut every connection now."""
-        for writer in self._writers:
-            writer.transport.abort()
-
-    def stall(self) -> None:
-        """Let nothing through, in either direction, without cutting."""
-        self._flowing.clear()
-
-    def restore(self) -> None:
-        self._flowing.set()
-
-    async def close(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.cut()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refuse:
-            writer.transport.abort()
-            return
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        self._writers |= {writer, up_writer}
-        for coroutine in (
-            self._pump(reader, up_writer, watched=True),
-            self._pump(up_reader, writer, watched=False),
-        ):
-            task = asyncio.create_task(coroutine)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, watched: bool
-    ) -> None:
-        try:
-            while chunk := await reader.read(1 << 16):
-                await self._flowing.wait()
-                if watched and self._cut_after and self._cut_after in chunk:
-                    await self._lose(reader, writer, chunk)
-                    return
-                writer.write(chunk)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-    async def _lose(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chunk: bytes
-    ) -> None:
-        self._cut_after = b""
-        client = [other for other in self._writers if other is not writer]
-        if self._pass_first:
-            writer.write(chunk)
-            await writer.drain()
-        for other in client:
-            other.transport.abort()
-        self.triggered.set()
