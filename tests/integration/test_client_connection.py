@@ -40,6 +40,31 @@ async def test_no_nats_server() -> None:
     assert str(raised.value) == "nats: no servers available for connection"
 
 
+async def test_an_unknown_option_is_a_mistake_in_the_call() -> None:
+    with pytest.raises(stan.ConfigError, match="no_such_option"):
+        await stan.connect("test-cluster", "me", no_such_option=1)
+
+
+async def test_what_nats_py_can_do_passes_through(
+    start_server: StartServer, restartable_nats: RestartableNats
+) -> None:
+    restartable_nats.stop()
+    restartable_nats.start("--user", "u", "--pass", "p")
+    server = start_server("-user", "u", "-pass", "p", nats_url=restartable_nats.url)
+    with pytest.raises(stan.ConnectError, match="Authorization Violation"):
+        await stan.connect(server.cluster, "me", servers=restartable_nats.url)
+    with pytest.raises(stan.ConnectError, match="Authorization Violation"):
+        await stan.connect(
+            server.cluster, "me", servers=restartable_nats.url, user="u", password="wrong"
+        )
+    async with stan.connect(
+        server.cluster, "me", servers=restartable_nats.url, user="u", password="p", name="mine"
+    ) as connection:
+        assert await connection.publish("foo", b"x")
+        assert connection.nats is not None
+        assert connection.nats.options["name"] == "mine"
+
+
 async def test_the_second_of_two_servers_is_tried(
     connect: Connect, nats_server: NatsServer
 ) -> None:
