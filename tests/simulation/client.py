@@ -208,10 +208,12 @@ class Client:
             if rng.random() < 0.1:
                 self._ack(mine, sequence)
 
-    def leave(self, mine: Subscription, subject: bytes) -> None:
+    def leave(self, mine: Subscription, subject: bytes, owner: str = "") -> None:
         """Unsubscribe or close; by the delivery inbox when there was never an answer."""
         payload = UnsubscribeRequest(
-            clientID=self.client_id, subject=mine.channel, inbox=mine.ack_inbox or mine.inbox
+            clientID=owner or self.client_id,
+            subject=mine.channel,
+            inbox=mine.ack_inbox or mine.inbox,
         ).SerializeToString()
         self._ask("unsub", subject, payload, lambda _: self._forget(mine))
 

@@ -9,6 +9,7 @@ from collections import deque
 from random import Random
 
 from tests.simulation.client import SUB_CLOSE, UNSUBSCRIBE, Client
+from tests.simulation.client import Subscription as Orphan
 from tests.simulation.model import ModelStore
 from tests.simulation.network import Events, Network
 from tests.simulation.observer import Observer
@@ -189,6 +190,7 @@ class World:
             client.errors.clear()
             for channel in self.profile.channels:
                 client.publish(channel, 2)
+        self._end_orphans(living)
         missing: list[str] = []
         for _ in range(MOST_PEACE_STEPS):
             self._live_until(self.events.now_ns + PEACE_STEP_NS)
@@ -196,6 +198,15 @@ class World:
             if not missing:
                 return
         raise AssertionError("in peace, still: " + "; ".join(missing[:5]))
+
+    def _end_orphans(self, living: list[Client]) -> None:
+        """Close what a replaced client subscribed in the name of a living one: subscribe
+        requests carry no connection ID, so nobody else ever would."""
+        inboxes = {mine.inbox for client in living for mine in client.subscriptions}
+        for member in list(self.server.engine.subscriptions.by_ack_inbox.values()):
+            if member.inbox not in inboxes and living:
+                orphan = Orphan(member.cursor.channel.name, member.inbox, 1.0)
+                living[0].leave(orphan, SUB_CLOSE, member.client_id)
 
     def _live_until(self, when_ns: int) -> None:
         reached: list[int] = []
