@@ -6,7 +6,6 @@ Invariant: one starter at a time changes a schema, and a newer one is never touc
 """
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +113,8 @@ def _change(connection: Connection, flavor: Flavor, revision: str, *, up: bool) 
         before = read_revision(connection)
         require_known(before)
         if not (up and revision == "head" and before == SCHEMA_REVISION):
-            with warnings.catch_warnings():
-                # MySQL reports that it names every primary key itself.
-                warnings.filterwarnings("ignore", message="Name '.*' ignored for PRIMARY key")
-                (command.upgrade if up else command.downgrade)(_config(connection), revision)
+            _create_revision_table(connection)
+            (command.upgrade if up else command.downgrade)(_config(connection), revision)
     except CommandError as error:
         raise SchemaError(f"cannot migrate the schema: {error}") from error
     except BaseException:
@@ -127,6 +124,14 @@ def _change(connection: Connection, flavor: Flavor, revision: str, *, up: bool) 
     for sql in flavor.unlock_schema_sql:
         connection.exec_driver_sql(sql)
     return before
+
+
+def _create_revision_table(connection: Connection) -> None:
+    """As alembic would, but without a name for the key, which MySQL warns about."""
+    if not inspect(connection).has_table(REVISION_TABLE):
+        connection.exec_driver_sql(
+            f"CREATE TABLE {REVISION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+        )
 
 
 def _config(connection: Connection | None) -> Any:

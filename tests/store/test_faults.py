@@ -310,13 +310,11 @@ async def test_a_full_disk_refuses_and_room_lets_it_go_on(small_disk: Path) -> N
     store = await place.opened()
     writer = Writer(store)
     await writer.create(1)
-    stored: list[bytes] = []
-    failed = writer.batch()
+    batches: list[Batch] = []
     with pytest.raises(StoreRefusedError, match="no space is left"):
-        while True:
-            failed = writer.batch(runs=[writer.run(1, [os.urandom(20_000)] * 5, 1000)])
-            await store.commit(failed)
-            stored += failed.runs[0].sized
+        await fill(writer, batches)
+    failed = batches.pop()
+    stored = [message for batch in batches for message in batch.runs[0].sized]
     assert stored
     assert list((await read_all(store, 1)).values()) == stored
     assert await store.outcome() == failed.number - 1
@@ -324,6 +322,13 @@ async def test_a_full_disk_refuses_and_room_lets_it_go_on(small_disk: Path) -> N
     await store.commit(failed)
     assert list((await read_all(store, 1)).values()) == stored + failed.runs[0].sized
     await place.close()
+
+
+async def fill(writer: Writer, batches: list[Batch]) -> None:
+    """Commit until that fails; the last of the batches is the one that did."""
+    while True:
+        batches.append(writer.batch(runs=[writer.run(1, [os.urandom(20_000)] * 5, 1000)]))
+        await writer.store.commit(batches[-1])
 
 
 async def test_an_oversized_batch_for_the_database_is_refused_whole(sql_place: Place) -> None:
