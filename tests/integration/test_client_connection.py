@@ -288,3 +288,34 @@ async def _publish_quickly(connection: stan.Connection) -> None:
             await receipt
     except TimeoutError:
         raise stan.PublishTimeoutError from None
+
+
+@pytest.mark.parametrize("is_lent", [False, True])
+async def test_nats_that_never_comes_back_is_a_lost_connection(
+    restartable_nats: RestartableNats, start_server: StartServer, is_lent: bool
+) -> None:
+    server, lost = start_server(nats_url=restartable_nats.url), Lost()
+    quiet = {"servers": restartable_nats.url, "reconnect_time_wait": 0.1}
+
+    async def ignore(_: Exception) -> None:
+        return
+
+    lent = await nats.connect(**quiet, error_cb=ignore) if is_lent else None  # type: ignore[arg-type]
+    connection = await stan.connect(
+        server.cluster,
+        "me",
+        nats=lent,
+        ping_interval=1,
+        ping_max_out=2,
+        connection_lost_cb=lost,
+        **({} if is_lent else quiet),  # type: ignore[arg-type]
+    )
+    own = connection.nats
+    assert own is not None
+    await connection.subscribe("foo", lambda message: None)
+    restartable_nats.kill()
+    assert str(await lost.reason()) == "stan: connection lost due to PING failure"
+    assert connection.is_closed
+    assert own.is_closed != is_lent
+    if lent is not None:
+        await lent.close()
