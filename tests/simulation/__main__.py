@@ -8,7 +8,7 @@ import argparse
 import sys
 import time
 import traceback
-from multiprocessing import Pool
+from multiprocessing import get_context
 
 from tests.simulation.world import World
 
@@ -38,7 +38,7 @@ def run_many(seeds: range, steps: int, jobs: int) -> int:
     began = time.monotonic()
     failed: list[int] = []
     delivered = acks = crashes = 0
-    with Pool(jobs) as pool:
+    with get_context("spawn").Pool(jobs) as pool:
         for seed, report, *counts in pool.imap_unordered(_one, [(s, steps) for s in seeds]):
             delivered, acks, crashes = (
                 delivered + counts[0], acks + counts[1], crashes + counts[2],

@@ -203,10 +203,11 @@ class World:
         """Close what a replaced client subscribed in the name of a living one: subscribe
         requests carry no connection ID, so nobody else ever would."""
         inboxes = {mine.inbox for client in living for mine in client.subscriptions}
+        voices = [client for client in self.everybody if client.state != "gone"]
         for member in list(self.server.engine.subscriptions.by_ack_inbox.values()):
-            if member.inbox not in inboxes and living:
+            if member.inbox not in inboxes and voices:
                 orphan = Orphan(member.cursor.channel.name, member.inbox, 1.0)
-                living[0].leave(orphan, SUB_CLOSE, member.client_id)
+                voices[0].leave(orphan, SUB_CLOSE, member.client_id)
 
     def _live_until(self, when_ns: int) -> None:
         reached: list[int] = []
