@@ -1,0 +1,133 @@
+"""The encoders by hand produce what protobuf does, and parsing raises nothing but ValueError."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stan.wire.messages import (
+    ack_head,
+    encode_error_ack,
+    encode_message,
+    mark_redelivered,
+    message_timestamp,
+    parse,
+    read_varint,
+    size_message,
+    string_field,
+    unsize_message,
+    varint,
+)
+from stan.wire.server_pb2 import CtrlMsg, SubState
+from stan.wire.stan_pb2 import (
+    Ack,
+    CloseRequest,
+    ConnectRequest,
+    MsgProto,
+    Ping,
+    PubAck,
+    PubMsg,
+    SubscriptionRequest,
+    UnsubscribeRequest,
+)
+
+UINT64 = st.one_of(
+    st.integers(0, 2**64 - 1), st.sampled_from([0, 127, 128, 16383, 16384, 2**63, 2**64 - 1])
+)
+TIMES = st.integers(0, 2**63 - 1)
+KINDS = [
+    Ack,
+    CloseRequest,
+    ConnectRequest,
+    CtrlMsg,
+    MsgProto,
+    Ping,
+    PubAck,
+    PubMsg,
+    SubState,
+    SubscriptionRequest,
+    UnsubscribeRequest,
+]
+
+
+@given(UINT64)
+def test_varint_is_protobufs(value: int) -> None:
+    encoded = Ack(sequence=value).SerializeToString()
+    assert encoded == (b"\x10" + varint(value) if value else b"")
+
+
+@given(UINT64, st.binary(max_size=5))
+def test_a_varint_is_read_back_and_nothing_else(value: int, before: bytes) -> None:
+    assert read_varint(before + varint(value), len(before)) == value
+    assert read_varint(before + varint(value) + b"\x00", len(before)) == -1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x80", b"\xff" * 10, b"\xff" * 9 + b"\x02", b"\xff" * 9 + b"\x7f", b"\x80" * 11],
+)
+def test_what_is_no_varint_is_refused(data: bytes) -> None:
+    assert read_varint(data, 0) == -1
+
+
+@given(st.binary(max_size=12))
+def test_reading_any_bytes_gives_a_uint64_or_nothing(data: bytes) -> None:
+    assert -1 <= read_varint(data, 0) < 2**64
+
+
+@given(st.integers(1, 2**64 - 1), st.text(min_size=1), st.text(), st.binary(), TIMES)
+def test_a_message_is_encoded_as_protobuf_does(
+    sequence: int, channel: str, reply: str, data: bytes, timestamp_ns: int
+) -> None:
+    field = string_field(0x12, channel.encode())
+    message = encode_message(sequence, field, reply, data, timestamp_ns)
+    proto = MsgProto(
+        sequence=sequence, subject=channel, reply=reply, data=data, timestamp=timestamp_ns
+    )
+    assert message == proto.SerializeToString()
+    assert message_timestamp(message) == timestamp_ns
+    assert unsize_message(size_message(message)) == message
+
+
+@given(st.binary(max_size=20), st.integers(1, 2**40))
+def test_a_redelivered_message_carries_flag_and_count(data: bytes, count: int) -> None:
+    message = encode_message(5, string_field(0x12, b"foo"), "", data, 7)
+    again = MsgProto.FromString(mark_redelivered(message, count))
+    assert again.redelivered
+    assert again.redeliveryCount == min(count, 2**32 - 1)
+    assert (again.sequence, again.subject, again.data, again.timestamp) == (5, "foo", data, 7)
+
+
+def test_the_worked_example_of_an_ack() -> None:
+    assert Ack(subject="foo", sequence=5).SerializeToString().hex() == "0a03666f6f1005"
+
+
+def test_a_small_message_is_its_payload_and_19_bytes() -> None:
+    message = encode_message(9, string_field(0x12, b"foo"), "", b"x" * 10, 1_700_000_000 * 10**9)
+    assert len(message) == 29
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127), min_size=1, max_size=127))
+def test_an_ack_by_hand_is_protobufs(guid: str) -> None:
+    operation = ack_head(b"acks.1", len(guid)) + guid.encode() + b"\r\n"
+    ack = PubAck(guid=guid).SerializeToString()
+    assert operation == b"PUB acks.1 %d\r\n%b\r\n" % (len(ack), ack)
+
+
+@given(st.text(), st.text())
+def test_an_error_ack_names_guid_and_error(guid: str, error: str) -> None:
+    ack = PubAck.FromString(encode_error_ack(guid, error))
+    assert (ack.guid, ack.error) == (guid, error)
+
+
+@given(st.sampled_from(KINDS), st.binary(max_size=60))
+def test_parsing_anything_raises_nothing_but_value_error(kind: type, data: bytes) -> None:
+    try:
+        message = parse(kind, data)
+    except ValueError:
+        return
+    assert isinstance(message, kind)
+
+
+def test_invalid_utf8_is_no_message() -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse(PubMsg, b"\x0a\x02\xc3\x28")
