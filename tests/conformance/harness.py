@@ -175,7 +175,7 @@ class Client:
         answer = await self.request(f"{self.discovery}.pings", ping.SerializeToString())
         return decode(pb.PingResponse, answer).error
 
-    def message(self, channel: str, data: bytes = b"x", **changes: object) -> pb.PubMsg:
+    def message(self, channel: str, data: bytes = b"x", /, **changes: object) -> pb.PubMsg:
         """A publish request as a library would make it, with some fields changed."""
         fields: dict[str, object] = {
             "clientID": self.client_id,

@@ -2,16 +2,14 @@
 
 `python tests/conformance/report.py` runs it all; more arguments go to pytest. It ends with
 pytest's status, so that a failing statement fails the command. Tests of other directories take
-part when their docstring carries a statement's number in brackets.
+part when their name carries a statement's number or statements.toml lists them.
 """
 
-import ast
 import os
 import re
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +25,8 @@ HEADING = """\
 Every statement of the NATS Streaming protocol that this project keeps count of, and the tests
 that prove it. `make conformance` runs them and writes this page. The tests in
 `tests/conformance/` speak raw protobuf over a real NATS server to a server process; they are the
-same ones that pass on the original server, v0.25.6.
+same ones that pass on the original server, v0.25.6. A dash means that a statement has nothing to
+say of a store, such as of a memory store after a restart.
 """
 
 
@@ -77,45 +76,34 @@ class Outcomes:
         return sorted({test.partition("::")[0] for test in tests})
 
 
-def tests_elsewhere() -> dict[str, set[int]]:
-    """Node IDs of tests outside this directory that carry numbers, and the numbers."""
+def tests_elsewhere(table: dict[str, list[str]]) -> dict[str, set[int]]:
+    """Node IDs of tests outside this directory that prove statements, and which: those of the
+    table, and those with a number in their name, as in `test_statement_119_...`."""
     found: dict[str, set[int]] = defaultdict(set)
+    for number, tests in table.items():
+        for test in tests:
+            found[test].add(int(number))
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if HERE in path.parents:
             continue
-        for prefix, function in test_functions(ast.parse(path.read_text())):
-            numbers = re.findall(r"\[(\d+(?:, *\d+)*)\]", ast.get_docstring(function) or "")
-            for group in numbers:
-                node_id = f"{path.relative_to(ROOT).as_posix()}::{prefix}{function.name}"
-                found[node_id] |= {int(number) for number in group.split(",")}
+        for name, number in re.findall(
+            r"^(?:async )?def (test_statement_(\d+)\w*)", path.read_text(), re.MULTILINE
+        ):
+            found[f"{path.relative_to(ROOT).as_posix()}::{name}"].add(int(number))
     return found
 
 
-def test_functions(
-    module: ast.Module,
-) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """The tests of a module, each with the prefix of its class."""
-    for node in module.body:
-        members = node.body if isinstance(node, ast.ClassDef) else [node]
-        prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
-        for member in members:
-            if not isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            if member.name.startswith("test"):
-                yield prefix, member
-
-
-def write_page(outcomes: Outcomes) -> None:
+def write_page(
+    outcomes: Outcomes, sections: dict[str, dict[str, str]], reasons: dict[str, str]
+) -> None:
     """Write the page from the outcomes."""
-    sections = tomllib.loads((HERE / "statements.toml").read_text())
-    reasons = {int(number): why for number, why in sections.pop("reasons").items()}
     lines = [HEADING]
     for title, statements in sections.items():
         lines += [f"## {title}", "", "| | Statement | memory | SQLite | Tests |", "|-|-|-|-|-|"]
         for key, text in statements.items():
             number = int(key)
             files = ", ".join(f"`{name.removeprefix('tests/')}`" for name in outcomes.files(number))
-            why = files or reasons.get(number, "no test yet")
+            why = files or reasons.get(key, "no test yet")
             memory, sql = (outcomes.verdict(number, store) for store in STORES)
             lines.append(f"| {number} | {text} | {memory} | {sql} | {why} |")
         lines.append("")
@@ -125,13 +113,16 @@ def write_page(outcomes: Outcomes) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the tests, write the page, return pytest's status."""
-    elsewhere = tests_elsewhere()
+    sys.path.insert(0, str(ROOT))
+    sections = tomllib.loads((HERE / "statements.toml").read_text())
+    reasons = sections.pop("reasons")
+    elsewhere = tests_elsewhere(sections.pop("elsewhere"))
     outcomes = Outcomes(elsewhere)
     status = pytest.main(
         ["--rootdir", str(ROOT), "-q", str(HERE), *elsewhere, *arguments], plugins=[outcomes]
     )
     if "STAN_TEST_SERVER" not in os.environ:  # the page is about this project's server
-        write_page(outcomes)
+        write_page(outcomes, sections, reasons)
     return int(status)
 
 

@@ -44,6 +44,27 @@ async def test_connection_id_alone_or_client_id_alone_is_enough(
     assert (await client.publish(channel, connID=b"")).error == ""
 
 
+@pytest.mark.statement(21)
+@pytest.mark.parametrize("field", ["clientID", "guid", "subject", "reply"])
+async def test_malformed_text_is_answered(client: Client, channel: str, field: str) -> None:
+    """Taken or refused, but never silence."""
+    sound = client.message(channel, **{field: "PLACE"}).SerializeToString()
+    malformed = sound.replace(b"PLACE", b"\xff\xfe\xff\xfe\xff")
+    inbox = client.nc.new_inbox()
+    answers = await client.nc.subscribe(inbox)
+    await client.nc.publish(f"{client.response.pubPrefix}.{channel}", malformed, inbox)
+    answer = await answers.next_msg(timeout=5)
+    assert answer.data
+    assert await client.ping() == ""
+
+
+@pytest.mark.statement(21)
+async def test_truncated_publish_is_refused(client: Client, channel: str) -> None:
+    truncated = client.message(channel).SerializeToString()[:-3]
+    await client.nc.publish(f"{client.response.pubPrefix}.{channel}", truncated, client.ack_subject)
+    assert (await client.next_ack()).error == INVALID_PUBLISH
+
+
 @pytest.mark.statement(22)
 async def test_the_field_decides_the_channel(client: Client, channel: str) -> None:
     await client.send(client.message(channel, b"here"), suffix=new_id("elsewhere"))

@@ -59,15 +59,18 @@ class Driver:
 
 def call(argv: list[str], directory: Path, timeout_s: float) -> str:
     """Run a command and return its output. Raises DriverFailed."""
-    ended = subprocess.run(
-        argv,
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            argv,
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise DriverFailed(f"{argv} did not end within {timeout_s:.0f} s") from None
     if ended.returncode != 0:
         raise DriverFailed(f"{argv} ended with {ended.returncode}\n{ended.stdout}\n{ended.stderr}")
     return ended.stdout
