@@ -40,7 +40,7 @@ class Load:
 
 def loads(scale: float, slow: bool) -> list[Load]:
     """The rows for a fast store, or for one that is slow in the original."""
-    many = max(1000, int((30_000 if slow else 400_000) * scale))
+    many = max(1000, int((120_000 if slow else 400_000) * scale))
     single = max(200, int((1_500 if slow else 8_000) * scale))
     window = ("-ms", "128", "-mpa", "1024")
     rows = [
@@ -49,7 +49,7 @@ def loads(scale: float, slow: bool) -> list[Load]:
         Load("4 publishers + 4 subscribers", ("-np", "4", "-ns", "4", *window), many // 2, 0, 4, 4),
         Load("one at a time", ("-np", "1", "-ns", "0", "-ms", "128", "-sync"), single),
     ]
-    replay = max(1000, int((60_000 if slow else 300_000) * scale))
+    replay = max(1000, int((100_000 if slow else 300_000) * scale))
     rows.append(Load("replay", ("-np", "0", "-ns", "1", *window), replay, replay, 0, 1))
     return rows
 

@@ -82,7 +82,8 @@ class Postgres:
                   "-v", "ON_ERROR_STOP=1", "-qc", sql)  # fmt: skip
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._binaries / program), *arguments]
+        path = self._binaries / program
+        command = [str(path) if path.exists() else program, *arguments]
         if os.geteuid() == 0:
             command = [
                 "setpriv",
