@@ -39,8 +39,11 @@ class Database(Protocol):
 
     flavor: Flavor
 
-    async def write(self, step: Step[T]) -> T:
-        """Run a step on the one writing connection, connecting when needed."""
+    async def write(self, step: Step[T], *, patient: bool = False) -> T:
+        """Run a step on the one writing connection, connecting when needed.
+
+        A patient one may take as long as it likes.
+        """
         ...
 
     async def read(self, step: Step[T]) -> T:
@@ -120,7 +123,7 @@ class ThreadDatabase:
         self._read_threads = ThreadPoolExecutor(_READERS, "stan-store-reader")
         self._ready = False
 
-    async def write(self, step: Step[T]) -> T:
+    async def write(self, step: Step[T], *, patient: bool = False) -> T:
         return await self._run(self._write_thread, self._write, step)
 
     async def read(self, step: Step[T]) -> T:
@@ -206,18 +209,24 @@ class GreenletDatabase:
             _prepare(engine.sync_engine, flavor, timeout_s, lease_s)
         self._writer: AsyncConnection | None = None
 
-    async def write(self, step: Step[T]) -> T:
+    async def write(self, step: Step[T], *, patient: bool = False) -> T:
         if self._writer is None or self._writer.invalidated:
             await self._drop_writer()
             self._writer = await self._connect(self._write_engine)
-        return await self._run(self._writer, step)
+        return await self._run(self._writer, step, None if patient else self._timeout_s)
 
     async def read(self, step: Step[T]) -> T:
-        connection = await self._connect(self._engine)
-        try:
-            return await self._run(connection, step)
-        finally:
-            await _close_quietly(connection, self._timeout_s)
+        # Connections that died while they waited in the pool are found out one by one.
+        for _ in range(_READERS):
+            connection = await self._connect(self._engine)
+            try:
+                return await self._run(connection, step, self._timeout_s)
+            except StoreUnavailableError as error:
+                if not connection.invalidated or isinstance(error.__cause__, TimeoutError):
+                    raise
+            finally:
+                await _close_quietly(connection, self._timeout_s)
+        raise StoreUnavailableError(f"{self._location}: no connection stays open")
 
     async def settle(self, step: Step[T]) -> T:
         await self._drop_writer()
@@ -238,7 +247,7 @@ class GreenletDatabase:
             failure = explain(error, Phase.IDLE, self.flavor)[0]
             raise type(failure)(f"{self._location}: {failure}") from error
 
-    async def _run(self, connection: AsyncConnection, step: Step[T]) -> T:
+    async def _run(self, connection: AsyncConnection, step: Step[T], timeout_s: float | None) -> T:
         phase = Phase.IDLE
 
         def run(blocking: Connection) -> T:
@@ -252,7 +261,7 @@ class GreenletDatabase:
             return run_step(watched, blocking, self.flavor)
 
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 return await connection.run_sync(run)
         except TimeoutError as error:
             raise explain(error, phase, self.flavor)[0] from error

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect
 
-import stan
 from stan.errors import SchemaError
 from stan.store.flavor import Flavor
 from stan.store.tables import REVISION_TABLE, SCHEMA_REVISION, metadata
@@ -19,7 +18,7 @@ from stan.store.tables import REVISION_TABLE, SCHEMA_REVISION, metadata
 
 def find_migrations() -> Path:
     """The folder of the alembic environment. Raises SchemaError when it was not shipped."""
-    package = Path(stan.__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "migrations", package.parent / "migrations"):
         if (folder / "env.py").is_file():
             return folder

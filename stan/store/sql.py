@@ -98,9 +98,9 @@ class SqlStore:
         Raises SchemaError, LeaseLostError (another server holds the store), StoreError.
         """
         try:
-            await self._database.write(self._prepare_schema)
+            await self._database.write(self._prepare_schema, patient=True)
             await self._take_lease()
-            self._ledger = await self._database.write(read_ledger)
+            self._ledger = await self._database.write(read_ledger, patient=True)
         except BaseException:
             await self.close()
             raise
@@ -114,7 +114,7 @@ class SqlStore:
         """Read everything but messages."""
         async with self._writing:
             await self._settle()
-            recovered, self._ledger = await self._write(read_everything)
+            recovered, self._ledger = await self._write(read_everything, patient=True)
         self._notice_garbage()
         return recovered
 
@@ -235,12 +235,12 @@ class SqlStore:
 
     # Writing
 
-    async def _write(self, step: Callable[[Session], T]) -> T:
+    async def _write(self, step: Callable[[Session], T], *, patient: bool = False) -> T:
         """Run a writing step; remember what its failure means for the next one."""
         if self._lost is not None:
             raise self._lost
         try:
-            result = await self._database.write(step)
+            result = await self._database.write(step, patient=patient)
         except LeaseLostError as error:
             self._lost = error
             raise
@@ -266,7 +266,7 @@ class SqlStore:
         except LeaseLostError as error:
             self._lost = error
             raise
-        self._ledger = await self._database.write(read_ledger)
+        self._ledger = await self._database.write(read_ledger, patient=True)
         self._unsettled = False
         self._notice_garbage()
 
