@@ -7,7 +7,7 @@ by them; wire names and JSON are the server's business.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from stan.engine.channels import Channel
 from stan.engine.engine import Engine
@@ -15,8 +15,7 @@ from stan.engine.limits import ChannelLimits
 from stan.engine.subscription import Cursor, Subscription
 
 
-@dataclass(slots=True, frozen=True)
-class Totals:
+class Totals(NamedTuple):
     """The server in numbers. `messages` and `payload_bytes` are those kept now, the in and
     out counters run since the start of the process."""
 
@@ -31,8 +30,7 @@ class Totals:
     out_bytes: int
 
 
-@dataclass(slots=True, frozen=True)
-class SubscriptionView:
+class SubscriptionView(NamedTuple):
     """One subscription. `queue_name` of a durable group is "durable:group"."""
 
     client_id: str
@@ -49,8 +47,7 @@ class SubscriptionView:
     is_stalled: bool
 
 
-@dataclass(slots=True, frozen=True)
-class ConsumerView:
+class ConsumerView(NamedTuple):
     """A durable or a queue group: what it has done, and what it has still to do.
 
     `client_id` is empty for a group, `queue_name` of a durable group is "durable:group".
@@ -72,8 +69,7 @@ class ConsumerView:
     is_stalled: bool
 
 
-@dataclass(slots=True, frozen=True)
-class ChannelView:
+class ChannelView(NamedTuple):
     """One channel. Both sequences are 0 when nothing was ever stored. `dropped` messages
     are those that limits, or expiry, have removed since the channel exists."""
 
@@ -89,8 +85,7 @@ class ChannelView:
     subscriptions_count: int
 
 
-@dataclass(slots=True, frozen=True)
-class ClientView:
+class ClientView(NamedTuple):
     client_id: str
     heartbeat_inbox: str
     subscriptions_count: int

@@ -6,10 +6,11 @@ at a time, so that no document keeps the pump from its work.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import TypeAlias, TypeVar
 
 from stan.engine.limits import ChannelLimits
@@ -22,6 +23,7 @@ T = TypeVar("T")
 SLICE_S = 0.001
 _SLICE_ITEMS = 64
 _INDENT = "  "
+_BOOLEANS = {True: "true", False: "false"}
 # What Go escapes in strings besides what JSON demands.
 _GO_ESCAPES = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -34,26 +36,42 @@ class Raw(str):
     __slots__ = ()
 
 
+class Map(dict[str, "Value"]):
+    """An object whose names are data; those of any other dict are the fields of a document,
+    fixed in the source."""
+
+    __slots__ = ()
+
+
 def encode(value: Value, depth: int = 0) -> str:
     """This value as Go's indenting encoder writes it, nested `depth` levels deep."""
-    if isinstance(value, Raw):
-        return str(value)
+    if type(value) is dict and value:
+        # Long lists are of objects with the same fields: their frame is made once.
+        values = [one if type(one) is int else encode(one, depth + 1) for one in value.values()]
+        return _frame(depth, *value) % tuple(values)
     if isinstance(value, str):
-        return quote(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(value) if isinstance(value, Raw) else quote(value)
     if isinstance(value, int):
-        return str(value)
+        return _BOOLEANS[value] if isinstance(value, bool) else str(value)
     inside = _INDENT * (depth + 1)
-    if isinstance(value, dict):
-        lines = [f"{inside}{quote(key)}: {encode(one, depth + 1)}" for key, one in value.items()]
-        return _enclose("{}", lines, depth)
-    return _enclose("[]", [inside + encode(one, depth + 1) for one in value], depth)
+    if isinstance(value, list):
+        return _enclose("[]", [inside + encode(one, depth + 1) for one in value], depth)
+    lines = [f"{inside}{quote(name)}: {encode(one, depth + 1)}" for name, one in value.items()]
+    return _enclose("{}", lines, depth)
 
 
 def quote(text: str) -> str:
     """A JSON string as Go writes it."""
-    return json.dumps(text, ensure_ascii=False).translate(_GO_ESCAPES)
+    quoted = encode_basestring(text)
+    if "<" in text or ">" in text or "&" in text or not text.isascii():
+        return quoted.translate(_GO_ESCAPES)
+    return quoted
+
+
+@lru_cache(maxsize=64)
+def _frame(depth: int, *names: str) -> str:
+    inside = _INDENT * (depth + 1)
+    return _enclose("{}", [f"{inside}{quote(name)}: %s" for name in names], depth)
 
 
 def _enclose(brackets: str, lines: list[str], depth: int) -> str:
@@ -144,9 +162,9 @@ def describe_client(
         "subs_count": client.subscriptions_count,
     }
     if subscriptions:
-        document["subscriptions"] = {
-            channel: describe_subscriptions(some) for channel, some in subscriptions.items()
-        }
+        document["subscriptions"] = Map(
+            {channel: describe_subscriptions(some) for channel, some in subscriptions.items()}
+        )
     return document
 
 

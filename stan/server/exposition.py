@@ -15,7 +15,9 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 def label(name: str, value: str) -> str:
     """One label."""
-    return f'{name}="{value.translate(_ESCAPES)}"'
+    if "\\" in value or '"' in value or "\n" in value:
+        value = value.translate(_ESCAPES)
+    return f'{name}="{value}"'
 
 
 class Family:
@@ -40,6 +42,12 @@ class Family:
         self.lines.append(f'{self.name}_bucket{{{labels}{comma}le="+Inf"}} {below}')
         self.lines.append(f"{self.name}_sum{{{labels}}} {histogram.total}")
         self.lines.append(f"{self.name}_count{{{labels}}} {below}")
+
+
+def add_row(families: Sequence[Family], labels: str, values: Sequence[float]) -> None:
+    """One sample to each family, all with the same labels."""
+    for family, value in zip(families, values, strict=True):
+        family.lines.append(f"{family.name}{{{labels}}} {value}")
 
 
 class Exposition:

@@ -14,10 +14,32 @@ from stan.engine.views import ChannelView, ConsumerView, SubscriptionView, View
 from stan.server import process
 from stan.server.ages import Ages
 from stan.server.documents import SLICE_S
-from stan.server.exposition import Exposition, label
+from stan.server.exposition import Exposition, add_row, label
 from stan.server.identity import Identity
 from stan.server.pump import Pump
 from stan.store.contract import Store
+
+_CHANNEL = (
+    ("bytes_total", "gauge", "Bytes stored now"),
+    ("msgs_total", "gauge", "Messages stored now"),
+    ("last_seq", "gauge", "The last sequence given"),
+    ("first_seq", "gauge", "The first sequence kept"),
+    ("dropped_msgs_total", "counter", "Messages removed by limits or age"),
+)
+_SUBSCRIPTION = (
+    ("subs_last_sent", "gauge", "The last sequence sent"),
+    ("subs_pending_count", "gauge", "Messages sent and not acknowledged"),
+    ("subs_max_inflight", "gauge", "The most messages sent and not acknowledged"),
+    ("subs_stalled", "gauge", "Whether it must acknowledge before it gets more"),
+)
+_CONSUMER = (
+    ("consumer_lag_msgs", "gauge", "Messages not acknowledged, sent or not"),
+    ("consumer_pending_msgs", "gauge", "Messages sent and not acknowledged"),
+    ("consumer_members", "gauge", "Subscriptions at work; 0 when offline"),
+    ("consumer_stalled", "gauge", "Whether nobody can take another message"),
+    ("consumer_redelivered_msgs_total", "counter", "Messages sent again since the start"),
+    ("consumer_lost_msgs_total", "counter", "Messages dropped by limits before they were sent"),
+)
 
 
 class Metrics:
@@ -146,51 +168,28 @@ class _ChannelRows:
 
     def __init__(self, page: Exposition, server: str) -> None:
         self._server = server
-        family = page.family
-        self._bytes = family("nss_chan_bytes_total", "gauge", "Bytes stored now")
-        self._messages = family("nss_chan_msgs_total", "gauge", "Messages stored now")
-        self._last = family("nss_chan_last_seq", "gauge", "The last sequence given")
-        self._first = family("nss_chan_first_seq", "gauge", "The first sequence kept")
-        self._dropped = family(
-            "nss_chan_dropped_msgs_total", "counter", "Messages removed by limits or age"
+        self._channel, self._subscription, self._consumer = (
+            [page.family(f"nss_chan_{name}", kind, text) for name, kind, text in metrics]
+            for metrics in (_CHANNEL, _SUBSCRIPTION, _CONSUMER)
         )
-        self._last_sent = family("nss_chan_subs_last_sent", "gauge", "The last sequence sent")
-        self._pending = family("nss_chan_subs_pending_count", "gauge", "Sent, not acknowledged")
-        self._most = family("nss_chan_subs_max_inflight", "gauge", "The most in flight at once")
-        self._stalled = family(
-            "nss_chan_subs_stalled", "gauge", "Whether it must acknowledge before it gets more"
-        )
-        self._consumer = [
-            family(f"nss_chan_consumer_{name}", kind, text)
-            for name, kind, text in (
-                ("lag_msgs", "gauge", "Messages not acknowledged, sent or not"),
-                ("pending_msgs", "gauge", "Messages sent and not acknowledged"),
-                ("members", "gauge", "Subscriptions at work; 0 when offline"),
-                ("stalled", "gauge", "Whether nobody can take another message"),
-                ("redelivered_msgs_total", "counter", "Messages sent again since the start"),
-                (
-                    "lost_msgs_total",
-                    "counter",
-                    "Messages dropped by limits before they were sent, since the start",
-                ),
-            )
-        ]
-        self._age = family(
+        self._age = page.family(
             "nss_chan_consumer_oldest_unacked_seconds",
             "gauge",
             "Age of the oldest message not acknowledged, sent or not; 0 when there is none",
         )
 
-    def add_channel(self, channel: ChannelView) -> str:
-        labels = f"{self._server},{label('channel', channel.name)}"
-        self._bytes.add(labels, channel.stored_bytes)
-        self._messages.add(labels, channel.messages)
-        self._last.add(labels, channel.last)
-        self._first.add(labels, channel.first)
-        self._dropped.add(labels, channel.dropped)
+    def add_channel(self, one: ChannelView) -> str:
+        """A row of each channel metric. Returns the channel's labels."""
+        labels = f"{self._server},{label('channel', one.name)}"
+        add_row(
+            self._channel,
+            labels,
+            (one.stored_bytes, one.messages, one.last, one.first, one.dropped),
+        )
         return labels
 
     def add_subscription(self, channel: str, one: SubscriptionView) -> None:
+        """A row of each subscription metric."""
         durable, queue = split_names(one.durable_name, one.queue_name, one.is_durable)
         labels = ",".join(
             (
@@ -198,17 +197,19 @@ class _ChannelRows:
                 label("client_id", one.client_id),
                 label("inbox", one.inbox),
                 label("queue_name", queue),
-                label("is_durable", str(one.is_durable).lower()),
-                label("is_offline", str(one.is_offline).lower()),
+                f'is_durable="{str(one.is_durable).lower()}"',
+                f'is_offline="{str(one.is_offline).lower()}"',
                 label("durable_name", durable),
             )
         )
-        self._last_sent.add(labels, one.last_sent)
-        self._pending.add(labels, one.pending)
-        self._most.add(labels, one.max_in_flight)
-        self._stalled.add(labels, int(one.is_stalled))
+        add_row(
+            self._subscription,
+            labels,
+            (one.last_sent, one.pending, one.max_in_flight, int(one.is_stalled)),
+        )
 
     def add_consumer(self, channel: str, one: ConsumerView) -> str:
+        """A row of each consumer metric but the age. Returns the consumer's labels."""
         durable, queue = split_names(one.durable_name, one.queue_name, one.is_durable)
         labels = ",".join(
             (
@@ -218,19 +219,22 @@ class _ChannelRows:
                 label("durable_name", durable),
             )
         )
-        values = (
-            one.unsent + one.pending,
-            one.pending,
-            one.members,
-            int(one.is_stalled),
-            one.redelivered,
-            one.lost,
+        add_row(
+            self._consumer,
+            labels,
+            (
+                one.unsent + one.pending,
+                one.pending,
+                one.members,
+                int(one.is_stalled),
+                one.redelivered,
+                one.lost,
+            ),
         )
-        for family, value in zip(self._consumer, values, strict=True):
-            family.add(labels, value)
         return labels
 
     def add_age(self, labels: str, age_ns: int) -> None:
+        """How long a consumer's oldest message has waited."""
         self._age.add(labels, max(0, age_ns) / 1e9)
 
 

@@ -18,6 +18,7 @@ from stan.engine.views import View
 from stan.errors import MonitorError, StoreError
 from stan.server import process
 from stan.server.documents import (
+    Map,
     Value,
     describe_channel,
     describe_client,
@@ -153,9 +154,7 @@ class Monitor:
         settings, totals = self._engine.settings.limits, self._view.totals()
         limits: dict[str, Value] = {"max_channels": settings.max_channels}
         limits |= describe_limits(settings.defaults)
-        channels: dict[str, Value] = {
-            name: describe_limits(some) for name, some in self._view.limits()
-        }
+        channels = Map({name: describe_limits(some) for name, some in self._view.limits()})
         if channels:
             limits["channels"] = channels
         document = self._head()
