@@ -196,8 +196,19 @@ class Engine:
         if not inactivity:
             self.changes.trims_due[channel.channel_id] = None
             return
-        if not channel.has_active_subscriptions():
+        if channel.has_active_subscriptions():
+            return
+        if self._is_publishing(channel):
+            self.channels.watch_inactivity(channel, now_ns)
+        else:
             self.channels.delete(channel)
+
+    def _is_publishing(self, channel: Channel) -> bool:
+        """Whether messages for this channel wait for a commit, or are in one."""
+        runs = self._batch.runs if self._batch is not None else ()
+        return any(run.channel_id == channel.channel_id for run in runs) or any(
+            burst.channel is channel for burst in self.publishing.queued()
+        )
 
     def next_deadline_ns(self) -> int | None:
         """When `tick` or `seal` should be called at the latest, or None."""

@@ -264,6 +264,7 @@ def check_queue(engine: Engine) -> None:
     messages = queued_bytes = 0
     for burst in publishing.queued():
         assert burst.guids, "an empty burst is queued"
+        assert not burst.channel.deleted, "publishes to a deleted channel are queued"
         assert len(burst.guids) == len(burst.payloads)
         assert len(burst.replies) in (0, len(burst.guids))
         messages += len(burst.guids)

@@ -22,7 +22,6 @@ from stan.wire.stan_pb2 import PubMsg
 
 INVALID_PUBLISH = "stan: invalid publish request"
 OVERLOADED = "stan: server is overloaded, publish again later"
-BEING_DELETED = "stan: channel is being deleted"
 PAYLOAD_TOO_LARGE = "nats: maximum payload exceeded"
 
 _LOW_BYTES = [bytes((n | 128,)) for n in range(128)]
@@ -182,10 +181,6 @@ class Publishing:
             burst = queue.popleft()
             self.queued_messages -= len(burst.guids)
             self.queued_bytes -= burst.queued_bytes
-            if burst.channel.deleted:
-                for guid in burst.guids:
-                    self.refuse(burst.ack_subject, guid, BEING_DELETED)
-                continue
             bursts.append(burst)
             messages += len(burst.guids)
             payload_bytes += burst.payload_bytes

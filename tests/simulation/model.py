@@ -83,6 +83,7 @@ class ModelStore:
         self.guids: set[bytes] = set()
         # The latest moment any server ever saw; age limits may use it, not more.
         self.newest_clock_ns = 0
+        self.clock_steps = False
         self._last_channel_id = 0
         self._last_subscription_id = 0
 
@@ -102,7 +103,7 @@ class ModelStore:
         """Make the batch true."""
         assert batch.number == self.batch_number + 1, "batch numbers have a gap"
         for channel_id in batch.channels_deleted:
-            self._delete(channel_id)
+            self._delete(channel_id, now_ns)
         for channel in batch.channels_created:
             assert channel.channel_id > self._last_channel_id, "a channel ID was given twice"
             self._last_channel_id = channel.channel_id
@@ -203,9 +204,12 @@ class ModelStore:
             assert not 0 < limits.max_messages < log.count, f"{log.record.name}: too many messages"
             assert not 0 < limits.max_bytes < log.bytes_held, f"{log.record.name}: too many bytes"
 
-    def _delete(self, channel_id: int) -> None:
+    def _delete(self, channel_id: int, now_ns: int) -> None:
         log = self.logs.pop(channel_id)
-        assert log.limits.max_inactivity_ns > 0, "a channel without such a limit was deleted"
+        inactivity_ns = log.limits.max_inactivity_ns
+        assert inactivity_ns > 0, "a channel without such a limit was deleted"
+        quiet_ns = now_ns - log.stored_at_ns
+        assert quiet_ns >= inactivity_ns or self.clock_steps, "an active channel was deleted"
         gone = [n for n, s in self.subscriptions.items() if s.channel_id == channel_id]
         for number in gone:
             del self.subscriptions[number]

@@ -113,6 +113,7 @@ class World:
         if chance < self.faults.cut_link:
             self._cut_link()
         elif chance < self.faults.cut_link + self.faults.clock_step:
+            self.store.clock_steps = True
             self._clock_step_ns += rng.choice((-2000, -100, -1, 1, 100, 2000)) * MS
         index = rng.randrange(len(self.clients))
         client = self.clients[index]

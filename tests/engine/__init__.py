@@ -1,0 +1,1 @@
+"""Tests of the engine's decisions: frames in, records and operations out."""

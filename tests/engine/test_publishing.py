@@ -1,0 +1,252 @@
+"""Publishes: validation, order, acks after the commit, what happens when a commit fails."""
+
+import pytest
+
+from stan.engine.publishing import INVALID_PUBLISH, OVERLOADED, PAYLOAD_TOO_LARGE
+from stan.engine.settings import SECOND_NS, Settings
+from stan.errors import StoreRefusedError, StoreUnavailableError
+from stan.wire.messages import unsize_message
+from stan.wire.server_pb2 import CtrlMsg
+from stan.wire.stan_pb2 import MsgProto, PubMsg
+from tests.engine.rig import Rig, limited, publish
+
+PUBLISH = b"_STAN.pub.test-cluster.x"
+
+
+def test_acks_come_in_order_and_sequences_rise_from_one_029(rig: Rig) -> None:
+    rig.subscribe()
+    rig.publish(*(b"m%d" % n for n in range(10)))
+    assert rig.acks() == [(f"m{n}", "") for n in range(10)]
+    assert rig.sequences() == list(range(1, 11))
+
+
+def test_nothing_is_acked_or_delivered_before_the_commit(rig: Rig) -> None:
+    rig.subscribe()
+    rig.hold = True
+    rig.publish(b"one")
+    assert rig.sent == []
+    rig.commit()
+    rig.run()
+    assert rig.acks() == [("one", "")]
+    assert rig.sequences() == [1]
+
+
+def test_publishes_wait_while_a_batch_is_in_flight(rig: Rig) -> None:
+    rig.hold = True
+    rig.publish(b"one")
+    first = rig.batch
+    rig.publish(b"two", b"three")
+    assert rig.batch is first
+    rig.commit()
+    rig.run()
+    assert rig.batch is not None
+    assert [len(run.sized) for run in rig.batch.runs] == [2]
+    assert rig.batch.runs[0].first_sequence == 2
+
+
+def test_a_publish_without_a_guid_is_refused_020(rig: Rig) -> None:
+    rig.receive((PUBLISH, b"acks", PubMsg(clientID="me", subject="foo").SerializeToString()))
+    assert rig.acks() == [("", INVALID_PUBLISH)]
+
+
+def test_a_guid_may_be_missing_in_the_middle_of_a_burst(rig: Rig) -> None:
+    empty = (PUBLISH, b"acks", PubMsg(clientID="me", subject="foo").SerializeToString())
+    rig.receive(publish(b"a"), publish(b"bb"), empty, publish(b"ccc"), empty)
+    assert rig.acks() == [("", INVALID_PUBLISH)] * 2 + [("a", ""), ("bb", ""), ("ccc", "")]
+
+
+@pytest.mark.parametrize("channel", ["foo*", "foo.>", ".foo", "foo.", "foo..bar", "a/b", ""])
+def test_invalid_channels_are_refused_021(rig: Rig, channel: str) -> None:
+    rig.publish(b"x", channel=channel)
+    assert rig.acks() == [("x", INVALID_PUBLISH)]
+    assert not rig.engine.channels.by_name
+
+
+def test_the_channel_is_the_one_named_inside_022(rig: Rig) -> None:
+    rig.publish(b"x", channel="other")
+    assert list(rig.engine.channels.by_name) == ["other"]
+
+
+def test_empty_data_is_stored_and_delivered_023(rig: Rig) -> None:
+    rig.subscribe()
+    rig.receive(publish(b"", guid="g"))
+    assert [message.data for message in rig.messages()] == [b""]
+    assert rig.acks() == [("g", "")]
+
+
+def test_too_many_channels_024() -> None:
+    rig = Rig(limited(max_channels=1))
+    rig.connect()
+    rig.publish(b"x")
+    rig.publish(b"y", channel="bar")
+    assert rig.acks() == [("x", ""), ("y", "too many channels")]
+    assert list(rig.engine.channels.by_name) == ["foo"]
+
+
+def test_the_same_guid_twice_is_two_messages_025(rig: Rig) -> None:
+    rig.subscribe()
+    rig.receive(publish(b"x"), publish(b"x"))
+    assert rig.sequences() == [1, 2]
+
+
+def test_channels_may_not_differ_in_case_only_026(rig: Rig) -> None:
+    rig.publish(b"x", channel="Foo")
+    rig.publish(b"y", channel="foo")
+    assert rig.acks()[1][1] == (
+        'rejecting channel "foo" because channel "Foo" alreay exists (different cases not allowed)'
+    )
+
+
+def test_the_reply_field_is_kept_027(rig: Rig) -> None:
+    rig.subscribe()
+    rig.receive(publish(b"a"), publish(b"b", reply="there"), publish(b"c"))
+    assert [message.reply for message in rig.messages()] == ["", "there", ""]
+
+
+def test_timestamps_never_decrease_028(rig: Rig) -> None:
+    rig.subscribe()
+    rig.publish(b"a")
+    rig.now_ns -= 5 * SECOND_NS
+    rig.publish(b"b")
+    first, second = rig.messages()
+    assert first.timestamp == second.timestamp
+
+
+def test_a_connection_id_alone_decides_who_publishes_012() -> None:
+    rig = Rig()
+    rig.connect("me", b"right")
+    rig.receive(publish(b"a", connID=b"wrong"), publish(b"b", connID=b"right", client_id="else"))
+    rig.receive(publish(b"c", client_id="nobody"))
+    assert rig.acks() == [("a", INVALID_PUBLISH), ("b", ""), ("c", INVALID_PUBLISH)]
+
+
+def test_what_is_no_publish_is_refused_unless_servers_talk(rig: Rig) -> None:
+    rig.receive((PUBLISH, b"acks", b"dummy"))
+    assert rig.acks() == [("", INVALID_PUBLISH)]
+    # Field 2 is a string in both; field 1 an enumeration here and a string there.
+    control = CtrlMsg(MsgType=3, ServerID="other").SerializeToString() + b"\x1a\x01\xff"
+    rig.receive((PUBLISH, b"acks", control))
+    assert rig.acks() == []
+
+
+def test_a_publish_without_a_reply_subject_is_stored(rig: Rig) -> None:
+    subject, _, payload = publish(b"x")
+    rig.receive((subject, b"", payload))
+    assert rig.engine.channels.by_name["foo"].last == 1
+    assert rig.sent == []
+
+
+@pytest.mark.parametrize("guids", [["a", "bb"], ["ä", "b"], ["x" * 127, "y" * 128], ["z" * 300]])
+def test_guids_of_any_length_are_acked(rig: Rig, guids: list[str]) -> None:
+    rig.receive(*(publish(b"", guid=guid) for guid in guids))
+    assert rig.acks() == [(guid, "") for guid in guids]
+
+
+@pytest.mark.parametrize("count", [1, 126, 127, 128, 129, 300])
+def test_every_delivered_message_is_protobufs(rig: Rig, count: int) -> None:
+    rig.subscribe(maxInFlight=1000)
+    sizes = [0, 1, 1, 127, 128, 200, 20_000]
+    frames = [publish(b"x" * sizes[n % 7], guid=f"{n}") for n in range(count)]
+    rig.hold = True
+    rig.receive(*frames)
+    assert rig.batch is not None
+    (run,) = rig.batch.runs
+    for index, sized in enumerate(run.sized):
+        message = MsgProto(
+            sequence=index + 1,
+            subject="foo",
+            data=b"x" * sizes[index % 7],
+            timestamp=run.timestamp_ns,
+        )
+        assert unsize_message(sized) == message.SerializeToString()
+        assert run.sizes[index] == message.ByteSize()
+
+
+def test_an_unreachable_store_is_tried_again_with_the_same_messages(rig: Rig) -> None:
+    rig.hold = True
+    rig.publish(b"one", b"two")
+    rig.publish(b"three")
+    rig.fail(StoreUnavailableError("away"))
+    assert rig.batch is None
+    rig.hold = False
+    rig.wait(SECOND_NS)
+    assert rig.acks() == [("one", ""), ("two", ""), ("three", "")]
+    assert rig.engine.channels.by_name["foo"].last == 3
+
+
+def test_a_refusal_reaches_the_publishers_and_burns_no_sequence(rig: Rig) -> None:
+    rig.hold = True
+    rig.publish(b"one")
+    rig.fail(StoreRefusedError("disk full"))
+    rig.hold = False
+    rig.wait(SECOND_NS)
+    rig.publish(b"two")
+    assert rig.acks() == [("one", "disk full"), ("two", "")]
+    assert rig.engine.channels.by_name["foo"].last == 1
+
+
+def test_a_full_queue_refuses_at_once_and_recovers() -> None:
+    rig = Rig(Settings(queue_messages=2))
+    rig.connect()
+    rig.hold = True
+    rig.publish(b"sealed")
+    rig.publish(*(b"%d" % n for n in range(6)))
+    refused = rig.acks()
+    assert refused == [("3", OVERLOADED), ("4", OVERLOADED), ("5", OVERLOADED)]
+    rig.hold = False
+    rig.commit()
+    rig.run()
+    assert [guid for guid, _ in rig.acks()] == ["sealed", "0", "1", "2"]
+
+
+def test_guids_count_towards_the_queue() -> None:
+    rig = Rig(Settings(queue_bytes=5000))
+    rig.connect()
+    rig.hold = True
+    rig.publish(b"sealed")
+    rig.receive(*(publish(b"", guid=f"{n}" + "g" * 1000) for n in range(9)))
+    assert len(rig.acks()) == 4
+    assert rig.engine.publishing.queued_bytes < 7000
+
+
+@pytest.mark.parametrize("reply", ["", "ä" * 100])
+def test_what_could_not_be_delivered_is_refused(reply: str) -> None:
+    rig = Rig(Settings(max_payload_bytes=1000))
+    rig.connect()
+    for size in range(1000, 600, -1):
+        subject, back, payload = publish(b"x" * size, guid=f"{size}", reply=reply)
+        if len(payload) <= 1000:
+            rig.receive((subject, back, payload))
+    answers = rig.acks()
+    assert {error for _, error in answers} == {"", PAYLOAD_TOO_LARGE}
+    assert not list(rig.engine.publishing.queued())
+    rig.subscribe(startPosition=4, maxInFlight=1000)
+    assert len(rig.messages()) == sum(1 for _, error in answers if not error)
+    rig.wait(2 * SECOND_NS)
+    again = rig.take_payloads("in")
+    assert again
+    assert max(map(len, again)) <= 1000
+
+
+def test_an_ack_that_nats_cannot_carry_is_not_sent() -> None:
+    rig = Rig(Settings(max_payload_bytes=1000))
+    rig.receive(publish(b"", guid="g" * 980))
+    assert rig.sent == []
+
+
+def test_a_channel_with_publishes_on_their_way_is_not_deleted_099() -> None:
+    rig = Rig(limited(max_inactivity_ns=SECOND_NS))
+    rig.connect()
+    rig.publish(b"one")
+    rig.hold = True
+    rig.publish(b"other", channel="other")
+    rig.publish(b"two")
+    rig.now_ns += SECOND_NS
+    rig.engine.tick(rig.now_ns)
+    rig.hold = False
+    rig.commit()
+    rig.run()
+    assert rig.acks() == [("one", ""), ("other", ""), ("two", "")]
+    assert rig.engine.channels.by_name["foo"].last == 2
+    rig.wait(SECOND_NS)
+    assert not rig.engine.channels.by_name
