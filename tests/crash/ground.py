@@ -1,0 +1,200 @@
+"""The ground under the test: a NATS server that lives on, a server to kill, a database.
+
+The database is read behind the server's back, by plain SQL, once nothing can change any
+more. Nothing is judged here. Invariant: every process started is stopped by its own handle.
+"""
+
+import asyncio
+import json
+import secrets
+import sqlite3
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.conformance.server import READY, LoggedProcess, StartFailed, free_port
+from tests.servers import RestartableNats
+from tests.store.databases import DatabaseServer
+
+_SUBSCRIPTIONS = (
+    "SELECT c.name, s.client_id, s.durable_name, s.queue_group, s.last_sent, s.in_flight "
+    "FROM stan_subscriptions s JOIN stan_channels c ON c.channel_id = s.channel_id"
+)
+
+
+class Data(Protocol):
+    """A database that a server keeps its store in."""
+
+    source: str
+
+    async def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a query on a connection of its own."""
+        ...
+
+    async def settled(self) -> None:
+        """Wait until nothing that a killed server began can become true any more."""
+        ...
+
+
+class SqliteData:
+    def __init__(self, folder: Path) -> None:
+        self.source = str(folder / "stan.db")
+
+    async def query(self, sql: str) -> list[tuple[Any, ...]]:
+        def run() -> list[tuple[Any, ...]]:
+            connection = sqlite3.connect(self.source, timeout=30)
+            try:
+                return connection.execute(sql).fetchall()
+            finally:
+                connection.close()
+
+        return await asyncio.to_thread(run)
+
+    async def settled(self) -> None:
+        return None
+
+
+class ServedData:
+    """A database on a PostgreSQL or MariaDB server."""
+
+    def __init__(self, server: DatabaseServer, database: str) -> None:
+        self.source = server.source(database)
+        self._server = server
+        self._database = database
+
+    async def query(self, sql: str) -> list[tuple[Any, ...]]:
+        return await self._server.execute(sql, self._database)  # type: ignore[call-arg]
+
+    async def settled(self) -> None:
+        if self._server.name == "postgres":
+            sql = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid()"
+            )
+        else:
+            sql = (
+                "SELECT count(*) FROM information_schema.processlist "
+                "WHERE db = database() AND id <> connection_id()"
+            )
+        while (await self.query(sql))[0][0]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # a database tells nobody when a session ends
+
+
+@dataclass(frozen=True)
+class StoredSubscription:
+    channel: str
+    client_id: str
+    durable_name: str
+    queue_group: str
+    last_sent: int
+    in_flight: frozenset[int]
+
+
+class Ground:
+    """The processes of one crash test."""
+
+    def __init__(self, data: Data, flags: tuple[str, ...] = ()) -> None:
+        self.data = data
+        self.cluster = f"crash-{secrets.token_hex(4)}"
+        self.nats = RestartableNats()
+        self._monitor_port = free_port()
+        self._flags = flags
+        self._process: LoggedProcess | None = None
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self.nats.start, "-m", str(self._monitor_port))
+
+    async def close(self) -> None:
+        if self._process is not None:
+            await asyncio.to_thread(self._process.stop)
+        await asyncio.to_thread(self.nats.stop)
+
+    def spawn(self) -> None:
+        """Start the streaming server; do not wait for anything."""
+        argv = (
+            *(sys.executable, "-m", "stan.cli.server", "-ns", self.nats.url),
+            *("-cid", self.cluster, "-mc", "0", "-mm", "0", "-mb", "0"),
+            *("-st", "SQL", "--sql_source", self.data.source),
+            *self._flags,
+        )
+        self._process = LoggedProcess(argv)
+
+    async def ready(self) -> None:
+        """Wait until the server serves. Raises StartFailed with what it printed."""
+        assert self._process is not None
+        await asyncio.to_thread(self._process.wait_for, READY)
+
+    async def kill(self) -> None:
+        """SIGKILL; then wait until all that the server had sent is at the NATS server, and
+        nothing that it asked of the database is under way."""
+        assert self._process is not None
+        if self._process.process.poll() is not None:
+            raise StartFailed(f"the server ended by itself:\n{self._process.output}")
+        await asyncio.to_thread(self._process.kill)
+        await self._forgotten_by_nats()
+        await self.data.settled()
+
+    async def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self._process is not None
+        self._process.process.terminate()
+        return await asyncio.to_thread(self._process.wait, 30)
+
+    @property
+    def output(self) -> str:
+        """What the current server printed."""
+        return self._process.output if self._process is not None else ""
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.process.pid
+
+    async def _forgotten_by_nats(self) -> None:
+        """The NATS server closes a connection after it has read the last byte of it."""
+        name = f"stan-server-{self.cluster}"
+        url = f"http://127.0.0.1:{self._monitor_port}/connz?limit=4096"
+
+        def names() -> list[str]:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return [each.get("name", "") for each in json.load(answer)["connections"]]
+
+        while name in await asyncio.to_thread(names):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # the monitoring port answers, it does not call
+
+    # Reading behind the server's back.
+
+    async def read_channels(self) -> dict[str, tuple[int, int, int, int]]:
+        """By name: the ID, the first and the last sequence, and the count."""
+        rows = await self.data.query(
+            "SELECT name, channel_id, first_sequence, last_sequence, count FROM stan_channels"
+        )
+        return {name: (int(a), int(b), int(c), int(d)) for name, a, b, c, d in rows}
+
+    async def read_messages(self, channel_id: int, from_sequence: int) -> list[tuple[int, bytes]]:
+        """The rows of a channel from this sequence on."""
+        rows = await self.data.query(
+            f"SELECT sequence, data FROM stan_messages WHERE channel_id={channel_id} "
+            f"AND sequence>={from_sequence} ORDER BY sequence"
+        )
+        return [(int(sequence), bytes(data)) for sequence, data in rows]
+
+    async def read_subscriptions(self) -> list[StoredSubscription]:
+        """What is recorded about every subscription."""
+        return [
+            StoredSubscription(channel, client, durable, group, int(last), _expand(in_flight))
+            for channel, client, durable, group, last, in_flight in await self.data.query(
+                _SUBSCRIPTIONS
+            )
+        ]
+
+
+def _expand(text: str) -> frozenset[int]:
+    """ "12-14,42" as numbers. Written anew here, so that the test does not trust the store."""
+    numbers: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
