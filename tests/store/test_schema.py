@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection
 
 from stan.errors import SchemaError
-from stan.store import schema
+from stan.store import migrating, schema
 from stan.store.database import Database, connect_database
 from stan.store.session import Session
 from stan.store.sources import parse_source
@@ -126,3 +126,15 @@ def test_the_sql_can_be_read_before_it_is_run(driver: str) -> None:
     for table in schema.metadata.tables:
         assert f"CREATE TABLE {table}" in sql
     assert "INSERT INTO stan_server" in sql
+
+
+async def test_the_command_checks_upgrades_and_goes_back(sql_place: Place) -> None:
+    where = sql_place.kind, sql_place.source
+    before = await migrating.check_schema(*where)
+    assert (before.revision, before.wanted, before.current) == ("", SCHEMA_REVISION, False)
+    assert await migrating.upgrade_schema(*where) == ""
+    assert (await migrating.check_schema(*where)).current
+    await (await sql_place.opened(migrate=False)).close()
+    assert await migrating.downgrade_schema(*where, "base") == SCHEMA_REVISION
+    assert (await migrating.check_schema(*where)).revision == ""
+    assert "CREATE TABLE stan_messages" in migrating.upgrade_sql(*where)
