@@ -11,7 +11,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check sim conformance interop bench bench-compare proto proto-check \
+.PHONY: help run demo test check sim conformance interop crash bench bench-compare proto proto-check \
 	docs format clean
 
 help:  ## list the targets
@@ -66,6 +66,9 @@ conformance: $(VENV)/.dev  ## run the protocol's statements against the server
 
 interop: $(VENV)/.dev  ## run other languages' clients against the server
 	@$(BIN)/python -m pytest -q tests/interop $(PYTEST_ARGS)
+
+crash: $(VENV)/.dev  ## kill a server under load, 200 times, and audit what it promised
+	@$(BIN)/python -m tests.crash
 
 bench: $(VENV)/.dev  ## measure throughput on memory and SQLite
 	@$(BIN)/python tests/bench/throughput.py

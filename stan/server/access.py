@@ -76,15 +76,38 @@ def _tls_context(config: Config) -> ssl.SSLContext | None:
         or config.tls_skip_verify
         or any(url.startswith(("tls://", "wss://")) for url in config.nats_servers)
     )
-    if not wanted:
-        return None
     try:
-        context = ssl.create_default_context(cafile=config.tls_client_ca or None)
-        if config.tls_client_cert:
-            context.load_cert_chain(config.tls_client_cert, config.tls_client_key or None)
+        if wanted:
+            return _verifying_context(config)
+        return _child_context(config) if config.is_embedded else None
     except OSError as error:  # ssl.SSLError is one, too
         raise ConfigError(f"cannot use the TLS files: {error.strerror or error}") from None
+
+
+def _verifying_context(config: Config) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=config.tls_client_ca or None)
+    if config.tls_client_cert:
+        context.load_cert_chain(config.tls_client_cert, config.tls_client_key or None)
     if config.tls_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _child_context(config: Config) -> ssl.SSLContext | None:
+    """For a child that speaks TLS. We started it and know its port, and its certificate is
+    made for other names than the loopback address: nothing is to be verified."""
+    block: dict[str, Any] = next(
+        (value for key, value in read_nats_tree(config).items() if key.lower() == "tls"), {}
+    )
+    known = {key.lower(): value for key, value in block.items()}
+    certificate = config.nats_tls_cert or known.get("cert_file", "")
+    key = config.nats_tls_key or known.get("key_file", "")
+    if not certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    # Offered in case the child verifies its clients; its own is signed by the same authority.
+    context.load_cert_chain(certificate, key or None)
     return context

@@ -24,6 +24,7 @@ _STOP_TIMEOUT_S = 10.0
 _LINE = re.compile(r"\[\d+\] (?:\S+ \S+ )?\[(INF|DBG|WRN|ERR|FTL|TRC)\] (.*)")
 _LISTENING = re.compile(r"Listening for client connections on (.+):(\d+)$")
 _TAKEN = re.compile(r"listen tcp \S*?:?(\d+): bind: address already in use")
+_MISUNDERSTOOD = re.compile(r"(?:nats-server: )?\S*nats\.conf:(\d+):\d+: (.*)")
 _ANY_ADDRESS = ("0.0.0.0", "[::]")
 
 
@@ -125,7 +126,7 @@ class EmbeddedNats:
         code = await self._process.wait()
         if not self._ready.done():
             reason = self._complaint or f"exit code {code}"
-            self._ready.set_exception(NatsServerError(_explain(reason)))
+            self._ready.set_exception(NatsServerError(_explain(reason, self._configuration)))
             self._ready.exception()  # nobody may be waiting any more
 
     def _take_line(self, line: str) -> None:
@@ -149,11 +150,15 @@ class EmbeddedNats:
             self._ready.set_result(None)
 
 
-def _explain(complaint: str) -> str:
+def _explain(complaint: str, configuration: str) -> str:
     taken = _TAKEN.search(complaint)
     if taken is not None:
         return (
             f"port {taken[1]} is already in use: choose another with -p, or use the NATS server"
             f" that runs there with -ns nats://127.0.0.1:{taken[1]}"
         )
+    wrong = _MISUNDERSTOOD.fullmatch(complaint)
+    if wrong is not None:  # the place is in the private copy, which has a line per key
+        key = configuration.splitlines()[int(wrong[1]) - 1].partition(":")[0].strip('"')
+        complaint = f'it does not understand its option "{key}": {wrong[2]}'
     return f"the NATS server did not start: {complaint}"
