@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulation.__main__ import run_many, run_seed
+from tests.simulation.runs import run_many, run_seed
 
 SEEDS = range(300)
 STEPS = 2000
