@@ -174,6 +174,20 @@ async def test_replaced_client_cannot_publish(
     assert (await second.publish(channel)).error == ""
 
 
+@pytest.mark.statement(7)
+async def test_subscriptions_of_a_replaced_client_end(
+    clients: Clients, server: StreamingServer, channel: str
+) -> None:
+    first = await clients.connect(server)
+    ended = [await first.subscribe(channel), await first.subscribe(channel, qGroup="g")]
+    first.answers_heartbeats = False
+    second = await clients.connect(server, first.client_id)
+    await second.publish(channel)
+    for subscription in ended:
+        assert await second.unsubscribe(subscription) == "stan: invalid subscription"
+        assert subscription.messages.empty()
+
+
 @pytest.mark.statement(14)
 async def test_close_of_nobody_and_garbage(client: Client) -> None:
     assert await client.close(new_id()) == "stan: unknown clientID"

@@ -59,6 +59,20 @@ async def test_unacked_message_is_redelivered_and_counted(
     assert all(gap > wait.seconds * 0.8 for gap in gaps), gaps
 
 
+@pytest.mark.statement(49, 51)
+async def test_redelivery_does_not_wait_for_a_place(
+    quick_client: Client, channel: str, quick_server: StreamingServer
+) -> None:
+    wait = quick_server.ack_wait(0.4)
+    subscription = await quick_client.subscribe(channel, wait, maxInFlight=2)
+    await quick_client.publish_count(channel, 3)
+    got = await subscription.take(4)
+    assert [(m.sequence, m.redeliveryCount) for m in got] == [(1, 0), (2, 0), (1, 1), (2, 1)]
+    await subscription.ack(1)
+    message = await subscription.next()
+    assert (message.sequence, message.redelivered) == (3, False)
+
+
 @pytest.mark.statement(52)
 async def test_redelivery_to_one_is_first_delivery_to_another(
     quick_client: Client, channel: str, quick_server: StreamingServer
@@ -208,3 +222,24 @@ async def test_a_subscriber_that_never_acks_costs_the_others_nothing(
     assert await subscription.take_sequences(500, ack=True) == list(range(1, 501))
     assert (await idle.next()).sequence == 1
     assert await idle.is_quiet()
+
+
+@pytest.mark.statement(49)
+async def test_a_subscriber_that_never_reads_costs_the_others_nothing(
+    clients: Clients, server: StreamingServer, channel: str
+) -> None:
+    busy = await clients.connect(server)
+    inbox = busy.nc.new_inbox()
+    host, port = server.nats_url.removeprefix("nats://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"CONNECT {}\r\nSUB %b 1\r\nPING\r\n" % inbox.encode())
+    await reader.readuntil(b"PONG\r\n")
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    deaf = busy.subscription_request(channel, inbox=inbox, maxInFlight=100_000)
+    assert (await busy.ask_to_subscribe(deaf)).error == ""
+    subscription = await busy.subscribe(channel, maxInFlight=100)
+    payloads = [b"%d" % number + bytes(8000) for number in range(1000)]
+    await busy.publish_all(channel, payloads)
+    got = await subscription.take(1000, ack=True)
+    assert [message.data for message in got] == payloads
+    writer.close()

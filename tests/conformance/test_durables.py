@@ -78,6 +78,25 @@ async def test_replace_durable_moves_it_to_the_newcomer(
     assert await client.close_subscription(second) == ""
 
 
+@pytest.mark.statement(66, 68)
+async def test_replace_durable_brings_the_unacked(
+    start_server: StartServer, clients: Clients, store: str
+) -> None:
+    server = await start_server(store, "-replace_durable")
+    client = await clients.connect(server)
+    first = await client.subscribe("foo", durableName="d")
+    await client.publish_count("foo", 3)
+    await first.take(3)
+    await first.ack(2)
+    assert await first.is_quiet()  # nothing says that an ack has arrived
+    second = await client.subscribe("foo", durableName="d")
+    assert await marks(second, 2) == [(1, True), (3, True)]
+    await first.ack(1, 3)  # to an ack inbox that is no more
+    third = await client.subscribe("foo", durableName="d")
+    again = await third.take(2)
+    assert [(m.sequence, m.redeliveryCount) for m in again] == [(1, 2), (3, 2)]
+
+
 @pytest.mark.statement(67)
 async def test_close_keeps_and_unsubscribe_forgets(client: Client, channel: str) -> None:
     durable = await client.subscribe(channel, durableName="d")

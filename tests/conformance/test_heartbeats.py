@@ -33,7 +33,7 @@ async def removal(witness: Client, gone: Client) -> None:
 async def test_silent_client_is_removed_after_one_failure_too_many(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-hbi", "50ms", "-hbt", "10ms", "-hbf", "5")
+    server = await start_server(store, "-hbi", "50ms", "-hbt", "50ms", "-hbf", "5")
     alive = await clients.connect(server)
     silent = await clients.prepare(server)
     silent.answers_heartbeats = False
@@ -49,7 +49,7 @@ async def test_silent_client_is_removed_after_one_failure_too_many(
 async def test_client_that_lost_its_connection_is_removed(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-hbi", "50ms", "-hbt", "10ms", "-hbf", "5")
+    server = await start_server(store, "-hbi", "50ms", "-hbt", "50ms", "-hbf", "5")
     alive, dead = await clients.connect(server), await clients.connect(server)
     await dead.vanish()
     await removal(alive, dead)
@@ -60,7 +60,7 @@ async def test_client_that_lost_its_connection_is_removed(
 async def test_one_answer_forgives_all_failures(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-hbi", "50ms", "-hbt", "10ms", "-hbf", "5")
+    server = await start_server(store, "-hbi", "50ms", "-hbt", "50ms", "-hbf", "5")
     client = await clients.connect(server)
     for _ in range(3):
         client.answers_heartbeats = False
@@ -125,7 +125,7 @@ async def test_group_avoids_a_member_whose_heartbeats_fail(
 async def test_durable_of_a_lost_client_can_be_resumed(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-hbi", "50ms", "-hbt", "10ms", "-hbf", "5")
+    server = await start_server(store, "-hbi", "50ms", "-hbt", "50ms", "-hbf", "5")
     first, witness = await clients.connect(server), await clients.connect(server)
     durable = await first.subscribe("foo", durableName="d")
     await first.publish("foo")
@@ -144,7 +144,7 @@ async def test_durable_of_a_lost_client_can_be_resumed(
 async def test_messages_of_a_lost_member_go_to_the_others(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-hbi", "50ms", "-hbt", "10ms", "-hbf", "5")
+    server = await start_server(store, "-hbi", "50ms", "-hbt", "50ms", "-hbf", "5")
     lost, alive = await clients.connect(server), await clients.connect(server)
     losing = await lost.subscribe("foo", qGroup="g")
     staying = await alive.subscribe("foo", qGroup="g")

@@ -185,6 +185,19 @@ async def test_stalled_member_does_not_hold_the_group(client: Client, channel: s
     assert stalled.messages.empty()
 
 
+@pytest.mark.statement(83)
+async def test_each_member_has_its_own_max_in_flight(client: Client, channel: str) -> None:
+    small = await client.subscribe(channel, qGroup="g", maxInFlight=1)
+    large = await client.subscribe(channel, qGroup="g", maxInFlight=3)
+    await client.publish_count(channel, 10)
+    assert (await small.next()).sequence == 1
+    assert await large.take_sequences(3) == [2, 3, 4]
+    assert await large.is_quiet()
+    await small.ack(1)
+    assert (await small.next()).sequence == 5
+    assert large.messages.empty()
+
+
 @pytest.mark.statement(84)
 async def test_stalled_group_waits_for_an_ack_or_a_member(client: Client, channel: str) -> None:
     members = [await client.subscribe(channel, qGroup="g", maxInFlight=1) for _ in range(2)]
