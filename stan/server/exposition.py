@@ -6,10 +6,12 @@ and a label's value may hold any text.
 
 from collections.abc import Sequence
 
+from stan.server.gojson import Slices
 from stan.server.histogram import Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_PIECE_LINES = 512
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
@@ -70,6 +72,13 @@ class Exposition:
         """A metric of one sample that only rises."""
         self.family(name, "counter", text).add(labels, value)
 
-    def chunks(self) -> Sequence[str]:
-        """The page, a family each."""
-        return ["\n".join(family.lines) + "\n" for family in self._families]
+    async def chunks(self) -> list[bytes]:
+        """The page in pieces. Lets others run in between."""
+        slices = Slices()
+        pieces: list[bytes] = []
+        for family in self._families:
+            for start in range(0, len(family.lines), _PIECE_LINES):
+                lines = family.lines[start : start + _PIECE_LINES]
+                pieces.append(("\n".join(lines) + "\n").encode())
+                await slices.pause()
+        return pieces

@@ -13,8 +13,8 @@ from stan.engine.engine import Engine
 from stan.engine.views import ChannelView, ConsumerView, SubscriptionView, View
 from stan.server import process
 from stan.server.ages import Ages
-from stan.server.documents import SLICE_S
 from stan.server.exposition import Exposition, add_row, label
+from stan.server.gojson import Slices
 from stan.server.identity import Identity
 from stan.server.pump import Pump
 from stan.store.contract import Store
@@ -61,15 +61,15 @@ class Metrics:
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
 
-    async def page(self) -> bytes:
-        """All metrics, as text."""
+    async def page(self) -> list[bytes]:
+        """All metrics, as text in pieces."""
         async with self._one_at_a_time:
             exposition = Exposition()
             self._server(exposition)
             self._traffic(exposition)
             self._process(exposition)
             await self._channels(exposition)
-            return "".join(exposition.chunks()).encode()
+            return await exposition.chunks()
 
     # The server.
 
@@ -142,7 +142,7 @@ class Metrics:
         rows = _ChannelRows(page, label("server_id", self._identity.server_id))
         view, ages = self._view, self._ages
         ages.begin()
-        slice_end_s = time.perf_counter() + SLICE_S
+        slices = Slices()
         for name in view.channel_names():
             channel = view.channel(name)
             if channel is None:
@@ -158,9 +158,7 @@ class Metrics:
                         stored_ns = await ages.timestamp_ns(channel, consumer.oldest_sequence)
                     if stored_ns:
                         rows.add_age(labels_of_one, self._clock() - stored_ns)
-            if time.perf_counter() >= slice_end_s:
-                await asyncio.sleep(0)
-                slice_end_s = time.perf_counter() + SLICE_S
+            await slices.pause()
 
 
 class _ChannelRows:

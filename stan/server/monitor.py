@@ -9,7 +9,7 @@ import logging
 import re
 import ssl as tls
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
@@ -18,18 +18,16 @@ from stan.engine.views import View
 from stan.errors import MonitorError, StoreError
 from stan.server import process
 from stan.server.documents import (
-    Map,
-    Value,
     describe_channel,
     describe_client,
     describe_limits,
+    describe_subscriptions,
     describe_totals,
-    encode,
-    encode_list,
     format_time,
     format_uptime,
 )
 from stan.server.exposition import CONTENT_TYPE
+from stan.server.gojson import PLACE, Map, Raw, Slices, Value, encode, encode_list, fill_in
 from stan.server.identity import FT_ACTIVE, Identity
 from stan.server.index import INDEX_HTML
 from stan.server.metrics import Metrics
@@ -166,38 +164,34 @@ class Monitor:
         }
         return _json(request, document)
 
-    async def _clientsz(self, request: web.Request) -> web.Response:
+    async def _clientsz(self, request: web.Request) -> web.StreamResponse:
         with_subscriptions = _integer(request, "subs") == 1
         wanted = request.query.get("client", "")
         if wanted:
-            one = self._client(wanted, with_subscriptions)
+            one = await self._client(wanted, with_subscriptions, 0)
             return _json(request, one) if one else _not_found(f"Client {wanted} not found")
         ids = self._view.client_ids()
         document, page = self._page(request, ids)
-        clients, document["count"] = await encode_list(
-            page, lambda client_id: self._client(client_id, with_subscriptions), 1
-        )
-        document["total"] = len(ids)
-        document["clients"] = clients
-        return _json(request, document)
+        found = await encode_list(page, lambda one: self._client(one, with_subscriptions, 2), 1)
+        document |= {"count": found.length, "total": len(ids), "clients": PLACE}
+        return await _send(request, fill_in(document, found))
 
-    async def _channelsz(self, request: web.Request) -> web.Response:
+    async def _channelsz(self, request: web.Request) -> web.StreamResponse:
         with_subscriptions = _integer(request, "subs") == 1
         wanted = request.query.get("channel", "")
         if wanted:
-            one = self._channel(wanted, with_subscriptions)
+            one = await self._channel(wanted, with_subscriptions)
             return _json(request, one) if one else _not_found(f"Channel {wanted} not found")
         names = self._view.channel_names()
         document, page = self._page(request, names)
         if with_subscriptions:
-            found, count = await encode_list(page, lambda name: self._channel(name, True), 1)
+            found = await encode_list(page, lambda name: self._channel(name, True), 1)
         else:
-            found, count = await encode_list(page, lambda name: name, 1)
-        document["count"] = count
-        document["total"] = len(names)
-        if count:
-            document["channels" if with_subscriptions else "names"] = found
-        return _json(request, document)
+            found = await encode_list(page, _itself, 1)
+        document |= {"count": found.length, "total": len(names)}
+        if found.length:
+            document["channels" if with_subscriptions else "names"] = PLACE
+        return await _send(request, fill_in(document, found))
 
     def _head(self) -> dict[str, Value]:
         return {
@@ -214,14 +208,22 @@ class Monitor:
         head = self._head() | {"offset": offset, "limit": limit}
         return head, names[offset : offset + limit]
 
-    def _client(self, client_id: str, with_subscriptions: bool) -> dict[str, Value] | None:
+    async def _client(
+        self, client_id: str, with_subscriptions: bool, depth: int
+    ) -> dict[str, Value] | None:
+        """A client that stands `depth` levels deep; it may have very many subscriptions."""
         client = self._view.client(client_id)
         if client is None:
             return None
-        some = self._view.client_subscriptions(client_id) if with_subscriptions else None
-        return describe_client(client, some)
+        channels = Map()
+        if with_subscriptions:
+            slices = Slices()
+            for name, some in self._view.client_subscriptions(client_id).items():
+                channels[name] = Raw(encode(describe_subscriptions(some), depth + 2))
+                await slices.pause()
+        return describe_client(client, channels)
 
-    def _channel(self, name: str, with_subscriptions: bool) -> dict[str, Value] | None:
+    async def _channel(self, name: str, with_subscriptions: bool) -> dict[str, Value] | None:
         channel = self._view.channel(name)
         if channel is None:
             return None
@@ -258,9 +260,8 @@ class Monitor:
 
     # Metrics.
 
-    async def _metrics_page(self, _: web.Request) -> web.Response:
-        body = await self._metrics.page()
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
+    async def _metrics_page(self, request: web.Request) -> web.StreamResponse:
+        return await _send(request, await self._metrics.page(), CONTENT_TYPE)
 
 
 def _integer(request: web.Request, name: str) -> int:
@@ -282,6 +283,34 @@ def _json(request: web.Request, document: dict[str, Value], status: int = 200) -
         return web.Response(body=f"{callback}({text})".encode(), headers=headers, status=status)
     headers = {"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"}
     return web.Response(body=text.encode(), headers=headers, status=status)
+
+
+async def _itself(name: str) -> Value:
+    return name
+
+
+async def _send(
+    request: web.Request, chunks: Sequence[bytes], content_type: str = ""
+) -> web.StreamResponse:
+    """Send a long answer piece by piece, no faster than the client takes it."""
+    callback = "" if content_type else request.query.get("callback", "")
+    if callback:
+        chunks = [f"{callback}(".encode(), *chunks, b")"]
+        headers = {"Content-Type": "application/javascript", **_NO_SNIFFING}
+    elif content_type:
+        headers = {"Content-Type": content_type}
+    else:
+        headers = {"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"}
+    response = web.StreamResponse(headers=headers)
+    response.content_length = sum(map(len, chunks))
+    await response.prepare(request)
+    if request.method != "HEAD":
+        slices = Slices()
+        for chunk in chunks:
+            await response.write(chunk)
+            await slices.pause()
+    await response.write_eof()
+    return response
 
 
 def _plain(text: str, status: int) -> web.Response:
