@@ -101,56 +101,59 @@ class Ground:
         self.nats = RestartableNats()
         self._monitor_port = free_port()
         self._flags = flags
-        self._process: LoggedProcess | None = None
+        self.process: LoggedProcess | None = None
+        # Where the server finds both; a test may put a proxy in between.
+        self.source = data.source
+        self.nats_url = self.nats.url
 
     async def open(self) -> None:
         await asyncio.to_thread(self.nats.start, "-m", str(self._monitor_port))
 
     async def close(self) -> None:
-        if self._process is not None:
-            await asyncio.to_thread(self._process.stop)
+        if self.process is not None:
+            await asyncio.to_thread(self.process.stop)
         await asyncio.to_thread(self.nats.stop)
 
     def spawn(self) -> None:
         """Start the streaming server; do not wait for anything."""
         argv = (
-            *(sys.executable, "-m", "stan.cli.server", "-ns", self.nats.url),
+            *(sys.executable, "-m", "stan.cli.server", "-ns", self.nats_url),
             *("-cid", self.cluster, "-mc", "0", "-mm", "0", "-mb", "0"),
-            *("-st", "SQL", "--sql_source", self.data.source),
+            *("-st", "SQL", "--sql_source", self.source),
             *self._flags,
         )
-        self._process = LoggedProcess(argv)
+        self.process = LoggedProcess(argv)
 
     async def ready(self) -> None:
         """Wait until the server serves. Raises StartFailed with what it printed."""
-        assert self._process is not None
-        await asyncio.to_thread(self._process.wait_for, READY)
+        assert self.process is not None
+        await asyncio.to_thread(self.process.wait_for, READY)
 
     async def kill(self) -> None:
         """SIGKILL; then wait until all that the server had sent is at the NATS server, and
         nothing that it asked of the database is under way."""
-        assert self._process is not None
-        if self._process.process.poll() is not None:
-            raise StartFailed(f"the server ended by itself:\n{self._process.output}")
-        await asyncio.to_thread(self._process.kill)
+        assert self.process is not None
+        if self.process.process.poll() is not None:
+            raise StartFailed(f"the server ended by itself:\n{self.process.output}")
+        await asyncio.to_thread(self.process.kill)
         await self._forgotten_by_nats()
         await self.data.settled()
 
     async def terminate(self) -> int:
         """SIGTERM; the exit code."""
-        assert self._process is not None
-        self._process.process.terminate()
-        return await asyncio.to_thread(self._process.wait, 30)
+        assert self.process is not None
+        self.process.process.terminate()
+        return await asyncio.to_thread(self.process.wait, 30)
 
     @property
     def output(self) -> str:
         """What the current server printed."""
-        return self._process.output if self._process is not None else ""
+        return self.process.output if self.process is not None else ""
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
-        return self._process.process.pid
+        assert self.process is not None
+        return self.process.process.pid
 
     async def _forgotten_by_nats(self) -> None:
         """The NATS server closes a connection after it has read the last byte of it."""

@@ -67,7 +67,12 @@ class Publisher:
     async def run(self) -> None:
         """Publish. Returns when the fate of the last message is settled."""
         while not self.stopping:
-            receipts = [await self._send() for _ in range(self.style.window)]
+            receipts = []
+            try:
+                for _ in range(self.style.window):
+                    receipts.append(await self._send())
+            except stan.InvalidConnectionError:  # nothing was sent
+                await asyncio.sleep(0.05)
             for receipt in receipts:
                 try:
                     await receipt

@@ -1,14 +1,15 @@
-"""One crash test from its beginning to its end.
+"""One crash or fault test from its beginning to its end.
 
 Publishers and subscribers connect once and stay; the server is killed and started again
-under them. After each kill the auditor looks; at the end everything must arrive, a polite
-stop must record all progress, and the auditor reads every row once more.
+under them, or something else befalls it. After each kill the auditor looks; at the end
+everything must arrive, a polite stop must record all progress, and the auditor reads every
+row once more.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from tests.crash.ground import Ground
 from tests.crash.load import BURSTS, FLOOD, LARGE, SYNC, Publisher, Style
 from tests.crash.readers import Reader
 
+Fault = Callable[[], Awaitable[None]]
+
 PUB_ACK_WAIT_S = 1.0
 END_TIMEOUT_S = 120.0
 _TERMINATED = 143
@@ -25,7 +28,8 @@ _TERMINATED = 143
 
 @dataclass(frozen=True)
 class Plan:
-    """`kills` times SIGKILL. `heavy` floods the server, so that kills meet large commits."""
+    """`kills` times SIGKILL, or another fault. `heavy` floods the server, so that kills meet
+    large commits. With `lossy` a fault may lose what travels between server and clients."""
 
     kills: int
     heavy: bool = False
@@ -33,6 +37,8 @@ class Plan:
     longest_run_s: float = 0.8
     early_share: float = 0.15
     """How many kills come while the server is still starting."""
+    fault: Fault | None = None
+    lossy: bool = False
 
 
 @dataclass
@@ -96,7 +102,7 @@ class Trial:
             await self._ground.ready()
             stack.push_async_callback(self._hang_up)
             await self._populate()
-            await self._kill_often()
+            await self._disturb()
             await self._finish()
         self.report.took_s = time.monotonic() - began_s
         self._sum_up()
@@ -107,6 +113,7 @@ class Trial:
     async def _populate(self) -> None:
         for reader in _make_heavy_readers() if self._plan.heavy else _make_readers():
             reader.dice.seed(self._random.random())
+            reader.lossless = not self._plan.lossy
             names = [f"{reader.name}-{index}" for index in range(reader.members)]
             await reader.subscribe([await self._connect(name) for name in names])
             self._readers.append(reader)
@@ -124,6 +131,9 @@ class Trial:
             servers=self._ground.nats.url,
             pub_ack_wait=PUB_ACK_WAIT_S,
             max_pub_acks_inflight=max(window, 1),
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.1,
+            error_cb=_ignore,
             connection_lost_cb=lambda _, error: self._lost.append(f"{name}: {error}"),
         )
         self._connections.append(connection)
@@ -136,29 +146,34 @@ class Trial:
 
     # Kills.
 
-    async def _kill_often(self) -> None:
+    async def _disturb(self) -> None:
         tasks = [asyncio.create_task(publisher.run()) for publisher in self._publishers]
+        fault = self._plan.fault or self._kill_and_start
         try:
             for _ in range(self._plan.kills):
                 await self._let_run()
-                await self._kill()
-                if self._audit.faults:
+                await fault()
+                if self._audit.faults or self._lost:
                     break
-                self._ground.spawn()
-                if self._random.random() < self._plan.early_share:
-                    await asyncio.sleep(self._random.uniform(0, 0.8))
-                    await self._kill(starting=True)
-                    self._ground.spawn()
-                started_s = time.monotonic()
-                await self._ground.ready()
-                took_s = time.monotonic() - started_s
-                self.report.longest_start_s = max(self.report.longest_start_s, took_s)
-                for reader in self._readers:
-                    reader.ready = True
+            await self._let_run()
         finally:
             for publisher in self._publishers:
                 publisher.stopping = True
             await asyncio.gather(*tasks)
+
+    async def _kill_and_start(self) -> None:
+        await self._kill()
+        self._ground.spawn()
+        if self._random.random() < self._plan.early_share:
+            await asyncio.sleep(self._random.uniform(0, 0.8))
+            await self._kill(starting=True)
+            self._ground.spawn()
+        started_s = time.monotonic()
+        await self._ground.ready()
+        took_s = time.monotonic() - started_s
+        self.report.longest_start_s = max(self.report.longest_start_s, took_s)
+        for reader in self._readers:
+            reader.ready = True
 
     async def _let_run(self) -> None:
         """Until something was acknowledged, and then a random while."""
@@ -249,6 +264,10 @@ class Trial:
             )
             report.faults += reader.faults
         report.faults += self._audit.faults
+
+
+async def _ignore(_: Exception) -> None:
+    """A NATS connection that comes and goes is what is tested, not worth a line."""
 
 
 _STYLES: tuple[tuple[str, Style], ...] = (
