@@ -12,7 +12,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import NamedTuple, TypeAlias, TypeVar
 
-Value: TypeAlias = "str | int | bool | list[Value] | dict[str, Value]"
+Value: TypeAlias = str | int | bool | list["Value"] | dict[str, "Value"]
 T = TypeVar("T")
 
 # Between two slices everything else in the process has its turn.
@@ -67,7 +67,9 @@ def quote(text: str) -> str:
 @lru_cache(maxsize=64)
 def _frame(depth: int, *names: str) -> str:
     inside = _INDENT * (depth + 1)
-    return _enclose("{}", [f"{inside}{quote(name)}: %s" for name in names], depth)
+    return _enclose(
+        "{}", [f"{inside}{quote(name).replace('%', '%%')}: %s" for name in names], depth
+    )
 
 
 def _enclose(brackets: str, lines: list[str], depth: int) -> str:
@@ -102,7 +104,7 @@ PLACE = Raw("\0")
 
 
 async def encode_list(
-    items: Iterable[T], describe: "Callable[[T], Awaitable[Value | None]]", depth: int
+    items: Iterable[T], describe: Callable[[T], Awaitable[Value | None]], depth: int
 ) -> EncodedList:
     """A list of what `describe` makes of each item; items of which it makes None are left
     out. Lets others run in between."""

@@ -153,9 +153,10 @@ class Metrics:
                     rows.add_subscription(labels, one)
                 for consumer in view.consumers(name):
                     labels_of_one = rows.add_consumer(labels, consumer)
-                    stored_ns = self._clock()
-                    if consumer.oldest_sequence:
-                        stored_ns = await ages.timestamp_ns(channel, consumer.oldest_sequence)
+                    if not consumer.oldest_sequence:
+                        rows.add_age(labels_of_one, 0)
+                        continue
+                    stored_ns = await ages.timestamp_ns(channel, consumer.oldest_sequence)
                     if stored_ns:
                         rows.add_age(labels_of_one, self._clock() - stored_ns)
             await slices.pause()
