@@ -3,6 +3,7 @@
 The order and the columns are those of the original, on which people's scripts rely.
 """
 
+import os
 import platform
 from importlib import metadata
 
@@ -64,12 +65,18 @@ def describe_store(kind: str, location: str, limits: StoreLimits) -> list[str]:
     return [*lines, *listed, "-" * width]
 
 
-def describe_next_steps(cluster_id: str) -> list[str]:
-    """Two lines for a newcomer: what to type in another terminal."""
-    cluster = "" if cluster_id == "test-cluster" else f" -c {cluster_id}"
+def describe_next_steps(cluster_id: str, url: str = "", directory: str = "") -> list[str]:
+    """Two lines for a newcomer: what to type in another terminal.
+
+    `directory` is where the commands are, when they are not on PATH; `url` where NATS is.
+    """
+    flags = "" if cluster_id == "test-cluster" else f" -c {cluster_id}"
+    if url and not url.endswith(":4222"):
+        flags += f" -s {url}"
+    publish, subscribe = (os.path.join(directory, name) for name in ("stan-pub", "stan-sub"))
     return [
-        f'In another terminal, publish a message:  .venv/bin/stan-pub{cluster} foo "msg one"',
-        f"and receive it, now or after a restart:  .venv/bin/stan-sub{cluster} --all foo",
+        f'In another terminal, publish a message:  {publish}{flags} foo "msg one"',
+        f"and receive it, now or after a restart:  {subscribe}{flags} --all foo",
     ]
 
 

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import string
@@ -121,7 +122,8 @@ class Server:
         log.info("Streaming Server is ready")
         _notify_supervisor("READY=1")
         if config.welcome or sys.stderr.isatty():
-            _say(banner.describe_next_steps(config.cluster_id))
+            url = self.nats.url if self.nats is not None else hide_passwords(config.nats_servers[0])
+            _say(banner.describe_next_steps(config.cluster_id, url, _command_directory()))
 
     async def _connect(self, subjects: ServerSubjects) -> None:
         config = self.config
@@ -190,9 +192,7 @@ class Server:
             identity, self.pump.engine, self.pump, store, lambda: transport.is_connected
         )
         await self.monitor.start(listener.host, listener.port, listener.tls)
-        log.info(
-            "Starting %s monitor on %s:%d", listener.scheme, listener.host, self.monitor.port
-        )
+        log.info("Starting %s monitor on %s:%d", listener.scheme, listener.host, self.monitor.port)
 
     def _settings(self, persistent: bool) -> Settings:
         config = self.config
@@ -294,6 +294,13 @@ class Server:
 def _say(lines: list[str]) -> None:
     for line in lines:
         log.info("%s", line)
+
+
+def _command_directory() -> str:
+    """Where the other commands are, as this one was called; empty when they are on PATH."""
+    if shutil.which("stan-pub") is not None:
+        return ""
+    return os.path.dirname(sys.argv[0]) if sys.argv[0].endswith(banner.PROGRAM) else ""
 
 
 def _write_pid_file(path: str) -> None:

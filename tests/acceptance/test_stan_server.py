@@ -138,8 +138,8 @@ async def test_the_banner_has_the_originals_order_and_interrupt_is_a_clean_end_1
         *[r".*"] * 7,
         r"-+",
         r"Streaming Server is ready",
-        r".*stan-pub foo \"msg one\"",
-        r".*stan-sub --all foo",
+        r".*stan-pub -s nats://127\.0\.0\.1:\d+ foo \"msg one\"",
+        r".*stan-sub -s nats://127\.0\.0\.1:\d+ --all foo",
         r"Shutting down\.",
     ]
     assert len(server.texts) == len(expected)

@@ -99,6 +99,11 @@ def test_recovery_is_told() -> None:
     assert describe_recovery(2) == "Recovered 2 channel(s)"
 
 
-def test_the_next_steps_name_a_cluster_that_is_not_the_default() -> None:
-    assert all("-c" not in line for line in describe_next_steps("test-cluster"))
-    assert all(" -c mine " in line for line in describe_next_steps("mine"))
+def test_the_next_steps_name_what_is_not_the_default() -> None:
+    assert describe_next_steps("test-cluster", "nats://127.0.0.1:4222", ".venv/bin") == [
+        'In another terminal, publish a message:  .venv/bin/stan-pub foo "msg one"',
+        "and receive it, now or after a restart:  .venv/bin/stan-sub --all foo",
+    ]
+    publish, subscribe = describe_next_steps("mine", "nats://127.0.0.1:5222")
+    assert publish.endswith('  stan-pub -c mine -s nats://127.0.0.1:5222 foo "msg one"')
+    assert subscribe.endswith("  stan-sub -c mine -s nats://127.0.0.1:5222 --all foo")
