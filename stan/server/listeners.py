@@ -49,7 +49,7 @@ def find_listener(config: Config) -> Listener | None:
     if not -1 <= chosen <= 65535:
         raise ConfigError(f"the monitoring port must be between -1 and 65535, it is {chosen}")
     tls = _tls_context(config, tree) if secure_port else None
-    address = config.http_address or secure_host or host or config.address
+    address = config.http_address or secure_host or host or _client_host(config, tree)
     return Listener(address, max(chosen, 0), tls)
 
 
@@ -64,6 +64,14 @@ def _address(tree: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, int]:
             raise ConfigError(f"{key}: expected a port, or an address and a port, not {value!r}")
         return host.strip("[]"), int(port)
     return "", 0
+
+
+def _client_host(config: Config, tree: Mapping[str, Any]) -> str:
+    """The address on which clients connect."""
+    if "address" in config.given:
+        return config.address
+    listen, _, _ = str(tree.get("listen", "")).rpartition(":")
+    return listen.strip("[]") or str(tree.get("host", tree.get("net", ""))) or config.address
 
 
 def _tls_context(config: Config, tree: Mapping[str, Any]) -> ssl.SSLContext:
