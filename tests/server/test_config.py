@@ -251,3 +251,58 @@ def test_servers_get_a_scheme() -> None:
     config = load_config(["-ns", "localhost:4222, tls://b:1"], {})
     assert config.nats_servers == ["nats://localhost:4222", "tls://b:1"]
     assert not config.is_embedded
+
+
+def test_a_configuration_as_people_deploy_it_means_what_it_says(tmp_path: Path) -> None:
+    """The shape of a Kubernetes config map for the original: includes, quotes and all."""
+    (tmp_path / "limits.conf").write_text(
+        """
+        # per channel
+        store_limits: {
+          max_channels: 0
+          max_bytes: 10GB
+          max_age: "72h"
+          channels: {
+            "events.>": { max_age: "168h", max_msgs: 5000000 },
+            "events.audit": { max_inactivity: "30m" }  // short-lived
+          }
+        }
+        """
+    )
+    path = write(
+        tmp_path,
+        """
+        http: 8222
+        max_payload: 2MB
+        streaming {
+          id: production
+          store: SQL
+          sql_options: {
+            driver: "postgres"
+            source: "dbname=stan host=db user=stan password=hush sslmode=disable"
+            no_caching: false
+          }
+          ns: "nats://nats-0.nats:4222,nats://nats-1.nats:4222"
+          credentials: "/etc/nats/creds/sys.creds"
+          hb_interval: "10s", hb_fail_count: 2
+          replace_durable: true
+          include ./limits.conf
+        }
+        """,
+    )
+    config = load_config(["-sc", path, "-m", "8223"], {})
+    config.check()
+    assert (config.cluster_id, config.store, config.sql_driver) == ("production", "SQL", "postgres")
+    assert config.sql_source.startswith("dbname=stan host=db")
+    assert config.nats_servers == ["nats://nats-0.nats:4222", "nats://nats-1.nats:4222"]
+    assert config.credentials == "/etc/nats/creds/sys.creds"
+    assert (config.heartbeat_interval_ns, config.heartbeat_fail_count) == (10_000_000_000, 2)
+    assert (config.replace_durable, config.http_port, config.warnings) == (True, 8223, [])
+    audit = config.limits.resolve("events.audit")
+    assert audit == ChannelLimits(
+        max_messages=5_000_000,
+        max_bytes=10 << 30,
+        max_age_ns=168 * 3600 * 10**9,
+        max_inactivity_ns=30 * 60 * 10**9,
+    )
+    assert config.limits.max_channels == 0
