@@ -11,27 +11,23 @@ from dataclasses import dataclass, field
 
 from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
 from stan.errors import ConfigError
+from stan.server.config_file import (
+    Scalar,
+    convert,
+    find,
+    read_channels,
+    read_values,
+    streaming_block,
+)
 from stan.server.flags import Given, parse_flags
-from stan.server.language import Item, parse_file
-from stan.server.options import CHANNEL_BLOCKS, LIMIT_BLOCKS, OPTIONS, Kind, Option
-from stan.units import format_duration, parse_duration, parse_size
+from stan.server.language import parse_file
+from stan.server.options import OPTIONS, Kind, Option
+from stan.units import format_duration
 from stan.wire.subjects import is_publishable_subject
 
-Scalar = str | int | bool
-Tree = Mapping[str, Item]
-
 STORE_TYPES = ("MEMORY", "SQL")
-_TRUE = frozenset({"1", "t", "true", "yes", "on"})
-_FALSE = frozenset({"0", "f", "false", "no", "off"})
 # Options that make the program do something else than serve.
 _ACTIONS = frozenset({"help", "help_tls", "version", "signal", "check_config", "welcome"})
-_CHANNEL_FIELDS = (
-    "max_subscriptions",
-    "max_messages",
-    "max_bytes",
-    "max_age_ns",
-    "max_inactivity_ns",
-)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -167,15 +163,15 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     path = from_flags.get("stan_config") or from_flags.get("nats_config") or ""
     whole = parse_file(str(path)) if path else {}
     tree = streaming_block(whole)
-    given = _from_file(tree) | _from_environment(environment) | from_flags
+    given = read_values(tree) | _from_environment(environment) | from_flags
     if str(values["store"] if "store" not in given else given["store"]).upper() == "FILE":
         raise ConfigError(
             "this server has no FILE store: use -st SQL --sql_source <path> to keep messages"
             " in a SQLite file"
         )
-    if tree is not whole and _find(tree, ["cluster"]) is not None:
+    if tree is not whole and find(tree, ["cluster"]) is not None:
         given["clustered"] = True  # the block alone turns it on
-    config = _assemble(values | given, _read_channels(tree), frozenset(given))
+    config = _assemble(values | given, read_channels(tree), frozenset(given))
     config.store = _store_type(config.store, "store" in from_flags)
     config.warnings = _answer(given)
     if not config.nats_config:
@@ -183,15 +179,6 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     if not config.stan_config:
         config.stan_config = config.nats_config
     return config
-
-
-def streaming_block(tree: Tree) -> Tree:
-    """The part of a configuration file that is about streaming: the `streaming` block when
-    there is one, else the whole."""
-    for key, item in tree.items():
-        if key.lower() == "streaming":
-            return _as_map(key, item)
-    return tree
 
 
 def format_config(config: Config) -> str:
@@ -238,7 +225,7 @@ def _make_config(known: dict[str, object]) -> Config:
 
 def _from_flag(given: Given) -> Scalar:
     try:
-        return _convert(given.option, given.text)
+        return convert(given.option, given.text)
     except ValueError as error:
         raise ConfigError(f"invalid value for {given.flag}: {error}") from None
 
@@ -249,113 +236,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Scalar]:
         text = environment.get(option.environment, "") if option.environment else ""
         if text:
             try:
-                values[option.field] = _convert(option, text)
+                values[option.field] = convert(option, text)
             except ValueError as error:
                 raise ConfigError(f"invalid value in {option.environment}: {error}") from None
     return values
-
-
-def _from_file(tree: Tree) -> dict[str, Scalar]:
-    values: dict[str, Scalar] = {}
-    for option in OPTIONS:
-        for key in option.keys:
-            item = _find(tree, key.split("."))
-            if item is not None:
-                values[option.field] = _from_item(option, key, item)
-    return values
-
-
-def _from_item(option: Option, key: str, item: Item) -> Scalar:
-    value = item.value
-    if option.ignored or option.refused:
-        return value if isinstance(value, str | bool | int) else str(value)
-    if option.kind in (Kind.TEXT, Kind.DURATION):
-        wanted, matches = "string", isinstance(value, str)
-    elif option.kind is Kind.BOOLEAN:
-        wanted, matches = "bool", isinstance(value, bool)
-    elif option.kind is Kind.SIZE and isinstance(value, str):
-        wanted, matches = "int64", True
-    else:
-        wanted, matches = "int64", isinstance(value, int) and not isinstance(value, bool)
-    if not matches:
-        raise _wrong_type(key, item, wanted)
-    if not isinstance(value, str):
-        assert isinstance(value, int)
-        return value
-    try:
-        return _convert(option, value)
-    except ValueError as error:
-        raise ConfigError(f'{item.place}: parameter "{key}": {error}') from None
-
-
-def _read_channels(tree: Tree) -> dict[str, ChannelOverrides]:
-    channels: dict[str, ChannelOverrides] = {}
-    for outer in LIMIT_BLOCKS:
-        for inner in CHANNEL_BLOCKS:
-            block = _find(tree, [outer, inner])
-            if block is not None:
-                for name, item in _as_map(inner, block).items():
-                    channels[name] = _read_overrides(name, item)
-    return channels
-
-
-def _read_overrides(name: str, item: Item) -> ChannelOverrides:
-    tree = _as_map(name, item)
-    values: dict[str, int] = {}
-    for option in OPTIONS:
-        if option.field in _CHANNEL_FIELDS:
-            for key in option.keys:
-                found = _find(tree, [key.rpartition(".")[2]])
-                if found is not None:
-                    values[option.field] = int(_from_item(option, key.rpartition(".")[2], found))
-    return ChannelOverrides(**values)
-
-
-def _find(tree: Tree, path: Sequence[str]) -> Item | None:
-    """The item at a path of keys, whose case does not matter."""
-    for key, item in tree.items():
-        if key.lower() == path[0]:
-            if len(path) == 1:
-                return item
-            if isinstance(item.value, dict):
-                found = _find(item.value, path[1:])
-                if found is not None:
-                    return found
-            elif path[0] in (*LIMIT_BLOCKS, *CHANNEL_BLOCKS, "sql", "sql_options"):
-                raise _wrong_type(key, item, "map")
-    return None
-
-
-def _as_map(key: str, item: Item) -> Tree:
-    if not isinstance(item.value, dict):
-        raise _wrong_type(key, item, "map")
-    return item.value
-
-
-def _wrong_type(key: str, item: Item, wanted: str) -> ConfigError:
-    names = {str: "string", bool: "bool", int: "int64", float: "float64", list: "array"}
-    found = names.get(type(item.value), "map")
-    name = key.rpartition(".")[2]
-    return ConfigError(
-        f'{item.place}: parameter "{name}" value is expected to be {wanted}, got {found}'
-    )
-
-
-def _convert(option: Option, text: str) -> Scalar:
-    if option.kind is Kind.TEXT:
-        return text
-    if option.kind is Kind.DURATION:
-        return parse_duration(text)
-    if option.kind is Kind.SIZE:
-        return parse_size(text)
-    if option.kind is Kind.BOOLEAN:
-        if text.lower() in _TRUE or text.lower() in _FALSE:
-            return text.lower() in _TRUE
-        raise ValueError(f"{text!r} is neither true nor false")
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a whole number") from None
 
 
 def _store_type(name: str, from_flag: bool) -> str:
