@@ -11,6 +11,7 @@ from stan.server.ages import Ages
 from stan.server.exposition import Exposition, label
 from stan.server.histogram import Histogram
 from tests.server.monitor.conftest import Monitored
+from tests.server.monitor.traffic import Traffic
 
 _SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (-?[0-9.e+-]+)")
 _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
@@ -169,3 +170,32 @@ async def test_histograms_are_cumulative() -> None:
         'h_sum{a="b"} 17.0',
         'h_count{a="b"} 5',
     ]
+
+
+async def test_messages_lost_to_limits_are_counted_once(monitored: Monitored) -> None:
+    async with Traffic(monitored.nats_url) as traffic:
+        client = await traffic.client("me")
+        await client.publish("foo", b"1")
+        first = await client.subscribe("foo", "first", durableName="d")
+        await first.inbox.count(1)
+        await first.ack(1)
+        await client.leave(first)
+        await client.publish("foo", *(b"%d" % number for number in range(2, 10)))
+        labels = {"channel": "foo", "durable_name": "d"}
+        away = await scrape(monitored)
+        assert value(away, "nss_chan_consumer_lost_msgs_total", **labels) == 3
+        assert value(away, "nss_chan_consumer_lag_msgs", **labels) == 5
+        second = await client.subscribe("foo", "second", durableName="d")
+        await second.inbox.count(5)
+        back = await scrape(monitored)
+        assert value(back, "nss_chan_consumer_lost_msgs_total", **labels) == 3
+        assert value(back, "nss_chan_consumer_pending_msgs", **labels) == 5
+        assert value(back, "nss_chan_consumer_lag_msgs", **labels) == 5
+
+
+async def test_sends_without_a_connection_are_counted(monitored: Monitored) -> None:
+    await monitored.transport.close()
+    pump = monitored.monitor._pump
+    monitored.engine.outbox.send(b"nobody", b"hears this")
+    pump.receive([])
+    assert value(await scrape(monitored), "nss_server_dropped_sends_total") == 1
