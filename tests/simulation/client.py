@@ -126,6 +126,7 @@ class Client:
             guid = f"{world.next_number():08d}"
             size = world.rng.randrange(world.profile.payload_bytes + 1)
             self.pending[guid] = world.events.now_ns
+            world.store.owners[guid.encode()] = self.number
             times = 1
             if world.rng.random() < world.profile.misbehave:
                 times = 2

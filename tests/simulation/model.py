@@ -49,6 +49,7 @@ class Log:
     last_timestamp_ns: int = 0
     stored_at_ns: int = 0
     ever: dict[int, Entry] = field(default_factory=dict)
+    newest: dict[int, bytes] = field(default_factory=dict)  # publisher -> its last guid
 
     @property
     def count(self) -> int:
@@ -81,6 +82,7 @@ class ModelStore:
         self.clients: dict[str, ClientRecord] = {}
         self.subscriptions: dict[int, SubscriptionRecord] = {}
         self.guids: set[bytes] = set()
+        self.owners: dict[bytes, int] = {}  # guid -> who published it
         # The latest moment any server ever saw; age limits may use it, not more.
         self.newest_clock_ns = 0
         self.clock_steps = False
@@ -168,9 +170,16 @@ class ModelStore:
             log.ever[sequence] = Entry(sized, len(message), log.end_position, run.timestamp_ns)
             log.last = sequence
             log.end_position += len(message)
-            self.guids.add(proto.data[:GUID_BYTES])
+            self._check_order(log, proto.data[:GUID_BYTES])
         log.last_timestamp_ns = run.timestamp_ns
         log.stored_at_ns = now_ns
+
+    def _check_order(self, log: Log, guid: bytes) -> None:
+        """Guids are numbers that rise; the messages of one publisher keep their order."""
+        owner = self.owners[guid]
+        assert log.newest.get(owner, b"") <= guid, f"{guid!r} was stored behind a later message"
+        log.newest[owner] = guid
+        self.guids.add(guid)
 
     def _trim(self, trim: Trim, now_ns: int) -> bool:
         """Drop what is below the floors, at most a step. False: there is more to drop."""

@@ -37,9 +37,13 @@ class Story:
 class Listener:
     """Who a delivery inbox belongs to."""
 
-    def __init__(self, story: Story, member: Subscription) -> None:
+    def __init__(self, story: Story, member: Subscription, resumed: bool) -> None:
         self.story = story
         self.max_in_flight = member.max_in_flight
+        # What was in flight when a durable was resumed is sent again in order.
+        self.resume_end = story.last_first if resumed and not member.group else 0
+        self.resent: set[int] = set()
+        self.last_resent = 0
 
 
 class Observer:
@@ -75,7 +79,7 @@ class Observer:
                     story.sent, story.acked, story.holders = set(), set(), {}
                 self._by_subscription[number] = story
         for member in subscriptions.by_ack_inbox.values():
-            self._listen(member)
+            self._listen(member, False)
         server.engine.check()
 
     def called(self, server: Server) -> None:
@@ -105,9 +109,9 @@ class Observer:
                     self._stories[cursor] = story
                 self._by_subscription[number] = story
 
-    def _listen(self, member: Subscription) -> None:
+    def _listen(self, member: Subscription, resumed: bool) -> None:
         story = self._stories[member.cursor]
-        self._listeners[member.inbox.encode()] = Listener(story, member)
+        self._listeners[member.inbox.encode()] = Listener(story, member, resumed)
         story.holders[member.inbox.encode()] = set()
 
     # In.
@@ -174,7 +178,7 @@ class Observer:
             record = self.world.store.subscriptions.get(member.subscription_id)
             assert record is not None, "a subscription was granted that is not stored"
             assert record.ack_inbox == response.ackInbox, "granted other than stored"
-            self._listen(member)
+            self._listen(member, True)
 
     def _connected(self, server: Server, payload: bytes) -> None:
         response = ConnectResponse.FromString(payload)
@@ -199,6 +203,10 @@ class Observer:
                 other.discard(sequence)
             held.add(sequence)
             story.sent.add(sequence)
+            if sequence <= listener.resume_end and sequence not in listener.resent:
+                assert sequence > listener.last_resent, f"{inbox!r}: resumed out of order"
+                listener.last_resent = sequence
+                listener.resent.add(sequence)
             return
         assert message.redeliveryCount == 0
         last = story.last_first

@@ -44,10 +44,11 @@ def read_operations(data: bytes, max_payload_bytes: int = 1_048_576) -> Iterator
         position = end + 2
 
 
-_FORBIDDEN = frozenset(b" \t\r\n\x00\x0b\x0c*>")
+_FORBIDDEN = frozenset(b" \t\r\n\x00\x0b\x0c")
 
 
 def check_subject(subject: bytes) -> None:
     """Raise MalformedError when NATS would not carry a message on this subject."""
-    if not _FORBIDDEN.isdisjoint(subject) or not all(subject.split(b".")):
+    tokens = subject.split(b".")
+    if not _FORBIDDEN.isdisjoint(subject) or not {b"", b"*", b">"}.isdisjoint(tokens):
         raise MalformedError(f"not a subject to publish on: {subject[:80]!r}")

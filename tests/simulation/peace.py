@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stan.engine.engine import Engine
+from stan.engine.subscription import Cursor
 
 if TYPE_CHECKING:
     from tests.simulation.client import Client
@@ -90,6 +91,7 @@ def differences(world: World) -> Iterator[str]:
     if stored.keys() != believed.keys():
         yield f"stored subscriptions {sorted(stored)}, believed {sorted(believed)}"
     elif world.profile.persistent:
+        yield from position_differences(world, engine)
         for number, record in stored.items():
             mine = believed[number]
             if (record.inbox, record.is_closed, record.in_flight) != (
@@ -99,6 +101,19 @@ def differences(world: World) -> Iterator[str]:
     clients = {client.client_id: client.record for client in engine.clients.by_id.values()}
     if clients != world.store.clients:
         yield f"stored clients {sorted(world.store.clients)}, believed {sorted(clients)}"
+
+
+def position_differences(world: World, engine: Engine) -> Iterator[str]:
+    """What a restart would send again although it was sent and nothing waits."""
+    for channel in engine.channels.by_id.values():
+        log = world.store.logs[channel.channel_id]
+        stored: dict[Cursor, int] = {}
+        for number, member in channel.subscriptions.items():
+            last_sent = world.store.subscriptions[number].last_sent
+            stored[member.cursor] = max(stored.get(member.cursor, 0), last_sent)
+        for cursor, last_sent in stored.items():
+            if max(last_sent, log.first - 1) < cursor.last_sent:
+                yield f"{channel.name}/{cursor.group}: stored {last_sent}, sent {cursor.last_sent}"
 
 
 def channel_differences(world: World, engine: Engine) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Hostile input for the engine and the wire module."""
