@@ -30,7 +30,7 @@ def read_operations(data: bytes, max_payload_bytes: int = 1_048_576) -> Iterator
             raise MalformedError(f"not a PUB: {line[:80]!r}")
         subject, reply = words[1], words[2] if len(words) == 4 else b""
         check_subject(subject)
-        if reply:
+        if len(words) == 4:
             check_subject(reply)
         if not words[-1].isdigit():
             raise MalformedError(f"not a size: {line[:80]!r}")
