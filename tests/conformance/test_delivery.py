@@ -89,9 +89,9 @@ async def test_redelivery_to_one_is_first_delivery_to_another(
 async def test_each_message_has_its_own_expiry(
     quick_client: Client, channel: str, quick_server: StreamingServer
 ) -> None:
-    subscription = await quick_client.subscribe(channel, quick_server.ack_wait(0.5))
+    subscription = await quick_client.subscribe(channel, quick_server.ack_wait(1.0))
     await quick_client.publish(channel)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.4)
     await quick_client.publish(channel)
     assert await subscription.take_sequences(2) == [1, 2]
     assert (await subscription.next()).sequence == 1
@@ -116,7 +116,7 @@ async def test_evicted_message_is_not_redelivered(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
     server = await start_server(store, "-mm", "1")
-    wait = server.ack_wait(0.3)
+    wait = server.ack_wait(0.8)
     client = await clients.connect(server)
     subscription = await client.subscribe("foo", wait, maxInFlight=2)
     for sequence in (1, 2):

@@ -60,9 +60,9 @@ async def test_client_that_lost_its_connection_is_removed(
 async def test_one_answer_forgives_all_failures(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-hbi", "50ms", "-hbt", "50ms", "-hbf", "5")
+    server = await start_server(store, "-hbi", "50ms", "-hbt", "300ms", "-hbf", "5")
     client = await clients.connect(server)
-    for _ in range(3):
+    for _ in range(2):
         client.answers_heartbeats = False
         await heartbeats(client, 4)
         client.answers_heartbeats = True
@@ -74,11 +74,11 @@ async def test_one_answer_forgives_all_failures(
 async def test_ping_of_a_failing_client_is_answered_by_a_heartbeat(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-hbi", "2s", "-hbt", "50ms", "-hbf", "100")
+    server = await start_server(store, "-hbi", "2s", "-hbt", "300ms", "-hbf", "100")
     client = await clients.connect(server)
     client.answers_heartbeats = False
     await heartbeats(client, 1)
-    await asyncio.sleep(0.2)  # the heartbeat's timeout passes, which nobody is told
+    await asyncio.sleep(0.5)  # the heartbeat's timeout passes, which nobody is told
     client.answers_heartbeats = True
     assert await client.ping() == ""
     await heartbeats(client, 1, timeout_s=1.0)
@@ -90,7 +90,7 @@ async def test_ping_of_a_failing_client_is_answered_by_a_heartbeat(
 async def test_no_redelivery_while_heartbeats_fail(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-hbi", "100ms", "-hbt", "50ms", "-hbf", "1000")
+    server = await start_server(store, "-hbi", "100ms", "-hbt", "200ms", "-hbf", "1000")
     wait = server.ack_wait(0.3)
     publisher, client = await clients.connect(server), await clients.connect(server)
     subscription = await client.subscribe("foo", wait)
@@ -110,7 +110,7 @@ async def test_no_redelivery_while_heartbeats_fail(
 async def test_group_avoids_a_member_whose_heartbeats_fail(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-hbi", "100ms", "-hbt", "50ms", "-hbf", "1000")
+    server = await start_server(store, "-hbi", "100ms", "-hbt", "200ms", "-hbf", "1000")
     silent, alive = await clients.connect(server), await clients.connect(server)
     avoided = await silent.subscribe("foo", qGroup="g")
     chosen = await alive.subscribe("foo", qGroup="g")

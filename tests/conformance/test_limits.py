@@ -37,15 +37,15 @@ async def deletion(client: Client) -> None:
 async def test_messages_expire_one_by_one(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-ma", "500ms")
+    server = await start_server(store, "-ma", "1s")
     client = await clients.connect(server)
     await client.publish_count("foo", 10)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.6)
     await client.publish_count("foo", 5)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.6)
     subscription = await client.subscribe("foo")
     assert await subscription.take_sequences(5) == [11, 12, 13, 14, 15]
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.0)
     late = await client.subscribe("foo")
     assert await late.is_quiet(0.05)
     await client.publish("foo")
@@ -205,7 +205,7 @@ async def test_publishing_postpones_the_deletion(
 async def test_deleted_channel_starts_again_at_one(
     start_server: StartServer, clients: Clients, store: str
 ) -> None:
-    server = await start_server(store, "-mi", "100ms", "-mc", "1")
+    server = await start_server(store, "-mi", "300ms", "-mc", "1")
     client = await clients.connect(server)
     durable = await client.subscribe("foo", durableName="d")
     await client.publish_count("foo", 3)

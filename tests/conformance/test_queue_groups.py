@@ -217,7 +217,7 @@ async def test_stalled_group_waits_for_an_ack_or_a_member(client: Client, channe
 async def test_late_ack_on_the_old_members_inbox_counts(
     quick_client: Client, channel: str, quick_server: StreamingServer
 ) -> None:
-    wait = quick_server.ack_wait(0.3)
+    wait = quick_server.ack_wait(0.6)
     first = await quick_client.subscribe(channel, wait, qGroup="g")
     await quick_client.publish(channel)
     assert (await first.next()).sequence == 1
