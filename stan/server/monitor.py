@@ -6,6 +6,7 @@ GET and HEAD are answered, and nothing that could be asked for raises past this 
 
 import asyncio
 import logging
+import os
 import re
 import ssl as tls
 import time
@@ -109,7 +110,7 @@ class Monitor:
             await web.TCPSite(runner, host or None, port, ssl_context=ssl).start()
         except OSError as error:
             await runner.cleanup()
-            reason = error.strerror or str(error)
+            reason = os.strerror(error.errno) if error.errno else str(error)
             raise MonitorError(f"cannot listen on {host}:{port} for monitoring: {reason}") from None
         self._runner = runner
         self.port = int(runner.addresses[0][1])

@@ -124,7 +124,9 @@ async def test_taken_port_is_one_clear_line(monitored: Monitored) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(MonitorError, match=f"cannot listen on 127.0.0.1:{port}"):
+        with pytest.raises(
+            MonitorError, match=f"127.0.0.1:{port} for monitoring: Address already in use$"
+        ):
             await other.start("127.0.0.1", port)
     await other.stop()
 
