@@ -80,13 +80,20 @@ def run_step(step: Step[T], connection: Connection, flavor: Flavor) -> T:
             except Exception:
                 dropped = True
         if dropped:
-            with suppress(Exception):
-                connection.invalidate()
+            _abandon(connection, flavor)
         raise failure from error
     except BaseException:  # cancelled in the middle: what the connection does now is unknown
-        with suppress(Exception):
-            connection.invalidate()
+        _abandon(connection, flavor)
         raise
+
+
+def _abandon(connection: Connection, flavor: Flavor) -> None:
+    """Drop a connection for good. A polite farewell could wait for a peer that is silent,
+    so the driver lets go first."""
+    with suppress(Exception):
+        flavor.abort(connection.connection.driver_connection)
+    with suppress(Exception):
+        connection.invalidate()
 
 
 def _prepare(engine: Engine, flavor: Flavor, timeout_s: float, lease_s: float) -> None:

@@ -69,6 +69,10 @@ class Flavor(Protocol):
         """Run BEGIN, COMMIT or ROLLBACK."""
         ...
 
+    def abort(self, driver: Any) -> None:
+        """Let go of a connection in doubt at once, without a word to the other side."""
+        ...
+
     def judge(self, error: Exception) -> tuple[Fault, str]:
         """What the driver's error means, and a line that says it to the operator."""
         ...

@@ -7,7 +7,7 @@ no session may change; so a weaker durability cannot be asked for here.
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stan.errors import ConfigError
 from stan.store.flavor import Fault, first_line, flatten, insert_sql
@@ -83,6 +83,9 @@ class MysqlFlavor:
 
     def control(self, session: "Session", sql: str) -> None:
         session.execute(sql)
+
+    def abort(self, driver: Any) -> None:
+        driver.close()
 
     def judge(self, error: Exception) -> tuple[Fault, str]:
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0

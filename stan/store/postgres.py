@@ -111,6 +111,9 @@ class PostgresFlavor:
 
         _run_async(session, execute)
 
+    def abort(self, driver: Any) -> None:
+        driver.terminate()
+
     def judge(self, error: Exception) -> tuple[Fault, str]:
         words = first_line(error)
         state = str(getattr(error, "sqlstate", None) or "")

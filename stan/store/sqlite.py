@@ -7,7 +7,7 @@ the operator asked for less.
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stan.errors import ConfigError
 from stan.store.flavor import Fault, first_line, flatten, insert_sql
@@ -71,6 +71,9 @@ class SqliteFlavor:
 
     def control(self, session: "Session", sql: str) -> None:
         session.execute(sql)
+
+    def abort(self, driver: Any) -> None:
+        """Nothing: a file has no other side."""
 
     def judge(self, error: Exception) -> tuple[Fault, str]:
         words = first_line(error)
