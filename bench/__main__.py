@@ -1,7 +1,7 @@
 """The command: `python -m bench`. Runs the table and prints or writes it."""
 
 import argparse
-import shutil
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -22,8 +22,8 @@ def main() -> int:
         peers.append(other)
     elif not options.alone:
         print("nats-streaming-server is not on PATH: measuring ours alone", file=sys.stderr)
-    found = shutil.which(options.generator or "stan-bench-go") or options.generator
-    generator = [found] if found else [sys.executable, "-m", "stan.cli.bench"]
+    generator = find_generator(options.generator)
+    print(f"load generator: {' '.join(generator)}", file=sys.stderr)
     kinds = [kind for kind in KINDS if kind in options.stores.split(",")]
     postgres: Postgres | None = None
     if "postgres" in kinds:
@@ -48,6 +48,20 @@ def main() -> int:
         text = f"{describe_machine(generator[0], options.repeat)}\n\n{render(rows)}\n"
         write_between_marks(Path(options.write), text)
     return 0
+
+
+def find_generator(path: str) -> list[str]:
+    """The stan-bench to use: the one named, else Go's on PATH, else ours.
+
+    Ours is a script of the same name; Go's is a binary, and costs the machine less.
+    """
+    if path:
+        return [path]
+    for folder in os.get_exec_path():
+        candidate = Path(folder) / "stan-bench"
+        if os.access(candidate, os.X_OK) and candidate.read_bytes()[:2] != b"#!":
+            return [str(candidate)]
+    return [sys.executable, "-m", "stan.cli.bench"]
 
 
 def run_row(
