@@ -1,0 +1,211 @@
+"""Delivery: max-in-flight, acks, redelivery, history, groups; and faults that once were."""
+
+import pytest
+
+from stan.engine.records import History, RangeLoad
+from stan.engine.settings import MILLISECOND_NS, SECOND_NS, Settings
+from stan.wire.stan_pb2 import StartPosition
+from tests.engine.rig import Rig, ack, limited, publish, subscription
+
+ALL = {"startPosition": StartPosition.First}
+
+
+def numbers(count: int) -> list[bytes]:
+    return [b"%d" % n for n in range(1, count + 1)]
+
+
+def test_max_in_flight_holds_and_acks_release_more_049(rig: Rig) -> None:
+    inbox = rig.subscribe(maxInFlight=10).ackInbox
+    rig.publish(*numbers(101))
+    assert rig.sequences() == list(range(1, 11))
+    rig.ack(inbox, 1, 2, 3)
+    assert rig.sequences() == [11, 12, 13]
+
+
+def test_redelivery_comes_every_ack_wait_and_counts_051(rig: Rig) -> None:
+    rig.subscribe()
+    rig.publish(b"x")
+    (first,) = rig.messages()
+    assert (first.redelivered, first.redeliveryCount) == (False, 0)
+    for count in (1, 2, 3):
+        rig.wait(SECOND_NS - MILLISECOND_NS)
+        assert rig.messages() == []
+        rig.wait(MILLISECOND_NS)
+        (again,) = rig.messages()
+        assert (again.sequence, again.redelivered, again.redeliveryCount) == (1, True, count)
+
+
+def test_messages_are_redelivered_each_in_its_own_time_053(rig: Rig) -> None:
+    rig.subscribe()
+    rig.publish(b"a")
+    rig.wait(100 * MILLISECOND_NS)
+    rig.publish(b"b")
+    rig.sent.clear()
+    rig.wait(900 * MILLISECOND_NS)
+    assert rig.sequences() == [1]
+    rig.wait(100 * MILLISECOND_NS)
+    assert rig.sequences() == [2]
+
+
+def test_all_acked_means_silence_054(rig: Rig) -> None:
+    inbox = rig.subscribe().ackInbox
+    rig.publish(*numbers(3))
+    rig.sent.clear()
+    rig.ack(inbox, 1, 2, 3)
+    rig.wait(3 * SECOND_NS)
+    assert rig.sequences() == []
+
+
+def test_an_evicted_message_is_not_sent_again_057() -> None:
+    rig = Rig(limited(max_messages=1))
+    rig.connect()
+    rig.subscribe()
+    rig.publish(b"a")
+    rig.publish(b"b")
+    rig.sent.clear()
+    rig.wait(SECOND_NS)
+    assert rig.sequences() == [2]
+    (member,) = rig.engine.subscriptions.by_ack_inbox.values()
+    assert list(member.in_flight) == [2]
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 200, 1 << 20])
+def test_a_backlog_is_read_in_ranges(cache_bytes: int) -> None:
+    rig = Rig(Settings(cache_bytes=cache_bytes, load_messages=3))
+    rig.connect()
+    rig.publish(*numbers(50))
+    rig.subscribe(maxInFlight=100, **ALL)
+    assert rig.sequences() == list(range(1, 51))
+
+
+@pytest.mark.parametrize("payload", [b"", b"dummy", b"\x0a\x03bar\x10\x01", b"\x0a\x03foo"])
+def test_acks_that_mean_nothing_are_ignored_059(rig: Rig, payload: bytes) -> None:
+    inbox = rig.subscribe().ackInbox
+    rig.publish(b"x")
+    rig.receive((inbox.encode(), b"", payload))
+    (member,) = rig.engine.subscriptions.by_ack_inbox.values()
+    assert list(member.in_flight) == [1]
+
+
+def test_history_never_shows_what_is_not_true_yet(rig: Rig) -> None:
+    rig.engine.cache.limit_bytes = 0
+    rig.publish(b"a")
+    rig.hold = rig.hold_loads = True
+    rig.receive((rig.engine.subjects.subscribe.encode(), b"r",
+                 subscription(**ALL).SerializeToString()))  # fmt: skip
+    rig.publish(b"b")
+    rig.commit()
+    rig.run()
+    (load,) = rig.loads
+    assert isinstance(load, RangeLoad)
+    assert rig.batch is not None
+    rig.store.commit_now(rig.batch)
+    history = rig.store.load_now(load)
+    assert history.sequences == [1, 2]
+    rig.engine.loaded(load, history, rig.now_ns)
+    rig.loads = []
+    rig.engine.check()
+    rig.take()
+    assert rig.sequences() == [1]
+
+
+def test_waiting_for_history_multiplies_nothing(rig: Rig) -> None:
+    rig.subscribe(maxInFlight=2)
+    rig.publish(b"a", b"b")
+    rig.sent.clear()
+    rig.engine.cache.limit_bytes = 0
+    rig.engine.cache.evict()
+    rig.hold_loads = True
+    rig.wait(20 * SECOND_NS)
+    rig.hold_loads = False
+    rig.run()
+    assert rig.sequences() == [1, 2]
+
+
+def test_a_load_that_fails_is_asked_again(rig: Rig) -> None:
+    rig.engine.cache.limit_bytes = 0
+    rig.publish(b"a")
+    rig.hold_loads = True
+    rig.subscribe(**ALL)
+    (load,) = rig.loads
+    rig.loads = []
+    rig.engine.load_failed(load, OSError("away"), rig.now_ns)
+    rig.hold_loads = False
+    rig.run()
+    assert rig.sequences() == [1]
+
+
+def test_missing_sequences_are_skipped_061(rig: Rig) -> None:
+    rig.engine.cache.limit_bytes = 0
+    rig.publish(*numbers(5))
+    rig.hold_loads = True
+    rig.subscribe(**ALL)
+    (load,) = rig.loads
+    history = rig.store.load_now(load)
+    rig.loads = []
+    gap = History([1, 4], [history.sized[0], history.sized[3]])
+    rig.engine.loaded(load, gap, rig.now_ns)
+    rig.hold_loads = False
+    rig.run()
+    assert rig.sequences() == [1, 4, 5]
+
+
+def test_equal_members_take_turns_076(rig: Rig) -> None:
+    for inbox in ("a", "b"):
+        rig.subscribe(inbox=inbox, qGroup="g")
+    rig.publish(*numbers(4))
+    assert (rig.sequences("a"), rig.sequences("b")) == ([1, 3], [2, 4])
+
+
+def test_a_stalled_member_blocks_nobody_083(rig: Rig) -> None:
+    rig.subscribe(inbox="slow", qGroup="g", maxInFlight=1)
+    rig.subscribe(inbox="fast", qGroup="g", maxInFlight=100)
+    rig.publish(*numbers(10))
+    assert len(rig.sequences("slow")) == 1
+    assert len(rig.sequences("fast")) == 9
+
+
+def test_a_leaving_member_hands_its_messages_over_082(rig: Rig) -> None:
+    leaver = rig.subscribe(inbox="a", qGroup="g").ackInbox
+    rig.subscribe(inbox="b", qGroup="g")
+    rig.publish(*numbers(4))
+    rig.sent.clear()
+    rig.unsubscribe(leaver)
+    rig.wait(100 * MILLISECOND_NS)
+    assert [(m.sequence, m.redelivered) for m in rig.messages("b")] == [(1, True), (3, True)]
+
+
+def test_a_late_ack_on_the_first_members_inbox_counts_085(rig: Rig) -> None:
+    first = rig.subscribe(inbox="a", qGroup="g").ackInbox
+    rig.publish(b"x")
+    rig.subscribe(inbox="b", qGroup="g")
+    rig.wait(SECOND_NS)
+    assert rig.sequences("b") == [1]
+    rig.ack(first, 1)
+    assert all(not m.in_flight for m in rig.engine.subscriptions.by_ack_inbox.values())
+
+
+def test_a_member_that_leaves_does_not_take_the_position_along(rig: Rig) -> None:
+    leaver = rig.subscribe(inbox="a", qGroup="g").ackInbox
+    rig.publish(*numbers(5))
+    rig.ack(leaver, 1, 2, 3, 4, 5)
+    rig.subscribe(inbox="b", qGroup="g")
+    other = Rig(rig.settings)
+    other.connect()
+    first = other.subscribe(inbox="a", qGroup="g").ackInbox
+    other.subscribe(inbox="b", qGroup="g", maxInFlight=1)
+    other.publish(*numbers(1))
+    other.publish(*numbers(1))
+    other.ack(first, 1, 2)
+    other.unsubscribe(first)
+    again = other.restart()
+    (cursor,) = {m.cursor for m in again.engine.subscriptions.by_ack_inbox.values()}
+    assert cursor.last_sent == 2
+
+
+def test_acks_and_publishes_of_one_read_are_taken_together(rig: Rig) -> None:
+    inbox = rig.subscribe(maxInFlight=1).ackInbox
+    rig.publish(b"a", b"b")
+    rig.sent.clear()
+    rig.receive(ack(inbox, 1), publish(b"c"))
+    assert rig.sequences() == [2]
