@@ -49,7 +49,7 @@ check: $(VENV)/.dev  ## formatting, lint, types and the layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m stan.server.reference --check docs/operations.md
 
 format: $(VENV)/.dev  ## format the code
