@@ -58,6 +58,8 @@ class Link(Client):
             return False
         writer = self._stream_writer()
         if writer is not None:
+            if writer.is_closing():  # it died, and nats-py has not noticed yet
+                return False
             if self._pending:  # what nats-py has not flushed yet was asked for earlier
                 writer.writelines(self._pending)
                 self._pending = []
@@ -83,7 +85,7 @@ class Link(Client):
         writer = self._stream_writer()
         if writer is None:
             return int(self._pending_data_size)
-        return writer.transport.get_write_buffer_size()
+        return 0 if writer.is_closing() else writer.transport.get_write_buffer_size()
 
     async def drained(self) -> None:
         """Wait until the write buffer is below its low-water mark, or the connection is gone."""
