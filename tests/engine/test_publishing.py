@@ -3,6 +3,7 @@
 import pytest
 
 from stan.engine.publishing import INVALID_PUBLISH, OVERLOADED, PAYLOAD_TOO_LARGE
+from stan.engine.records import Result
 from stan.engine.settings import SECOND_NS, Settings
 from stan.errors import StoreRefusedError, StoreUnavailableError
 from stan.wire.messages import unsize_message
@@ -172,6 +173,34 @@ def test_an_unreachable_store_is_tried_again_with_the_same_messages(rig: Rig) ->
     rig.wait(SECOND_NS)
     assert rig.acks() == [("one", ""), ("two", ""), ("three", "")]
     assert rig.engine.channels.by_name["foo"].last == 3
+
+
+def test_messages_of_a_failed_batch_keep_their_order(rig: Rig) -> None:
+    rig.hold = True
+    rig.publish(b"sealed")
+    rig.receive(publish(b"1"), publish(b"2", "bar"), publish(b"3"), publish(b"4", "bar"))
+    rig.commit()
+    rig.run()
+    rig.publish(b"5")
+    rig.fail(StoreUnavailableError("away"))
+    rig.hold = False
+    rig.wait(SECOND_NS)
+    assert [guid for guid, _ in rig.acks()] == ["sealed", "1", "2", "3", "4", "5"]
+
+
+def test_an_unfinished_trim_is_asked_for_again() -> None:
+    rig = Rig(limited(max_messages=1))
+    rig.connect()
+    rig.hold = True
+    rig.publish(b"a", b"b")
+    assert rig.batch is not None
+    rig.store.commit_now(rig.batch)
+    channel_id = rig.batch.trims[0].channel_id
+    rig.engine.committed(rig.batch, Result(unfinished=frozenset({channel_id})), rig.now_ns)
+    rig.batch = None
+    rig.run()
+    assert rig.batch is not None
+    assert [trim.min_sequence for trim in rig.batch.trims] == [2]
 
 
 def test_a_refusal_reaches_the_publishers_and_burns_no_sequence(rig: Rig) -> None:

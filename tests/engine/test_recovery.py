@@ -2,7 +2,7 @@
 
 from stan.engine.settings import SECOND_NS
 from stan.wire.stan_pb2 import StartPosition
-from tests.engine.rig import Rig, limited
+from tests.engine.rig import Rig, limited, recover
 
 
 def test_clients_and_subscriptions_go_on_016(rig: Rig) -> None:
@@ -63,6 +63,17 @@ def test_a_group_is_put_together_again_089(rig: Rig) -> None:
     members = list(again.engine.subscriptions.by_ack_inbox.values())
     assert len({member.cursor for member in members}) == 1
     assert sorted(s for member in members for s in member.in_flight) == [1, 2, 3, 4]
+
+
+def test_a_group_is_where_its_furthest_member_was(rig: Rig) -> None:
+    inboxes = [rig.subscribe(inbox=inbox, qGroup="g").ackInbox for inbox in ("a", "b")]
+    for number, inbox in enumerate(inboxes, 1):
+        rig.publish(b"x")
+        rig.ack(inbox, number)
+        rig.wait(SECOND_NS)
+    assert [record.last_sent for record in recover(rig.store).subscriptions] == [1, 2]
+    again = rig.restart()
+    assert {m.cursor.last_sent for m in again.engine.subscriptions.by_ack_inbox.values()} == {2}
 
 
 def test_an_offline_group_is_recovered_as_a_shadow(rig: Rig) -> None:

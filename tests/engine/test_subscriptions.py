@@ -150,6 +150,23 @@ def test_what_waited_to_be_resent_is_resent_once_after_a_resume(rig: Rig) -> Non
     assert rig.sequences("again") == [1, 2, 3]
 
 
+def test_a_durable_resumes_in_order_whatever_waited_before_068(rig: Rig) -> None:
+    first = rig.subscribe(durableName="d").ackInbox
+    rig.publish(b"a")
+    rig.wait(SECOND_NS // 2)
+    rig.publish(b"b")
+    rig.wait(SECOND_NS // 2)
+    rig.engine.cache.limit_bytes = 0
+    rig.engine.cache.evict()
+    rig.hold_loads = True
+    rig.wait(SECOND_NS // 2)  # b waits for history
+    rig.unsubscribe(first, close=True)
+    rig.subscribe(inbox="again", durableName="d")
+    rig.hold_loads = False
+    rig.run()
+    assert rig.sequences("again") == [1, 2]
+
+
 def test_an_active_durable_is_not_shared_065(rig: Rig) -> None:
     rig.subscribe(durableName="d")
     assert rig.subscribe(durableName="d").error == "stan: duplicate durable registration"
