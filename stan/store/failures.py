@@ -18,7 +18,7 @@ from stan.errors import (
 from stan.store.flavor import Fault, Flavor, first_line
 from stan.store.session import Phase
 
-_BUGS = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
+_BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 _log = logging.getLogger("stan.store")
 
 
