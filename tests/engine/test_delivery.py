@@ -1,5 +1,7 @@
 """Delivery: max-in-flight, acks, redelivery, history, groups; and faults that once were."""
 
+from typing import Any
+
 import pytest
 
 from stan.engine.records import History, RangeLoad
@@ -7,7 +9,7 @@ from stan.engine.settings import MILLISECOND_NS, SECOND_NS, Settings
 from stan.wire.stan_pb2 import StartPosition
 from tests.engine.rig import Rig, ack, limited, publish, subscription
 
-ALL = {"startPosition": StartPosition.First}
+ALL: dict[str, Any] = {"startPosition": StartPosition.First}
 
 
 def numbers(count: int) -> list[bytes]:

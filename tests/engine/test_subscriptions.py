@@ -1,5 +1,7 @@
 """Subscribing and leaving: validation in order, start positions, durables, limits."""
 
+from typing import Any
+
 import pytest
 
 from stan.engine.settings import SECOND_NS, Settings
@@ -30,7 +32,7 @@ MAX_IN_FLIGHT = "stan: invalid MaxInflight, should be >= 1"
     ],
 )
 def test_what_is_refused_and_in_which_order_034(
-    rig: Rig, fields: dict[str, object], error: str
+    rig: Rig, fields: dict[str, Any], error: str
 ) -> None:
     assert rig.subscribe(**fields).error == error
     assert not rig.engine.subscriptions.by_ack_inbox
@@ -81,7 +83,7 @@ def test_the_response_precedes_the_first_message_039(rig: Rig) -> None:
         ({"startPosition": StartPosition.TimeDeltaStart, "startTimeDelta": -(2**63)}, 21),
     ],
 )
-def test_start_positions_043(fields: dict[str, object], expected: int) -> None:
+def test_start_positions_043(fields: dict[str, Any], expected: int) -> None:
     rig = Rig(limited(max_messages=10))
     rig.connect()
     for number in range(20):

@@ -162,7 +162,7 @@ class Inputs:
             maxInFlight=rng.choice((1, 3, rng.choice(NUMBERS))),
             ackWaitInSecs=rng.choice((1, 2, rng.choice(NUMBERS))),
             durableName=rng.choice(("", "", self._name())),
-            startPosition=rng.choice((0, 1, 2, 3, 4, rng.choice(NUMBERS))),
+            startPosition=rng.choice((0, 1, 2, 3, 4, rng.choice(NUMBERS))),  # type: ignore[arg-type]
             startSequence=rng.choice(UNSIGNED),
             startTimeDelta=rng.choice(SIGNED),
         )

@@ -47,7 +47,7 @@ def run(seed: int, count: int) -> Report:
                 target.feed_chunk(item)  # type: ignore[arg-type]
             else:
                 item = inputs.frame()
-                target.feed(item)  # type: ignore[arg-type]
+                target.feed(item)
             if number % CHECK_EVERY == 0:
                 target.engine.check()
         except Exception as error:

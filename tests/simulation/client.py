@@ -166,7 +166,7 @@ class Client:
             durableName=rng.choice(("", "", "d", "e")),
             maxInFlight=rng.choice((1, 2, 5, 100)),
             ackWaitInSecs=rng.choice((-20, -100, -400, 1)),
-            startPosition=rng.randrange(5),
+            startPosition=rng.randrange(5),  # type: ignore[arg-type]
             startSequence=rng.choice((0, 1, 3, 10, 1 << 63)),
             startTimeDelta=rng.choice((0, 50_000_000, 500_000_000, -1_000_000_000, 1 << 62)),
         )

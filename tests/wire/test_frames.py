@@ -113,3 +113,10 @@ def test_what_is_published_is_what_is_split(payload: bytes) -> None:
     assert pub(b"a", payload, b"r") == b"PUB a r %d\r\n%b\r\n" % (len(payload), payload)
     received = b"MSG a 7 " + pub("x", payload)[len(b"PUB x ") :]
     assert split(received, TAPPED)[0] == [(b"a", b"", payload)]
+
+
+def test_white_space_behind_a_size_does_not_shorten_the_next() -> None:
+    chunk = b"MSG a 1 1 \r\nx\r\nMSG a 1 12\r\n" + b"y" * 12 + b"\r\n"
+    frames, others, consumed, _ = split(chunk, frozenset([b"1"]))
+    assert [payload for _, _, payload in frames] == [b"x", b"y" * 12]
+    assert (others, consumed) == ([], len(chunk))

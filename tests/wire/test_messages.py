@@ -1,6 +1,7 @@
 """The encoders by hand produce what protobuf does, and parsing raises nothing but ValueError."""
 
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +35,7 @@ UINT64 = st.one_of(
     st.integers(0, 2**64 - 1), st.sampled_from([0, 127, 128, 16383, 16384, 2**63, 2**64 - 1])
 )
 TIMES = st.integers(0, 2**63 - 1)
-KINDS = [
+KINDS: list[type[Message]] = [
     Ack,
     CloseRequest,
     ConnectRequest,
@@ -120,7 +121,7 @@ def test_an_error_ack_names_guid_and_error(guid: str, error: str) -> None:
 
 
 @given(st.sampled_from(KINDS), st.binary(max_size=60))
-def test_parsing_anything_raises_nothing_but_value_error(kind: type, data: bytes) -> None:
+def test_parsing_anything_raises_nothing_but_value_error(kind: type[Message], data: bytes) -> None:
     try:
         message = parse(kind, data)
     except ValueError:
