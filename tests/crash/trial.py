@@ -187,12 +187,21 @@ class Trial:
         killed_s = asyncio.get_running_loop().time()
         self.report.kills += 1
         self.report.kills_while_starting += starting
-        for connection in self._connections:
-            assert connection.nats is not None
-            await connection.nats.flush()  # whatever the server had sent has arrived now
+        await self._flush()
         await self._inspect(killed_s)
         if self.report.kills % 10 == 0:
             self._say(f"{self.report.kills} kills, {sum(self._audit.last.values())} stored")
+
+    async def hand_over(self) -> None:
+        """Another server goes on from here, from a progress that nobody knows yet."""
+        await self._flush()
+        for reader in self._readers:
+            reader.begin_run((0, frozenset()), asyncio.get_running_loop().time())
+
+    async def _flush(self) -> None:
+        for connection in self._connections:
+            assert connection.nats is not None
+            await connection.nats.flush()  # whatever the server had sent has arrived now
 
     async def _inspect(self, killed_s: float) -> None:
         progress = await self._audit.inspect(self._ground, self._publishers, self._readers)
