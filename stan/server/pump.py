@@ -3,7 +3,7 @@
 A turn takes what arrived, asks the engine what is to be stored, read and sent, and sends
 it in one write. With a store that needs no waiting the read callback itself runs the whole
 turn; else one task commits, one batch at a time, while frames keep arriving. The pump
-decides nothing.
+decides nothing. Invariant: a server that may have been replaced says nothing more.
 """
 
 import asyncio
@@ -39,6 +39,10 @@ _LEVELS = {
 # How long to wait before a failed read, or a question about an unknown commit, is repeated.
 RETRY_S = 0.25
 STOP_TIMEOUT_S = 10.0
+# A process that did not run for this long may have lost its lease meanwhile. It is less than
+# what is left of a lease that is renewed in time, and more than a busy loop ever takes.
+SLEEP_S = 2.0
+BEAT_S = 0.5
 
 
 class Pump:
@@ -72,6 +76,9 @@ class Pump:
         self._draining: asyncio.Task[None] | None = None
         self._stopping = False
         self._unavailable = False
+        self._awake_s = _read_uptime_s()
+        self._proving = False
+        self._deposed = False
 
     # Life.
 
@@ -79,6 +86,7 @@ class Pump:
         """Begin: deliver what was recovered, and run."""
         if self._instant is None:
             self._spawn(self._commit_loop())
+            self._spawn(self._beat())
         self._transport.on_up = self._came_up
         self.engine.start(self._clock())
         self._turn()
@@ -150,6 +158,8 @@ class Pump:
             engine.committed(batch, result, self._clock())
 
     def _send(self) -> None:
+        if self._must_be_silent():
+            return
         operations = self.engine.take_sends()
         # Without a connection they are dropped: what matters is sent again.
         if operations and not self._transport.write(b"".join(operations)):
@@ -224,12 +234,12 @@ class Pump:
             began_s = time.perf_counter()
             try:
                 result = await self._commit(batch)
+            except LeaseLostError as error:
+                self._depose(error)
+                return
             except StoreError as error:
                 engine.commit_failed(batch, error, self._clock())
                 self._say_failure(error)
-                if isinstance(error, LeaseLostError):
-                    self._fail(error)
-                    return
             except Exception as error:
                 self._fail(error)
                 return
@@ -260,6 +270,49 @@ class Pump:
                 raise StoreUnavailableError("the commit did not happen")
             # It is true. The bounds of trimmed channels come with the next trim.
             return Result(unfinished=frozenset(trim.channel_id for trim in batch.trims))
+
+    # Being replaced.
+
+    def _must_be_silent(self) -> bool:
+        """Whether another server may speak for the cluster: certainly, or until it is known.
+
+        What it accepted this one must not refuse, and what it delivered not deliver again.
+        """
+        if self._instant is not None:
+            return False
+        now_s = _read_uptime_s()
+        slept_s, self._awake_s = now_s - self._awake_s, now_s
+        if slept_s > SLEEP_S and not self._proving:
+            log.warning("The process did not run for %.1fs, asking the store for news", slept_s)
+            self._proving = True
+            self._spawn(self._prove())
+        return self._proving or self._deposed
+
+    async def _prove(self) -> None:
+        """Find out whether the store is still ours, and go on if it is."""
+        while True:
+            try:
+                await self._store.outcome()
+                break
+            except LeaseLostError as error:
+                self._depose(error)
+                return
+            except StoreError as error:
+                self._say_failure(error)
+                await asyncio.sleep(RETRY_S)
+        self._proving = False
+        self._turn()
+
+    async def _beat(self) -> None:
+        """Notice a sleep at once, and tell it from having nothing to do."""
+        while not self._stopping:
+            self._must_be_silent()
+            await asyncio.sleep(BEAT_S)
+
+    def _depose(self, error: LeaseLostError) -> None:
+        """Another server took over, and hears every request as well: it will answer."""
+        self._deposed = True
+        self._fail(error)
 
     async def _load(self, load: Load) -> None:
         try:
@@ -298,3 +351,8 @@ class Pump:
         if not self._unavailable:
             log.error("Store: %s", error)
         self._unavailable = True
+
+
+def _read_uptime_s() -> float:
+    """Seconds that also pass while the machine is suspended, where the system counts them."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
