@@ -93,7 +93,7 @@ class SqlStore:
         self._closed = False
 
     async def open(self) -> None:
-        """Connect, bring the schema up to date, take the lease.
+        """Connect, bring the schema up to date, take the lease. Once in an object's life.
 
         Raises SchemaError, LeaseLostError (another server holds the store), StoreError.
         """
