@@ -21,9 +21,24 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
     """
     frames: list[Frame] = []
     others: list[bytes] = []
-    find = chunk.find
+    find, startswith = chunk.find, chunk.startswith
+    # All but the size of the last frame's line. Neighbors often share it to the byte, and
+    # then only their sizes are looked at.
+    head = subject = reply = b""
+    head_size = 0
     position, size = 0, len(chunk)
     while position < size:
+        if head_size and startswith(head, position):
+            line_end = find(CRLF, position + head_size)
+            digits = chunk[position + head_size : line_end] if line_end > 0 else b""
+            if digits.isdigit():
+                start = line_end + 2
+                end = start + int(digits)
+                if end + 2 > size:
+                    return frames, others, position, end + 2 - position
+                frames.append((subject, reply, chunk[start:end]))
+                position = end + 2
+                continue
         line_end = find(CRLF, position)
         if line_end < 0:
             return frames, others, position, 0
@@ -42,7 +57,11 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
             if end < start:
                 raise ValueError("negative size")
             if words[1] in tapped:
-                frames.append((words[0], words[2] if count == 4 else b"", chunk[start:end]))
+                head = chunk[position : line_end - len(words[-1])]
+                # Not with white space behind the size, which NATS never writes.
+                head_size = len(head) if chunk.endswith(words[-1], position, line_end) else 0
+                subject, reply = words[0], words[2] if count == 4 else b""
+                frames.append((subject, reply, chunk[start:end]))
             else:
                 others.append(chunk[position : end + 2])
             position = end + 2
