@@ -152,8 +152,10 @@ class Delivery:
                 self._changes.progressed[member.subscription_id] = member
 
     def _fits(self, block: Block, sequence: int) -> bool:
-        sized = block.shelf.message(sequence)
-        return sized is None or len(sized) <= self._settings.max_payload_bytes + _FRAMING_BYTES
+        sequences = block.sequences
+        at = sequence - block.first if sequences is None else bisect_left(sequences, sequence)
+        most = self._settings.max_payload_bytes + _FRAMING_BYTES
+        return at == len(block.sized) or len(block.sized[at]) <= most
 
     def _stop_oversize(self, cursor: Cursor, member: Subscription, sequence: int) -> None:
         self._outbox.log(
@@ -268,6 +270,9 @@ class Delivery:
     def _send_again(
         self, cursor: Cursor, member: Subscription, sequence: int, message: bytes, now_ns: int
     ) -> None:
+        if len(message) > self._settings.max_payload_bytes:
+            self._stop_oversize(cursor, member, sequence)
+            return
         target = member
         if cursor.group and not member.unaged:  # recovered ones go back to who held them
             target = choose(cursor) or member

@@ -84,7 +84,8 @@ class Rig:
 
     def take(self) -> None:
         """Collect what leaves."""
-        self.sent += read_operations(b"".join(self.engine.take_sends()))
+        sends = b"".join(self.engine.take_sends())
+        self.sent += read_operations(sends, self.settings.max_payload_bytes)
         self.notices += self.engine.take_notices()
 
     def commit(self) -> None:

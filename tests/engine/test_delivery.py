@@ -152,6 +152,32 @@ def test_missing_sequences_are_skipped_061(rig: Rig) -> None:
     assert rig.sequences() == [1, 4, 5]
 
 
+@pytest.mark.parametrize("group", ["", "g"])
+def test_what_became_too_large_is_never_sent(rig: Rig, group: str) -> None:
+    """The payload limit was lowered since; NATS would end the server's connection."""
+    rig.subscribe(qGroup=group, durableName="d")
+    rig.publish(b"a", b"b" * 5000, b"c", b"d" * 5000)
+    rig.wait(SECOND_NS // 2)
+    rig.settings.max_payload_bytes = 1000
+    again = rig.restart()
+    again.engine.start(again.now_ns)
+    again.wait(2 * SECOND_NS)
+    assert 1 in again.sequences()
+    assert any("cannot be delivered" in text for _, text in again.notices)
+    again.engine.cache.limit_bytes = 0
+    again.engine.cache.evict()
+    again.hold_loads = True
+    again.subscribe(inbox="new", **ALL)
+    assert again.loads
+    for load in again.loads:
+        history = again.store.load_now(load)
+        gap = History(history.sequences[1:], history.sized[1:])
+        again.engine.loaded(load, gap, again.now_ns)
+    again.loads = []
+    again.run()
+    assert again.sequences("new") == []
+
+
 def test_equal_members_take_turns_076(rig: Rig) -> None:
     for inbox in ("a", "b"):
         rig.subscribe(inbox=inbox, qGroup="g")

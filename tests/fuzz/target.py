@@ -30,7 +30,7 @@ TAPPED = frozenset({b"7"})
 # Refusals after which a channel that did not exist before may exist (protocol 4).
 MAY_CREATE = ("durable name of a durable", "too many subscriptions")
 
-ANSWERS = {
+ANSWERS: dict[bytes, type[ConnectResponse | SubscriptionResponse | CloseResponse | PubAck]] = {
     SUBJECTS["connect"]: ConnectResponse,
     SUBJECTS["subscribe"]: SubscriptionResponse,
     SUBJECTS["unsubscribe"]: SubscriptionResponse,
