@@ -73,7 +73,8 @@ class Publishing:
         try:
             message = PubMsg.FromString(payload)
         except DecodeError:
-            self._refuse_undecodable(payload, reply)
+            if not is_control_message(payload):
+                self.refuse(reply, "", INVALID_PUBLISH)
             return
         self.in_messages += 1
         size = len(payload)
@@ -95,7 +96,7 @@ class Publishing:
             or self.queued_bytes > self._settings.queue_bytes
             or self.queued_messages > self._settings.queue_messages
         ):
-            burst = self._begin(message, reply, now_ns)
+            burst = self._begin(message, payload, reply, now_ns)
             if burst is None:
                 return
         data = message.data
@@ -111,7 +112,7 @@ class Publishing:
         self.queued_messages += 1
         self.queued_bytes += size
 
-    def _begin(self, message: PubMsg, reply: bytes, now_ns: int) -> Burst | None:
+    def _begin(self, message: PubMsg, payload: bytes, reply: bytes, now_ns: int) -> Burst | None:
         """Look at everything a burst shares; None when this message was refused."""
         self._burst = None
         error = self._validate(message)
@@ -121,7 +122,8 @@ class Publishing:
             except Refusal as refusal:
                 error = str(refusal)
         if error:
-            self.refuse(reply, message.guid, error)
+            if error is not INVALID_PUBLISH or not is_control_message(payload):
+                self.refuse(reply, message.guid, error)
             return None
         burst = Burst(channel, reply, len(message.guid) if len(message.guid) < 128 else 0)
         self._queue.append(burst)
@@ -146,13 +148,6 @@ class Publishing:
         if not known or not message.guid or not is_acceptable_channel(message.subject):
             return INVALID_PUBLISH
         return ""
-
-    def _refuse_undecodable(self, payload: bytes, reply: bytes) -> None:
-        """Refuse what is no PubMsg, unless it is what servers tell each other."""
-        try:
-            parse(CtrlMsg, payload)
-        except ValueError:
-            self.refuse(reply, "", INVALID_PUBLISH)
 
     def refuse(self, reply: bytes, guid: str, error: str) -> None:
         self.refused += 1
@@ -226,6 +221,18 @@ def delivered_bytes(message: PubMsg) -> int:
     """The size of the largest operation payload that delivers this message."""
     names_bytes = len(message.subject.encode()) + len(message.reply.encode())
     return names_bytes + len(message.data) + _MESSAGE_OVERHEAD_BYTES
+
+
+def is_control_message(payload: bytes) -> bool:
+    """Whether this is what servers tell each other on the publish subject, to be ignored.
+
+    A CtrlMsg begins with its type, a number, where a PubMsg has the text of its client ID;
+    a decoder takes the one for the other and finds that field missing.
+    """
+    try:
+        return parse(CtrlMsg, payload).MsgType != 0
+    except ValueError:
+        return False
 
 
 def begin_run(channel: Channel, now_ns: int) -> Run:

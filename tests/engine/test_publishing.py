@@ -130,6 +130,15 @@ def test_what_is_no_publish_is_refused_unless_servers_talk(rig: Rig) -> None:
     )
     rig.receive((PUBLISH, b"acks", control))
     assert rig.acks() == []
+    # Without the bad byte it decodes as a publish, and is still none.
+    rig.receive((PUBLISH, b"acks", control[:-3]))
+    assert rig.acks() == []
+
+
+@pytest.mark.parametrize("field", [b"\x0a", b"\x1a"])
+def test_a_client_id_or_channel_that_is_no_text_is_answered(rig: Rig, field: bytes) -> None:
+    rig.receive((PUBLISH, b"acks", field + b"\x02\xff\xfe\x12\x01g"))
+    assert rig.acks() == [("", INVALID_PUBLISH)]
 
 
 def test_a_publish_without_a_reply_subject_is_stored(rig: Rig) -> None:
