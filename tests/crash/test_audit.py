@@ -18,6 +18,7 @@ from tests.crash.readers import Reader
 COUNT = 5
 _CHANNEL = "INSERT INTO stan_channels VALUES (1, 'orders', 0, 1, ?, 0, 999, 1, 1, ?, 1)"
 _MESSAGE = "INSERT INTO stan_messages VALUES (1, ?, 1, 0, NULL, ?)"
+_OTHER = "CAST('pub 2 2000 x' AS BLOB)"
 _SUBSCRIPTION = (
     "INSERT INTO stan_subscriptions "
     "VALUES (1, 1, 'auto-0', 'i', 'a', 64, 1, 'd', '', 1, 0, ?, '4-5')"
@@ -87,7 +88,7 @@ async def test_nothing_wrong_is_nothing_found(ground: Ground) -> None:
         ("DELETE FROM stan_messages WHERE sequence=5", "pub 5 was acknowledged and is at None"),
         ("DELETE FROM stan_messages WHERE sequence=2", "3 follows 1"),
         ("UPDATE stan_messages SET sequence=9 WHERE sequence=5", "9 follows 4"),
-        ("UPDATE stan_messages SET data=CAST('pub 2 2000 x' AS BLOB) WHERE sequence=2", "was changed"),
+        (f"UPDATE stan_messages SET data={_OTHER} WHERE sequence=2", "was changed"),
         ("UPDATE stan_channels SET last_sequence=4", "bounds end at 4, the rows at 5"),
         ("UPDATE stan_channels SET count=4", "bounds 1-5 4"),
         ("UPDATE stan_subscriptions SET in_flight='5'", "4 counts as acked and never was"),
