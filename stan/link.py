@@ -4,7 +4,7 @@ Connecting, TLS, authentication, pings and reconnecting stay nats-py's. What thi
 a *tapped* subscription bypasses nats-py's queue and task, its messages reach one callback
 as a list of frames per chunk read; and `write` sends ready-made operations in one piece.
 This module is the only one that touches nats-py's internals: `_ps`, `_subs`, `_transport`,
-`_pending`; tests/integration fails when they move.
+`_pending`, `_process_op_err`; tests/integration fails when they move.
 """
 
 import asyncio
@@ -71,6 +71,18 @@ class Link(Client):
             if self._flush_queue is not None and self._flush_queue.empty():
                 self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
         return True
+
+    async def _process_op_err(self, e: Exception) -> None:
+        """The connection failed: nats-py closes it and connects anew.
+
+        Closing waits until what is buffered has left, which on a connection that fell silent
+        is never. So it is torn down here.
+        """
+        if self.is_connected and self.options["allow_reconnect"]:
+            writer = self._stream_writer()
+            if writer is not None:
+                writer.transport.abort()
+        await super()._process_op_err(e)
 
     def _stream_writer(self) -> asyncio.StreamWriter | None:
         """The writer of a TCP connection; None over WebSocket, whose writing only nats-py's

@@ -7,6 +7,7 @@ import pytest
 
 from stan.link import Link
 from tests.conformance.server import NatsServer
+from tests.store.proxy import Proxy
 
 
 def loop_factories() -> list[Callable[[], asyncio.AbstractEventLoop]]:
@@ -50,3 +51,39 @@ def test_a_write_to_a_dead_connection_is_dropped(
 
 async def ignore(_: Exception) -> None:
     """The loss is what the test is about."""
+
+
+async def test_a_silent_connection_with_unsent_bytes_is_given_up(nats_server: NatsServer) -> None:
+    proxy = Proxy(int(nats_server.url.rpartition(":")[2]))
+    await proxy.open()
+    down, back = asyncio.Event(), asyncio.Event()
+
+    async def disconnected() -> None:
+        down.set()
+
+    async def reconnected() -> None:
+        back.set()
+
+    link = Link(lambda frames: None)
+    await link.connect(
+        f"nats://127.0.0.1:{proxy.port}",
+        disconnected_cb=disconnected,
+        reconnected_cb=reconnected,
+        error_cb=ignore,
+        reconnect_time_wait=0.01,
+        ping_interval=0.2,  # type: ignore[arg-type]
+        max_outstanding_pings=2,
+    )
+    proxy.stall()
+    message = b"PUB foo 1000000\r\n" + bytes(1_000_000) + b"\r\n"
+    while link.unsent_bytes < 1_000_000:  # more than the kernel takes
+        link.write(message)
+    async with asyncio.timeout(10):
+        await down.wait()
+    proxy.restore()
+    async with asyncio.timeout(10):
+        await back.wait()
+    assert link.is_connected
+    assert link.unsent_bytes == 0
+    await link.close()
+    await proxy.close()
