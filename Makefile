@@ -10,9 +10,10 @@ PROTOC = $(PROTO_VENV)/bin/python -m grpc_tools.protoc -Iproto
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-compiled check sim conformance interop crash bench bench-compare \
+.PHONY: help run demo test test-compiled check sim fuzz conformance interop crash bench bench-compare \
 	build proto proto-check docs format clean
 
 help:  ## list the targets
@@ -59,14 +60,17 @@ format: $(VENV)/.dev  ## format the code
 docs: $(VENV)/.dev  ## regenerate the option table of docs/operations.md
 	@$(BIN)/python -m stan.server.reference --write docs/operations.md
 
-sim: $(VENV)/.dev  ## run the simulation
-	@$(BIN)/python -m pytest -q tests/simulation $(PYTEST_ARGS)
+sim: $(VENV)/.dev  ## run the simulation: make sim SEEDS=100000
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-conformance: $(VENV)/.dev  ## run the protocol's statements against the server
-	@$(BIN)/python -m pytest -q tests/conformance $(PYTEST_ARGS)
+fuzz: $(VENV)/.dev  ## a million hostile inputs for the engine and the wire
+	@$(BIN)/python -m tests.fuzz --inputs 1000000
 
-interop: $(VENV)/.dev  ## run other languages' clients against the server
-	@$(BIN)/python -m pytest -q tests/interop $(PYTEST_ARGS)
+conformance: $(VENV)/.dev  ## run the protocol's statements, write docs/conformance.md
+	@$(BIN)/python tests/conformance/report.py $(PYTEST_ARGS)
+
+interop: $(VENV)/.dev  ## run other languages' clients, write docs/interop.md
+	@$(BIN)/python tests/interop/report.py $(PYTEST_ARGS)
 
 crash: $(VENV)/.dev  ## kill a server under load, 200 times, and audit what it promised
 	@$(BIN)/python -m tests.crash

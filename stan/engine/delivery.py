@@ -95,8 +95,8 @@ class Delivery:
                 expiries = dict.fromkeys(sequences, now_ns + member.ack_wait_ns)
                 at_end = start + count == len(block.sequences)
                 cursor.last_sent = block.next - 1 if at_end else sequences[-1]
-                self._prefetch(channel, block.next)
             member.last_sent = cursor.last_sent
+            self._prefetch(channel, block, cursor.last_sent)
             if count:
                 in_flight.update(expiries)
                 operations = member.head + member.head.join(sized)
@@ -136,7 +136,7 @@ class Delivery:
                     continue
                 sequence = block.sequences[index]
                 sized = block.sized[index]
-                self._prefetch(channel, block.next)
+            self._prefetch(channel, block, sequence)
             if len(sized) > self._settings.max_payload_bytes + _FRAMING_BYTES:
                 self._stop_oversize(cursor, member, sequence)
                 return
@@ -361,10 +361,15 @@ class Delivery:
         cursor.channel.waiting.setdefault(load_id, []).append(cursor)
         cursor.waiting = True
 
-    def _prefetch(self, channel: Channel, sequence: int) -> None:
-        """Ask for the history behind a block before somebody must wait for it."""
-        if sequence <= channel.last and channel.shelf.find(sequence) is None:
-            self._request(channel, sequence)
+    def _prefetch(self, channel: Channel, block: Block, sequence: int) -> None:
+        """Ask for the history behind a block when half of it is sent, before somebody must
+        wait for it."""
+        if (
+            block.next <= channel.last
+            and 2 * sequence >= block.first + block.next
+            and channel.shelf.find(block.next) is None
+        ):
+            self._request(channel, block.next)
 
     def _request(self, channel: Channel, sequence: int) -> int:
         load_id = channel.loading.get(sequence)

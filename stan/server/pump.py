@@ -21,6 +21,7 @@ from stan.errors import (
     StoreOutcomeUnknownError,
     StoreUnavailableError,
 )
+from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
 from stan.server.transport import Transport
 from stan.store.contract import InstantStore, Store
@@ -53,7 +54,7 @@ class Pump:
         engine: Engine,
         store: Store,
         transport: Transport,
-        clock: Callable[[], int] = time.time_ns,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         self.engine = engine
         self.commits = 0
@@ -65,7 +66,7 @@ class Pump:
         self._store = store
         self._instant = cast(InstantStore, store) if hasattr(store, "commit_now") else None
         self._transport = transport
-        self._clock = clock
+        self._clock = clock or SteadyClock()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -167,7 +168,9 @@ class Pump:
 
     def _say(self) -> None:
         for level, text in self.engine.take_notices():
-            log.log(_LEVELS[level], "%s", text)
+            # Names in it come from clients: a line break must not forge a line.
+            shown = text if text.isprintable() else text.encode("unicode_escape").decode()
+            log.log(_LEVELS[level], "%s", shown)
 
     def _arm(self) -> None:
         """Set the one timer to the engine's next deadline."""
