@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -111,45 +111,52 @@ def _prepare(engine: Engine, flavor: Flavor, timeout_s: float, lease_s: float) -
 
 
 class ThreadDatabase:
-    """SQLite: blocking calls in threads of their own."""
+    """SQLite: the writer lives in a thread of its own, readers use aiosqlite."""
 
     def __init__(self, source: Source, flavor: Flavor, timeout_s: float, lease_s: float) -> None:
         self.flavor = flavor
         self._source = source
+        connect_args = {"timeout": timeout_s, "cached_statements": 256}
         self._engine = create_engine(
             source.url,
             isolation_level="AUTOCOMMIT",
-            pool_size=_READERS + 1,
-            max_overflow=0,
-            pool_reset_on_return=None,
-            connect_args={"timeout": timeout_s, "cached_statements": 256},
+            poolclass=NullPool,
+            connect_args=connect_args,
+        )
+        self._readers = Greenlets(
+            source.url.set(drivername="sqlite+aiosqlite"),
+            connect_args,
+            source.location,
+            flavor,
+            timeout_s,
+            lease_s,
         )
         _prepare(self._engine, flavor, timeout_s, lease_s)
         self._writer: Connection | None = None
         self._write_thread = ThreadPoolExecutor(1, "stan-store-writer")
-        self._read_threads = ThreadPoolExecutor(_READERS, "stan-store-reader")
         self._ready = False
 
     async def write(self, step: Step[T], *, patient: bool = False) -> T:
-        return await self._run(self._write_thread, self._write, step)
+        return await self._run(self._write, step)
 
     async def read(self, step: Step[T]) -> T:
-        return await self._run(self._read_threads, self._read, step)
+        return await self._readers.read(step)
 
     async def settle(self, step: Step[T]) -> T:
-        await self._run(self._write_thread, lambda _: self._drop_writer(), None)
+        await self._run(lambda _: self._drop_writer(), None)
         return await self.write(step)
 
     async def close(self) -> None:
         if self._ready:
-            await self._run(self._write_thread, lambda _: self._drop_writer(), None)
+            await self._run(lambda _: self._drop_writer(), None)
         self._write_thread.shutdown(wait=False)
-        self._read_threads.shutdown(wait=False)
         self._engine.dispose()
+        await self._readers.close()
 
-    async def _run(self, threads: ThreadPoolExecutor, work: Callable[[Any], T], step: Any) -> T:
+    async def _run(self, work: Callable[[Any], T], step: Any) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, work, step)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._write_thread, work, step)
         except RuntimeError as error:
             raise StoreUnavailableError("the store is closed") from error
 
@@ -158,10 +165,6 @@ class ThreadDatabase:
             self._drop_writer()
             self._writer = self._connect()
         return run_step(step, self._writer, self.flavor)
-
-    def _read(self, step: Step[T]) -> T:
-        with self._connect() as connection:
-            return run_step(step, connection, self.flavor)
 
     def _connect(self) -> Connection:
         try:
@@ -183,78 +186,64 @@ class ThreadDatabase:
             writer.close()
 
 
-class GreenletDatabase:
-    """A database server: SQLAlchemy's asyncio engine, one exchange bounded in time."""
+class Greenlets:
+    """SQLAlchemy's asyncio engine and the connections that read; an exchange bounded in time."""
 
-    def __init__(self, source: Source, flavor: Flavor, timeout_s: float, lease_s: float) -> None:
-        self.flavor = flavor
+    def __init__(
+        self,
+        url: URL,
+        connect_args: dict[str, Any],
+        location: str,
+        flavor: Flavor,
+        timeout_s: float,
+        lease_s: float,
+    ) -> None:
+        self._flavor = flavor
         self._timeout_s = timeout_s
-        self._location = source.location
-        try:
-            self._engine: AsyncEngine = create_async_engine(
-                source.url,
-                isolation_level="AUTOCOMMIT",
-                pool_size=_READERS,
-                max_overflow=0,
-                pool_timeout=timeout_s,
-                pool_reset_on_return=None,
-                connect_args=source.connect_args,
-            )
-            self._write_engine: AsyncEngine = create_async_engine(
-                source.url,
-                isolation_level="AUTOCOMMIT",
-                poolclass=NullPool,
-                connect_args=source.connect_args,
-            )
-        except ImportError as error:
-            extra = source.family
-            raise ConfigError(
-                f"the driver for {extra} is missing ({error.name}): "
-                f"install it with pip install 'nats-stan[{extra}]'"
-            ) from error
-        for engine in (self._engine, self._write_engine):
-            _prepare(engine.sync_engine, flavor, timeout_s, lease_s)
-        self._writer: AsyncConnection | None = None
+        self._lease_s = lease_s
+        self._location = location
+        self._url = url
+        self._connect_args = connect_args
+        self._engine = self.engine(
+            pool_size=_READERS,
+            max_overflow=0,
+            pool_timeout=timeout_s,
+            pool_reset_on_return=None,
+        )
 
-    async def write(self, step: Step[T], *, patient: bool = False) -> T:
-        if self._writer is None or self._writer.invalidated:
-            await self._drop_writer()
-            self._writer = await self._connect(self._write_engine)
-        return await self._run(self._writer, step, None if patient else self._timeout_s)
+    def engine(self, **options: Any) -> AsyncEngine:
+        """An engine of this database. Raises ImportError when its driver is missing."""
+        engine = create_async_engine(
+            self._url,
+            isolation_level="AUTOCOMMIT",
+            connect_args=self._connect_args,
+            **options,
+        )
+        _prepare(engine.sync_engine, self._flavor, self._timeout_s, self._lease_s)
+        return engine
 
     async def read(self, step: Step[T]) -> T:
         # Connections that died while they waited in the pool are found out one by one.
         for _ in range(_READERS):
-            connection = await self._connect(self._engine)
+            connection = await self.connect(self._engine)
             try:
-                return await self._run(connection, step, self._timeout_s)
+                return await self.run(connection, step, self._timeout_s)
             except StoreUnavailableError as error:
                 if not connection.invalidated or isinstance(error.__cause__, TimeoutError):
                     raise
             finally:
-                await _close_quietly(connection, self._timeout_s)
+                await self.close_quietly(connection)
         raise StoreUnavailableError(f"{self._location}: no connection stays open")
 
-    async def settle(self, step: Step[T]) -> T:
-        await self._drop_writer()
-        return await self.write(step)
-
-    async def close(self) -> None:
-        await self._drop_writer()
-        for engine in (self._engine, self._write_engine):
-            with suppress(Exception):
-                async with asyncio.timeout(self._timeout_s):
-                    await engine.dispose()
-
-    async def _connect(self, engine: AsyncEngine) -> AsyncConnection:
+    async def connect(self, engine: AsyncEngine) -> AsyncConnection:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await engine.connect()
         except Exception as error:
-            failure = explain(error, Phase.IDLE, self.flavor)[0]
+            failure = explain(error, Phase.IDLE, self._flavor)[0]
             raise type(failure)(f"{self._location}: {failure}") from error
 
-    async def _run(self, connection: AsyncConnection, step: Step[T], timeout_s: float | None) -> T:
+    async def run(self, connection: AsyncConnection, step: Step[T], timeout_s: float | None) -> T:
         phase = Phase.IDLE
 
         def run(blocking: Connection) -> T:
@@ -265,24 +254,68 @@ class GreenletDatabase:
                 finally:
                     phase = session.phase
 
-            return run_step(watched, blocking, self.flavor)
+            return run_step(watched, blocking, self._flavor)
 
         try:
             async with asyncio.timeout(timeout_s):
                 return await connection.run_sync(run)
         except TimeoutError as error:
-            raise explain(error, phase, self.flavor)[0] from error
+            raise explain(error, phase, self._flavor)[0] from error
+
+    async def close_quietly(self, connection: AsyncConnection) -> None:
+        """Close a connection that may already be dead."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await connection.close()
+        except Exception as error:
+            _log.debug("closing a database connection: %s", error)
+
+    async def close(self, *engines: AsyncEngine) -> None:
+        """Close the readers, and these engines with them."""
+        for engine in (self._engine, *engines):
+            with suppress(Exception):
+                async with asyncio.timeout(self._timeout_s):
+                    await engine.dispose()
+
+
+class GreenletDatabase:
+    """A database server: every step in a greenlet over the asynchronous driver."""
+
+    def __init__(self, source: Source, flavor: Flavor, timeout_s: float, lease_s: float) -> None:
+        self.flavor = flavor
+        self._timeout_s = timeout_s
+        try:
+            self._greenlets = Greenlets(
+                source.url, source.connect_args, source.location, flavor, timeout_s, lease_s
+            )
+            self._write_engine = self._greenlets.engine(poolclass=NullPool)
+        except ImportError as error:
+            extra = source.family
+            raise ConfigError(
+                f"the driver for {extra} is missing ({error.name}): "
+                f"install it with pip install 'nats-stan[{extra}]'"
+            ) from error
+        self._writer: AsyncConnection | None = None
+
+    async def write(self, step: Step[T], *, patient: bool = False) -> T:
+        if self._writer is None or self._writer.invalidated:
+            await self._drop_writer()
+            self._writer = await self._greenlets.connect(self._write_engine)
+        timeout_s = None if patient else self._timeout_s
+        return await self._greenlets.run(self._writer, step, timeout_s)
+
+    async def read(self, step: Step[T]) -> T:
+        return await self._greenlets.read(step)
+
+    async def settle(self, step: Step[T]) -> T:
+        await self._drop_writer()
+        return await self.write(step)
+
+    async def close(self) -> None:
+        await self._drop_writer()
+        await self._greenlets.close(self._write_engine)
 
     async def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            await _close_quietly(writer, self._timeout_s)
-
-
-async def _close_quietly(connection: AsyncConnection, timeout_s: float) -> None:
-    """Close a connection that may already be dead."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await connection.close()
-    except Exception as error:
-        _log.debug("closing a database connection: %s", error)
+            await self._greenlets.close_quietly(writer)
