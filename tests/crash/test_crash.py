@@ -23,13 +23,15 @@ async def served(kind: str, request: pytest.FixtureRequest) -> Data:
 
 
 async def test_kills_lose_nothing_on_sqlite(tmp_path: Path) -> None:
-    report = await attempt(SqliteData(tmp_path), Plan(kills=20, seed=20))
+    report = await attempt(SqliteData(tmp_path), Plan(kills=20, seed=20, longest_run_s=0.5))
     assert 0 < report.acknowledged <= report.stored
     assert report.redelivered > 0
 
 
 async def test_kills_lose_nothing_on_postgres(request: pytest.FixtureRequest) -> None:
-    report = await attempt(await served("postgres", request), Plan(kills=20, seed=21))
+    report = await attempt(
+        await served("postgres", request), Plan(kills=20, seed=21, longest_run_s=0.5)
+    )
     assert 0 < report.acknowledged <= report.stored
 
 
@@ -39,12 +41,12 @@ async def test_kills_lose_nothing_on_mariadb(request: pytest.FixtureRequest) -> 
 
 
 async def test_kills_amid_large_commits_lose_nothing(tmp_path: Path) -> None:
-    report = await attempt(SqliteData(tmp_path), Plan(kills=6, heavy=True, seed=23))
+    report = await attempt(SqliteData(tmp_path), Plan(kills=4, heavy=True, seed=23))
     # Commits were large enough for a kill to meet one: some fates stay unknown.
     assert 0 < report.acknowledged <= report.stored
 
 
 async def test_kills_amid_large_copies_lose_nothing(request: pytest.FixtureRequest) -> None:
-    plan = Plan(kills=6, heavy=True, seed=24)
+    plan = Plan(kills=4, heavy=True, seed=24)
     report = await attempt(await served("postgres", request), plan)
     assert 0 < report.acknowledged <= report.stored

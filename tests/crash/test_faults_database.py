@@ -64,7 +64,7 @@ async def test_connections_are_cut(database_server: DatabaseServer, proxy: Proxy
         proxy.cut()
 
     ground = await place(database_server, proxy)
-    await endure(ground, Plan(kills=15, seed=32, longest_run_s=0.3, fault=cut))
+    await endure(ground, Plan(kills=8, seed=32, longest_run_s=0.3, fault=cut))
 
 
 @pytest.mark.parametrize("heavy", [False, True])
@@ -83,7 +83,7 @@ async def test_answers_to_commits_are_lost(
         await asyncio.sleep(dice.uniform(0, 0.05))
 
     ground = await place(database_server, proxy)
-    await endure(ground, Plan(kills=6, seed=33, longest_run_s=0.2, heavy=heavy, fault=lose))
+    await endure(ground, Plan(kills=3, seed=33, longest_run_s=0.2, heavy=heavy, fault=lose))
 
 
 async def test_commits_are_lost_on_their_way(database_server: DatabaseServer, proxy: Proxy) -> None:
@@ -101,7 +101,7 @@ async def test_commits_are_lost_on_their_way(database_server: DatabaseServer, pr
         await lose()
 
     ground = await place(database_server, proxy)
-    await endure(ground, Plan(kills=6, seed=34, longest_run_s=0.2, fault=lose_or_cut))
+    await endure(ground, Plan(kills=3, seed=34, longest_run_s=0.2, fault=lose_or_cut))
 
 
 async def test_the_sqlite_file_is_locked_for_a_while(tmp_path: Path) -> None:
