@@ -189,13 +189,19 @@ class Connection:
         if self._congested or self._publishers.must_wait:
             await self._wait_for_place()
         nats = self._wire.nats
-        if not nats.is_connected and not self._session.ended:
-            raise InvalidConnectionError(NATS_CLOSED if nats.is_closed else "nats: reconnecting")
         receipt = Receipt(callback)
         now_ns = monotonic_ns()
-        self._outgoing_bytes += self._session.publish(
-            channel, data, receipt, now_ns, nats.max_payload
-        )
+        try:
+            if not nats.is_connected and not self._session.ended:
+                raise InvalidConnectionError(
+                    NATS_CLOSED if nats.is_closed else "nats: reconnecting"
+                )
+            self._outgoing_bytes += self._session.publish(
+                channel, data, receipt, now_ns, nats.max_payload
+            )
+        except BaseException:
+            self._publishers.wake()  # the place that was waited for is not taken
+            raise
         if self._outgoing_bytes >= _WRITE_BYTES:
             self._flush()
         elif not self._flush_scheduled:

@@ -69,7 +69,7 @@ class Receipt:
     def _call(self, callback: AckCallback) -> None:
         try:
             result = callback(self.guid, self._error)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             _report(error)
             return
         if inspect.iscoroutine(result):

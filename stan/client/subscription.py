@@ -84,7 +84,7 @@ class Subscription:
                 result = callback(Message(wire, self))
                 if result is not None:
                     _refuse_awaitable(result)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:  # a cancelled future's result
                 self._report(error)
                 continue
             if auto and not self._is_closed:
@@ -102,7 +102,9 @@ class Subscription:
                     continue
                 try:
                     await callback(Message(wire, self))  # type: ignore[misc]
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
+                    if _is_being_cancelled():
+                        raise
                     self._report(error)
                     continue
                 if auto and not self._is_closed:
@@ -246,6 +248,12 @@ class Subscription:
         if not self.is_valid:
             raise InvalidSubscriptionError(INVALID_SUBSCRIPTION)
         return self._feed
+
+
+def _is_being_cancelled() -> bool:
+    """Whether this very task is to end, and not something that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _is_async(callback: Callable[..., Any]) -> bool:

@@ -1,6 +1,7 @@
 """Publishing through the client to a running server."""
 
 import asyncio
+from typing import Any
 
 import nats
 import pytest
@@ -163,3 +164,30 @@ async def test_publishing_on_a_lent_connection_that_was_closed(
         await connection.close()
     with pytest.raises(stan.InvalidConnectionError, match="stan: invalid connection"):
         await stan.connect(stan_server.cluster, "me", nats=lent)
+
+
+async def test_a_publish_that_is_refused_passes_its_place_on(
+    connect: Connect, channel: str
+) -> None:
+    connection = await connect(max_pub_acks_inflight=1)
+    async with asyncio.timeout(10):
+        outcomes = await asyncio.gather(
+            *(connection.publish(name, b"x") for name in (channel, "a b", channel)),
+            return_exceptions=True,
+        )
+    assert [type(outcome) for outcome in outcomes] == [str, stan.PublishError, str]
+
+
+async def test_a_publish_callback_that_meets_a_cancelled_future_harms_nobody(
+    connect: Connect, channel: str
+) -> None:
+    connection = await connect()
+    reported: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.put_nowait(context))
+    cancelled = loop.create_future()
+    cancelled.cancel()
+    await connection.publish_async(channel, b"x", lambda guid, error: cancelled.result())
+    async with asyncio.timeout(10):
+        assert isinstance((await reported.get())["exception"], asyncio.CancelledError)
+        await connection.publish(channel, b"x")

@@ -157,6 +157,36 @@ async def test_a_failing_callback_is_reported_and_its_message_comes_again(
     assert [str(context["exception"]) for context in reported] == ["not today"]
 
 
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_callback_that_meets_a_cancelled_future_does_not_end_delivery(
+    connect: Connect, channel: str, is_async: bool
+) -> None:
+    connection = await connect()
+    reported: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    cancelled = loop.create_future()
+    cancelled.cancel()
+    got: asyncio.Queue[int] = asyncio.Queue()
+
+    def plain(message: stan.Message) -> None:
+        got.put_nowait(message.sequence)
+        if message.sequence == 1:
+            cancelled.result()
+
+    async def later(message: stan.Message) -> None:
+        got.put_nowait(message.sequence)
+        if message.sequence == 1:
+            await cancelled
+
+    await connection.subscribe(channel, later if is_async else plain)
+    async with asyncio.timeout(10):
+        for sequence in (1, 2, 3):
+            await connection.publish(channel, b"x")
+            assert await got.get() == sequence
+    assert [type(context["exception"]) for context in reported] == [asyncio.CancelledError]
+
+
 async def test_a_plain_function_that_returns_a_coroutine_is_a_mistake(
     connect: Connect, channel: str
 ) -> None:
