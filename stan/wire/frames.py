@@ -44,9 +44,9 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
             return frames, others, position, 0
         first = chunk[position]
         if first == 77:  # M: "MSG subject sid [reply] size"
-            words = chunk[position + 4 : line_end].split()
+            words = chunk[position:line_end].split()
             count = len(words)
-            if count != 3 and count != 4:
+            if (count != 4 and count != 5) or words[0] != b"MSG":
                 others.append(chunk[position : line_end + 2])
                 position = line_end + 2
                 continue
@@ -56,19 +56,19 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
                 return frames, others, position, end + 2 - position
             if end < start:
                 raise ValueError("negative size")
-            if words[1] in tapped:
+            if words[2] in tapped:
                 head = chunk[position : line_end - len(words[-1])]
                 # Not with white space behind the size, which NATS never writes.
                 head_size = len(head) if chunk.endswith(words[-1], position, line_end) else 0
-                subject, reply = words[0], words[2] if count == 4 else b""
+                subject, reply = words[1], words[3] if count == 5 else b""
                 frames.append((subject, reply, chunk[start:end]))
             else:
                 others.append(chunk[position : end + 2])
             position = end + 2
         elif first == 72:  # H: "HMSG subject sid [reply] header-size size"
-            words = chunk[position + 5 : line_end].split()
+            words = chunk[position:line_end].split()
             count = len(words)
-            if count != 4 and count != 5:
+            if (count != 5 and count != 6) or words[0] != b"HMSG":
                 others.append(chunk[position : line_end + 2])
                 position = line_end + 2
                 continue
@@ -79,12 +79,12 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
             body = start + int(words[-2])
             if not start <= body <= end:
                 raise ValueError("impossible header size")
-            if words[1] in tapped:
+            if words[2] in tapped:
                 nobody = body == end and chunk.startswith(b"NATS/1.0 503", start)
                 frames.append(
                     (
-                        words[0],
-                        words[2] if count == 5 else b"",
+                        words[1],
+                        words[3] if count == 6 else b"",
                         None if nobody else chunk[body:end],
                     )
                 )
