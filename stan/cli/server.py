@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from stan.cli import migrate
 from stan.errors import ConfigError, StanError
 from stan.server.banner import PROGRAM, server_version
 from stan.server.config import Config, format_config, load_config
@@ -39,6 +40,8 @@ TLS of the NATS server that this server starts:
 
 def main(argv: list[str]) -> int:
     """Run the command with these arguments. Returns the exit code."""
+    if argv[:1] == ["migrate"]:
+        return migrate.main(argv[1:])
     try:
         config = load_config(argv, os.environ)
         if config.help or config.version or config.help_tls:

@@ -57,6 +57,7 @@ class Config:
     sql_driver: str
     sql_source: str
     sql_durability: str
+    sql_migrate: bool
     secure: bool
     tls_client_key: str
     tls_client_cert: str

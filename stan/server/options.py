@@ -198,6 +198,10 @@ OPTIONS: tuple[Option, ...] = (
            ("sql.durability", "sql_options.durability"),
            "full: a power cut loses nothing that was acknowledged; normal: it may lose the last"
            " moments; off: it may damage a SQLite file", "full"),
+    Option(SQL, "sql_migrate", Kind.BOOLEAN, ("sql_migrate",),
+           ("sql.migrate", "sql_options.migrate"),
+           "Create or upgrade the schema at start; false: refuse, and run stan-server migrate",
+           True),
 
     Option(TLS, "secure", Kind.BOOLEAN, ("secure",), ("secure",),
            "Use TLS to the NATS server", False),

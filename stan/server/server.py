@@ -159,6 +159,7 @@ class Server:
             sql_driver=config.sql_driver,
             sql_source=config.sql_source,
             durability=config.sql_durability,
+            migrate=config.sql_migrate,
         )
         self.store = store
         await store.open()
