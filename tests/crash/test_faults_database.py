@@ -29,12 +29,6 @@ async def endure(ground: Ground, plan: Plan) -> None:
     assert report.acknowledged > 0
 
 
-@pytest.fixture(params=["postgres", "mysql"])
-def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
-    server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
-    return server
-
-
 @pytest.fixture
 async def proxy(database_server: DatabaseServer) -> AsyncIterator[Proxy]:
     proxy = Proxy(database_server.port)
