@@ -21,6 +21,7 @@ from stan.server.log import LEVELS, NATS_LOG_NAME
 
 _READY_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 10.0
+_READ_TIMEOUT_S = 2.0
 _LINE = re.compile(r"\[\d+\] (?:\S+ \S+ )?\[(INF|DBG|WRN|ERR|FTL|TRC)\] (.*)")
 _LISTENING = re.compile(r"Listening for client connections on (.+):(\d+)$")
 _TAKEN = re.compile(r"listen tcp \S*?:?(\d+): bind: address already in use")
@@ -104,7 +105,9 @@ class EmbeddedNats:
             process.terminate()
             await process.wait()
         if self._reader is not None:
-            await self._reader
+            # Its end of the pipe stays open as long as anybody holds the other one.
+            await asyncio.wait([self._reader], timeout=_READ_TIMEOUT_S)
+            self._reader.cancel()
         self._process = None
 
     def _order(self, **order: str) -> None:

@@ -176,6 +176,26 @@ async def test_a_nats_server_that_dies_ends_the_server(start: Start) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("frozen", [False, True])
+async def test_a_killed_guard_ends_the_server_and_leaves_no_nats_server(
+    start: Start, frozen: bool
+) -> None:
+    server = await start()
+    await server.read_until(READY)
+    connection = await server.connect()
+    guard, nats = descendants(server.process.pid)
+    if frozen:  # it cannot end then, and must not be waited for either
+        os.kill(nats, signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    try:
+        assert await server.end() == 1
+    finally:
+        if frozen:
+            os.kill(nats, signal.SIGCONT)
+    await gone(connection)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 async def test_a_password_opens_the_nats_server_and_shows_nowhere(start: Start) -> None:
     server = await start("-user", "me", STAN_PASS="secret-word")
     await server.read_until(READY)
