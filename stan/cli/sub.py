@@ -29,7 +29,7 @@ from stan.cli.text import complain, leave, parse_duration_ns, say
 FLAGS = [
     *connection_flags("stan-sub"),
     Flag(("qgroup",), "queue group to join", ""),
-    Flag(("all",), "start with all messages that are kept (the default)", True, read_bool),
+    Flag(("all",), "start with all messages that are kept", True, read_bool),
     Flag(("last",), "start with the last message", False, read_bool),
     Flag(
         ("since",), "start with messages of the last time span, such as 1h30m", 0, parse_duration_ns
