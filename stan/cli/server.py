@@ -51,6 +51,8 @@ def main(argv: list[str]) -> int:
             return _send_signal(config.signal)
         if config.check_config:
             config.check()
+            for warning in config.warnings:
+                print(f"{PROGRAM}: {warning}", file=sys.stderr)
             print(format_config(config))
             return 0
         log = Log(config)

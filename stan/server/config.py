@@ -175,6 +175,10 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     config = _assemble(values | given, read_channels(tree), frozenset(given))
     config.store = _store_type(config.store, "store" in from_flags)
     config.warnings = _answer(given)
+    if config.sql_source and config.store == "MEMORY":
+        config.warnings.append(
+            "Messages are kept in memory only: -st SQL is needed to keep them in the SQL source"
+        )
     if not config.nats_config:
         config.nats_config = config.stan_config
     if not config.stan_config:
@@ -199,8 +203,17 @@ def format_config(config: Config) -> str:
         name = option.keys[0] if option.keys else max(option.flags, key=len)
         lines.append(f"{name}: {value}{changed}")
     for name in config.channels:
-        lines.append(f"limits of {name}: {config.limits.resolve(name)}")
+        lines.append(f"limits of {name}: {_format_limits(config.limits.resolve(name))}")
     return "\n".join(lines)
+
+
+def _format_limits(limits: ChannelLimits) -> str:
+    """A channel's limits on one line, called as in the configuration file."""
+    return (
+        f"max_subs: {limits.max_subscriptions}, max_msgs: {limits.max_messages},"
+        f" max_bytes: {limits.max_bytes}, max_age: {format_duration(limits.max_age_ns)},"
+        f" max_inactivity: {format_duration(limits.max_inactivity_ns)}"
+    )
 
 
 def _main_name(option: Option) -> str:

@@ -94,4 +94,5 @@ def _spelling(option: Option) -> str:
 
 def _describe(option: Option) -> str:
     default = format_default(option)
-    return f"{option.help} (default: {default})" if default else option.help
+    text = f"{option.help} (default: {default})" if default else option.help
+    return f"{text} (refused: not available)" if option.refused else text

@@ -306,3 +306,22 @@ def test_a_configuration_as_people_deploy_it_means_what_it_says(tmp_path: Path) 
         max_inactivity_ns=30 * 60 * 10**9,
     )
     assert config.limits.max_channels == 0
+
+
+def test_a_sql_source_without_the_sql_store_is_answered_with_a_warning() -> None:
+    assert load_config(["-st", "SQL", "-sql_source", "stan.db"], {}).warnings == []
+    for arguments, environment in (
+        (["-sql_source", "stan.db"], {}),
+        ([], {"STAN_SQL_SOURCE": "stan.db"}),
+    ):
+        [warning] = load_config(arguments, environment).warnings
+        assert warning.startswith("Messages are kept in memory only: -st SQL is needed")
+
+
+def test_the_limits_of_channels_are_shown_as_they_are_written(tmp_path: Path) -> None:
+    text = 'streaming { store_limits { channels { "a.>": { max_msgs: 5, max_age: "1h" } } } }'
+    shown = format_config(load_config(["-sc", write(tmp_path, text)], {}))
+    assert shown.endswith(
+        "limits of a.>: max_subs: 1000, max_msgs: 5, max_bytes: 1024000000, max_age: 1h0m0s,"
+        " max_inactivity: 0s"
+    )
