@@ -62,8 +62,11 @@ class Window:
         """Take the message into the window; returns the NATS operation that sends it.
 
         Raises PublishError for a channel name that no server accepts or NATS cannot carry,
-        and PayloadTooLargeError; the window is then unchanged.
+        PayloadTooLargeError, and TypeError for data that is not bytes; the window is then
+        unchanged.
         """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"data must be bytes, not {type(data).__name__}")
         envelope = self._envelopes.get(channel) or self._make_envelope(channel)
         head, before_guid, after_guid, fixed_bytes = envelope
         if data:

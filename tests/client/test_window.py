@@ -139,6 +139,13 @@ def test_the_largest_data_fits_and_one_byte_more_does_not(limit: int) -> None:
     assert len(window.waiting) == 1
 
 
+def test_text_is_no_payload() -> None:
+    window = make_window()
+    with pytest.raises(TypeError, match="data must be bytes, not str"):
+        window.publish("foo", "text", Receipt(), 0, MAX_PAYLOAD)  # type: ignore[arg-type]
+    assert not window.waiting
+
+
 def test_many_channels_do_not_grow_without_bound() -> None:
     window = make_window()
     for number in range(10_000):
