@@ -1,9 +1,10 @@
 """Who gets what, and when: new messages, redelivery, acks.
 
 Everything moves by two calls. `advance` sends a cursor what waits to be sent again, then
-new messages, until its members are stalled, the channel is exhausted, or history must be
-read first. `acknowledge` takes one sequence out of flight. Only committed messages are
-ever sent, and none before the response to the subscribe request.
+new messages, until its members are stalled, the channel is exhausted, history must be read
+first, or enough is prepared to leave: then it is parked until `unpark`. `acknowledge` takes
+one sequence out of flight. Only committed messages are ever sent, and none before the
+response to the subscribe request.
 """
 
 from bisect import bisect_left
@@ -37,6 +38,8 @@ class Delivery:
         # By load ID: the channel, and its last sequence when the load was asked for.
         self.loads: dict[int, tuple[Channel, int]] = {}
         self.last_load_id: int = 0
+        # Who waits until what was prepared has left, first come, first served.
+        self.parked: dict[Cursor, None] = {}
         self._settings = settings
         self._changes = changes
         self._timers = timers
@@ -47,6 +50,23 @@ class Delivery:
 
     def advance(self, cursor: Cursor, now_ns: int) -> None:
         """Send this cursor all that may be sent now."""
+        if self.parked:
+            self.parked[cursor] = None
+        else:
+            self._advance(cursor, now_ns)
+
+    def unpark(self, now_ns: int) -> None:
+        """What was prepared has left: go on with who waited for that."""
+        parked = self.parked
+        while parked and not self._is_full():
+            cursor = next(iter(parked))
+            del parked[cursor]
+            self._advance(cursor, now_ns)
+
+    def _is_full(self) -> bool:
+        return self._outbox.delivered_bytes >= self._settings.outbox_bytes
+
+    def _advance(self, cursor: Cursor, now_ns: int) -> None:
         if cursor.waiting:
             return
         if cursor.resend and not self._resend(cursor, now_ns):
@@ -66,6 +86,9 @@ class Delivery:
         while room > 0:
             sequence = max(cursor.last_sent + 1, channel.first)
             if sequence > channel.last:
+                return
+            if self._is_full():
+                self.parked[cursor] = None
                 return
             if sequence > cursor.last_sent + 1:  # limits dropped what is before it
                 cursor.lost += sequence - 1 - cursor.last_sent
@@ -101,6 +124,7 @@ class Delivery:
                 in_flight.update(expiries)
                 operations = member.head + member.head.join(sized)
                 self._outbox.operations.append(operations)
+                self._outbox.delivered_bytes += len(operations)
                 self.out_messages += count
                 self.out_bytes += len(operations) - count * len(member.head)
                 self.out_bytes -= framing_bytes(block, sized)
@@ -119,6 +143,9 @@ class Delivery:
                 return
             sequence = max(cursor.last_sent + 1, channel.first)
             if sequence > channel.last:
+                return
+            if self._is_full():
+                self.parked[cursor] = None
                 return
             if sequence > cursor.last_sent + 1:  # limits dropped what is before it
                 cursor.lost += sequence - 1 - cursor.last_sent
@@ -144,6 +171,7 @@ class Delivery:
             cursor.last_sent = member.last_sent = sequence
             member.in_flight[sequence] = now_ns + member.ack_wait_ns
             self._outbox.operations.append(member.head + sized)
+            self._outbox.delivered_bytes += len(sized)
             self.out_messages += 1
             self.out_bytes += len(sized) - sized.index(b"\r") - 4
             if member.deadline_ns == 0:
@@ -236,6 +264,9 @@ class Delivery:
                 continue
             if not member.started:
                 return False
+            if self._is_full():
+                self.parked[cursor] = None
+                return False
             sized: bytes | None = None
             if sequence >= channel.first:
                 block = channel.shelf.find(sequence)
@@ -289,6 +320,7 @@ class Delivery:
         if len(again) > self._settings.max_payload_bytes:
             again = message
         self._outbox.operations.append(pub(target.inbox, again))
+        self._outbox.delivered_bytes += len(again)
         self.out_messages += 1
         self.out_bytes += len(again)
         self.redelivered += 1

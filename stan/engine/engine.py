@@ -188,6 +188,7 @@ class Engine:
                 self.clients.due(timer, now_ns)
             elif isinstance(timer, ChannelTimer):
                 self._channel_due(timer.channel, timer.inactivity, now_ns)
+        self.delivery.unpark(now_ns)
         self.publishing.interrupt()
 
     def _channel_due(self, channel: Channel, inactivity: bool, now_ns: int) -> None:
@@ -212,6 +213,8 @@ class Engine:
 
     def next_deadline_ns(self) -> int | None:
         """When `tick` or `seal` should be called at the latest, or None."""
+        if self.delivery.parked:
+            return self._now_ns  # as soon as what was taken has left
         deadline_ns = self.timers.next_deadline_ns()
         if self._batch is None:
             due_ns = self._seal_due_ns()
@@ -441,6 +444,7 @@ class Engine:
         operations = self.outbox.operations
         if operations:
             self.outbox.operations = []
+            self.outbox.delivered_bytes = 0
         return operations
 
     def take_loads(self) -> list[Load]:

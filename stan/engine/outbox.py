@@ -11,6 +11,8 @@ from stan.wire.frames import pub
 class Outbox:
     def __init__(self) -> None:
         self.operations: list[bytes] = []
+        # How much of them are messages for subscriptions, roughly; bounded by `delivery`.
+        self.delivered_bytes: int = 0
         self.loads: list[Load] = []
         self.notices: list[tuple[str, str]] = []
 

@@ -15,9 +15,9 @@ class Settings:
 
     `persistent` says that the store outlives the process, so the progress of subscriptions
     is recorded, at most every `progress_interval_ns`. `cache_bytes` bounds the messages
-    held for delivery, `queue_bytes` and `queue_messages` the publishes that wait for a
-    commit. With `test_timers` a negative ack wait or ping interval on the wire counts
-    milliseconds.
+    held for delivery, `outbox_bytes` what is prepared for subscriptions at a time,
+    `queue_bytes` and `queue_messages` the publishes that wait for a commit. With
+    `test_timers` a negative ack wait or ping interval on the wire counts milliseconds.
     """
 
     cluster_id: str = DEFAULT_CLUSTER_ID
@@ -31,6 +31,7 @@ class Settings:
     persistent: bool = True
     max_payload_bytes: int = 1_048_576
     cache_bytes: int = 64 * 1024 * 1024
+    outbox_bytes: int = 8 * 1024 * 1024
     queue_messages: int = 262_144
     queue_bytes: int = 128 * 1024 * 1024
     batch_messages: int = 4096

@@ -187,7 +187,7 @@ class Pump:
 
     def _ring(self) -> None:
         self._timer = None
-        if self._stopping:
+        if self._stopping or self._congested():
             return
         if self._transport.is_connected:
             try:

@@ -243,3 +243,34 @@ def test_acks_and_publishes_of_one_read_are_taken_together(rig: Rig) -> None:
     rig.sent.clear()
     rig.receive(ack(inbox, 1), publish(b"c"))
     assert rig.sequences() == [2]
+
+
+def test_what_is_prepared_at_a_time_is_bounded_and_nobody_is_forgotten() -> None:
+    rig = Rig(Settings(outbox_bytes=10_000))
+    rig.connect()
+    inboxes = [f"in{n}" for n in range(20)]
+    for inbox in inboxes:
+        rig.subscribe(inbox=inbox, maxInFlight=100)
+    data = [b"%04d" % n + b"x" * 996 for n in range(5)]
+    engine = rig.engine
+    engine.receive([publish(part, guid="g") for part in data], rig.now_ns)
+    rounds = 0
+    for _ in range(2):  # delivered, and then sent again
+        batch = engine.seal(rig.now_ns)
+        if batch is not None:
+            engine.committed(batch, rig.store.commit_now(batch), rig.now_ns)
+        while True:
+            engine.check()
+            before = len(rig.sent)
+            rig.take()
+            assert sum(len(payload) for _, _, payload in rig.sent[before:]) < 17_000
+            rounds += 1
+            due_ns = engine.next_deadline_ns()
+            if due_ns is None or due_ns > rig.now_ns:
+                break
+            engine.tick(rig.now_ns)
+        for inbox in inboxes:
+            assert rig.sequences(inbox) == [1, 2, 3, 4, 5]
+        rig.now_ns += SECOND_NS
+        engine.tick(rig.now_ns)
+    assert rounds > 10

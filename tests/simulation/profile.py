@@ -66,6 +66,7 @@ def draw(rng: Random) -> Profile:
         replace_durable=chance() < 0.3,
         persistent=persistent,
         cache_bytes=pick([0, 60, 300, 2000, 1 << 20]),
+        outbox_bytes=pick([1, 100, 1 << 20]),
         queue_messages=pick([4, 30, 1000]),
         queue_bytes=pick([200, 3000, 1 << 20]),
         batch_messages=pick([1, 4, 64]),
