@@ -24,16 +24,15 @@ from stan.cli.flags import (
     read_count,
     usage,
 )
-from stan.cli.text import complain, leave, parse_duration_ns, say
+from stan.cli.text import complain, leave, say
+from stan.units import parse_duration
 
 FLAGS = [
     *connection_flags("stan-sub"),
     Flag(("qgroup",), "queue group to join", ""),
     Flag(("all",), "start with all messages that are kept", True, read_bool),
     Flag(("last",), "start with the last message", False, read_bool),
-    Flag(
-        ("since",), "start with messages of the last time span, such as 1h30m", 0, parse_duration_ns
-    ),
+    Flag(("since",), "start with messages of the last time span, such as 1h30m", 0, parse_duration),
     Flag(("seq",), "start at this sequence number", 0, read_count),
     Flag(("new_only",), "start with new messages", False, read_bool),
     Flag(("durable",), "name under which the server keeps the position", ""),

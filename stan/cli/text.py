@@ -1,4 +1,4 @@
-"""Words and numbers as the commands print them, and durations as they read them.
+"""Words and numbers as the commands print them.
 
 Everything a command says goes through `say` or `complain`: one line, written at once, so
 that a pipe sees it when it happens. Messages go to stdout, troubles to stderr.
@@ -6,22 +6,9 @@ that a pipe sees it when it happens. Messages go to stdout, troubles to stderr.
 
 import io
 import os
-import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
-
-_UNITS_NS = {
-    "ns": 1,
-    "us": 1_000,
-    "\u00b5s": 1_000,
-    "\u03bcs": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-}
-_PART = re.compile("(\\d+\\.?\\d*|\\.\\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
 
 
 def say(line: str) -> None:
@@ -47,27 +34,6 @@ def leave(main: Callable[[list[str]], int]) -> NoReturn:
         # Keep the interpreter's own last flush from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
-
-
-def parse_duration_ns(text: str) -> int:
-    """A Go duration such as ``1h30m`` or ``-1.5s`` in nanoseconds. Raises ValueError."""
-    sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
-    if rest == "0":
-        return 0
-    total, position = 0, 0
-    while position < len(rest):
-        part = _PART.match(rest, position)
-        if part is None:
-            raise ValueError(f"invalid duration {text!r}")
-        whole, _, fraction = part[1].partition(".")
-        unit_ns = _UNITS_NS[part[2]]
-        total += int(whole or 0) * unit_ns
-        if fraction:
-            total += int(fraction) * unit_ns // 10 ** len(fraction)
-        position = part.end()
-    if not position:
-        raise ValueError(f"invalid duration {text!r}")
-    return sign * total
 
 
 def group_digits(number: float) -> str:

@@ -5,8 +5,6 @@ show up here only when it is true. Channels are created on first use within the 
 deleted after `max_inactivity` without an active subscription or a new message.
 """
 
-from collections.abc import Iterable
-
 from stan.engine.cache import Cache, Shelf
 from stan.engine.changes import Changes
 from stan.engine.limits import ChannelLimits
@@ -154,9 +152,6 @@ class Channels:
         self._cache.drop(channel.shelf)
         self._changes.delete_channel(channel.channel_id, channel.subscriptions)
         self._outbox.log("info", f'Channel "{channel.name}" has been deleted')
-
-    def sorted_names(self) -> Iterable[str]:
-        return sorted(self.by_name)
 
 
 def is_acceptable_channel(name: str) -> bool:

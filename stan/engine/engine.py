@@ -247,7 +247,7 @@ class Engine:
             self._add_trim(
                 batch,
                 self.channels.by_id[run.channel_id],
-                run.position + sum(run.sizes),
+                run.end_position,
                 len(run.sized),
                 now_ns,
             )
@@ -332,7 +332,7 @@ class Engine:
             count = len(run.sized)
             channel.last = run.first_sequence + count - 1
             channel.count += count
-            channel.end_position = run.position + sum(run.sizes)
+            channel.end_position = run.end_position
             channel.last_timestamp_ns = run.timestamp_ns
             self.cache.append(channel.shelf, run.first_sequence, run.sized)
             touched.append(channel)

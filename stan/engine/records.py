@@ -99,6 +99,11 @@ class Run:
     payloads: list[bytes]
     replies: list[str]
 
+    @property
+    def end_position(self) -> int:
+        """Where the message after the run will start."""
+        return self.position + sum(self.sizes)
+
 
 @dataclass(slots=True, frozen=True)
 class Trim:

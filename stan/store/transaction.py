@@ -118,7 +118,7 @@ def extend_bounds(bounds: Bounds, run: Run) -> Bounds:
     """The bounds after the run was appended."""
     count = len(run.payloads)
     last = run.first_sequence + count - 1
-    end_position = run.position + sum(run.sizes)
+    end_position = run.end_position
     if bounds.count:
         return replace(
             bounds,

@@ -9,7 +9,8 @@ from stan.cli import bench, pub, sub
 from stan.cli.flags import FlagError, HelpWanted, parse_flags
 from stan.cli.load import share
 from stan.cli.report import Sample, format_csv, format_report
-from stan.cli.text import group_digits, human_bytes, parse_duration_ns
+from stan.cli.text import group_digits, human_bytes
+from stan.units import parse_duration
 
 
 @pytest.mark.parametrize(
@@ -27,13 +28,13 @@ from stan.cli.text import group_digits, human_bytes, parse_duration_ns
     ],
 )
 def test_durations(text: str, expected: int) -> None:
-    assert parse_duration_ns(text) == expected
+    assert parse_duration(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1 h", "1x", "-", ".s", "1h-2m"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="invalid duration"):
-        parse_duration_ns(text)
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(
