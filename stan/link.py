@@ -1,10 +1,10 @@
 """A NATS connection whose hot subjects arrive a read chunk at a time.
 
 Connecting, TLS, authentication, pings and reconnecting stay nats-py's. What this adds:
-a *tapped* subscription bypasses nats-py's queue and task, its messages reach one callback
-as a list of frames per chunk read; and `write` sends ready-made operations in one piece.
-This module is the only one that touches nats-py's internals: `_ps`, `_subs`, `_transport`,
-`_pending`, `_process_op_err`; tests/integration fails when they move.
+a *tapped* subscription bypasses nats-py's stream, queue and task, its messages reach one
+callback as a list of frames per chunk read; and `write` sends ready-made operations in one
+piece. This module is the only one that touches nats-py's internals: `_ps`, `_transport`,
+`_pending`, `_process_connect_init`, `_process_op_err`; tests/integration fails when they move.
 """
 
 import asyncio
@@ -26,8 +26,9 @@ class Link(Client):
 
     def __init__(self, on_frames: OnFrames) -> None:
         super().__init__()
-        self._chunks = _ChunkParser(self, on_frames)
-        self._ps = self._chunks
+        self._tapped: frozenset[bytes] = frozenset()
+        self._on_frames = on_frames
+        self._ps = _ChunkParser(self)
 
     async def tap(self, subject: str) -> int:
         """Subscribe so that messages reach `on_frames`. Returns an ID for `untap`.
@@ -36,7 +37,7 @@ class Link(Client):
         """
         # Tapped before the SUB leaves: nats-py numbers a subscription before it first waits.
         sid: int = self._sid + 1
-        self._chunks.tapped |= {b"%d" % sid}
+        self._tapped |= {b"%d" % sid}
         subscription = await self.subscribe(subject)
         if subscription._id != sid:
             raise RuntimeError("nats-py numbers its subscriptions differently now")
@@ -45,7 +46,7 @@ class Link(Client):
     async def untap(self, sid: int) -> None:
         """End a tapped subscription. Frames that already arrived may still be reported."""
         self._remove_sub(sid)
-        self._chunks.tapped -= {b"%d" % sid}
+        self._tapped -= {b"%d" % sid}
         if self.is_connected:
             await self._send_unsubscribe(sid)
 
@@ -71,6 +72,20 @@ class Link(Client):
             if self._flush_queue is not None and self._flush_queue.empty():
                 self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
         return True
+
+    async def _process_connect_init(self) -> None:
+        """A connection is made: from here on the taps stand before nats-py's stream."""
+        await super()._process_connect_init()
+        writer = self._stream_writer()
+        if writer is not None:
+            stream: Any = self._transport
+            reader = stream._io_reader
+            tap = _TapProtocol(_Splitter(self), reader, writer.transport.get_protocol())
+            writer.transport.set_protocol(tap)
+            # What came right behind the handshake may end in the middle of an operation.
+            rest = bytes(reader._buffer)
+            reader._buffer.clear()
+            tap.data_received(rest)
 
     async def _process_op_err(self, e: Exception) -> None:
         """The connection failed: nats-py closes it and connects anew.
@@ -107,33 +122,31 @@ class Link(Client):
                 await writer.drain()
 
 
-class _ChunkParser(Parser):
-    """Splits tapped messages off each chunk and hands nats-py's parser whole operations."""
+class _Splitter:
+    """Takes tapped messages out of what one connection reads; leaves whole operations."""
 
-    def __init__(self, nc: Any, on_frames: OnFrames) -> None:
-        super().__init__(nc)
-        self.tapped: frozenset[bytes] = frozenset()
-        self._on_frames = on_frames
-
-    def reset(self) -> None:
-        super().reset()
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._parts: list[bytes] = []
         self._held = 0
         self._needed = 0
 
-    async def parse(self, data: bytes = b"") -> None:
+    def take(self, data: bytes) -> list[bytes]:
+        """Report the tapped messages in the chunk; the other operations, in order.
+
+        Raises ProtocolError for what no NATS server says.
+        """
         if self._held:
             self._parts.append(data)
             self._held += len(data)
             if self._held < self._needed:
-                return
+                return []
             data = b"".join(self._parts)
             self._parts = []
             self._held = 0
-        if not data:
-            return
+        link = self._link
         try:
-            frames, others, consumed, self._needed = split(data, self.tapped)
+            frames, others, consumed, self._needed = split(data, link._tapped)
         except ValueError as error:
             raise ProtocolError(f"nats: {error}") from None
         if consumed < len(data):
@@ -141,8 +154,64 @@ class _ChunkParser(Parser):
             self._parts = [rest]
             self._held = len(rest)
         if frames:
-            self._on_frames(frames)
-        for operation in others:
+            link._on_frames(frames)
+        return others
+
+
+class _TapProtocol(asyncio.Protocol):
+    """Stands before the protocol of nats-py's stream and keeps tapped messages from it.
+
+    Their frames are reported in the turn of the loop in which the socket was read: no
+    stream, task or copy in between, and as large a chunk as the socket had.
+    """
+
+    def __init__(
+        self, splitter: _Splitter, reader: asyncio.StreamReader, stream: asyncio.BaseProtocol
+    ) -> None:
+        self._splitter = splitter
+        self._reader = reader
+        self._stream: Any = stream
+
+    def data_received(self, data: bytes) -> None:
+        if not data or self._reader.exception() is not None:
+            return
+        try:
+            others = self._splitter.take(data)
+        except ProtocolError as error:
+            self._reader.set_exception(error)  # nats-py reads it, and connects anew
+            return
+        if others:
+            self._stream.data_received(b"".join(others))
+
+    def eof_received(self) -> bool | None:
+        return bool(self._stream.eof_received())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stream.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._stream.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stream.resume_writing()
+
+
+class _ChunkParser(Parser):
+    """What nats-py's read loop calls. Over WebSocket no protocol can stand before the stream,
+    and the taps are here; nats-py's own parser gets whole operations only."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        super().__init__(link)
+
+    def reset(self) -> None:
+        super().reset()
+        self._splitter = _Splitter(self._link)
+
+    async def parse(self, data: bytes = b"") -> None:
+        if not data:
+            return
+        for operation in self._splitter.take(data):
             await super().parse(operation)
             if self.state != AWAITING_CONTROL_LINE or self.buf:
                 raise ProtocolError("nats: unknown protocol")

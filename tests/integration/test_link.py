@@ -141,3 +141,67 @@ async def test_taps_survive_a_reconnect_and_writes_in_between_are_refused(
     assert link.write(pub(subject, b"again"))
     assert (await frames.take())[2] == b"again"
     await link.close()
+
+
+class FakeNats:
+    """A NATS server that says exactly what a test wants, in the pieces it wants."""
+
+    def __init__(self, behind_first_pong: bytes) -> None:
+        self._behind_pong = behind_first_pong
+        self.connections: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        self._serving: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        writer.write(b'INFO {"max_payload":1048576,"headers":true}\r\n')
+        async for line in reader:
+            if line == b"PING\r\n":
+                writer.write(b"PONG\r\n" + self._behind_pong)
+                self._behind_pong = b""
+            elif line.startswith(b"SUB"):
+                self.connections.put_nowait(writer)
+        writer.close()
+
+    async def stop(self) -> None:
+        """Await the end of every connection; the link is closed."""
+        self._server.close()
+        async with asyncio.timeout(10):
+            while self._serving:
+                await asyncio.wait(self._serving)
+
+    async def connection(self) -> asyncio.StreamWriter:
+        """A connection that has subscribed to something."""
+        async with asyncio.timeout(10):
+            return await self.connections.get()
+
+
+async def test_an_operation_cut_in_two_behind_the_handshake() -> None:
+    nats = FakeNats(b'INFO {"connect_')
+    link, frames = await open_link(await nats.start())
+    await link.tap("s")
+    server = await nats.connection()
+    server.write(b'urls":["127.0.0.1:4444"]}\r\nMSG s 1 2\r\nab\r\n')
+    assert await frames.take() == (b"s", b"", b"ab")
+    await link.flush()
+    assert [url.netloc for url in link.discovered_servers] == ["127.0.0.1:4444"]
+    await link.close()
+    await nats.stop()
+
+
+async def test_what_no_nats_server_says_ends_the_connection_and_a_new_one_serves() -> None:
+    nats = FakeNats(b"")
+    link, frames = await open_link(await nats.start())
+    await link.tap("s")
+    (await nats.connection()).write(b"MSG s 1 -5\r\nab\r\n")
+    (await nats.connection()).write(b"MSG s 1 2\r\ncd\r\n")
+    assert await frames.take() == (b"s", b"", b"cd")
+    assert link.stats["reconnects"] == 1
+    await link.close()
+    await nats.stop()
