@@ -125,6 +125,29 @@ class Channels:
         self._by_folded_name[record.name.lower()] = record.name
         return channel
 
+    def take_limits(self, now_ns: int) -> None:
+        """Give every channel the limits that the settings hold now."""
+        resolve = self._settings.limits.resolve
+        for channel in self.by_id.values():
+            limits = resolve(channel.name)
+            if limits != channel.limits:
+                self._limit(channel, limits, now_ns)
+
+    def _limit(self, channel: Channel, limits: ChannelLimits, now_ns: int) -> None:
+        """Let a channel live within other limits: the clocks that run go on from where they
+        began, one that did not run begins now."""
+        timer = channel.inactivity_timer
+        since_ns = now_ns
+        if timer.deadline_ns:
+            since_ns = timer.deadline_ns - channel.limits.max_inactivity_ns
+        self._timers.clear(timer)
+        self._timers.clear(channel.age_timer)
+        channel.limits = limits
+        channel.warned = False
+        self.watch_inactivity(channel, since_ns)
+        self.watch_age(channel)
+        self._changes.trims_due[channel.channel_id] = None
+
     def watch_inactivity(self, channel: Channel, since_ns: int) -> None:
         """Start the inactivity clock of a channel without active subscriptions, or stop it."""
         if channel.limits.max_inactivity_ns <= 0:

@@ -14,6 +14,7 @@ from stan.engine.changes import Changes, Reply
 from stan.engine.channels import Channel, Channels, ChannelTimer
 from stan.engine.clients import Client, Clients, DuplicateCheck
 from stan.engine.delivery import Delivery
+from stan.engine.limits import StoreLimits
 from stan.engine.outbox import Outbox
 from stan.engine.publishing import Burst, Publishing
 from stan.engine.records import (
@@ -100,6 +101,8 @@ class Engine:
         self._batch_changes: Changes = Changes()
         self._batch_bursts: list[Burst] = []
         self._batch_number: int = recovered.batch_number
+        # Channels that were trimmed, how far is known to the store only.
+        self._bounds_unknown: set[int] = set()
         self._now_ns: int = now_ns
         self._retry_at_ns: int = 0
         self._progress_at_ns: int = 0
@@ -222,6 +225,15 @@ class Engine:
                 return due_ns
         return deadline_ns or None
 
+    # Limits.
+
+    def change_limits(self, limits: StoreLimits, now_ns: int) -> None:
+        """Live within these limits from now on. What exceeds them is trimmed by the next
+        batch; what a batch in flight has decided within the old ones stays decided."""
+        self._now_ns = now_ns
+        self.settings.limits = limits
+        self.channels.take_limits(now_ns)
+
     # Batches.
 
     def _seal_due_ns(self) -> int:
@@ -253,13 +265,17 @@ class Engine:
             )
         if self.changes.trims_due:
             due, self.changes.trims_due = self.changes.trims_due, {}
+            trimmed = {trim.channel_id for trim in batch.trims}
             for channel_id in due:
                 channel = self.channels.by_id.get(channel_id)
                 if channel is None:
+                    self._bounds_unknown.discard(channel_id)
                     continue
-                if channel_id not in runs:
-                    self._add_trim(batch, channel, channel.end_position, 0, now_ns)
-                if all(trim.channel_id != channel_id for trim in batch.trims):
+                if channel_id not in runs and self._add_trim(
+                    batch, channel, channel.end_position, 0, now_ns
+                ):
+                    continue
+                if channel_id not in trimmed:
                     self.channels.watch_age(channel)  # nothing is old: the clock went back
         if self.changes.urgent or now_ns >= self._progress_at_ns or everything:
             self._progress_at_ns = now_ns + self.settings.progress_interval_ns
@@ -287,8 +303,9 @@ class Engine:
 
     def _add_trim(
         self, batch: Batch, channel: Channel, end_position: int, added: int, now_ns: int
-    ) -> None:
-        """The floors that the channel's limits put under it after this batch."""
+    ) -> bool:
+        """The floors that the channel's limits put under it after this batch. Returns
+        whether there are any."""
         limits = channel.limits
         min_sequence = min_position = min_timestamp_ns = 0
         if 0 < limits.max_messages < channel.count + added:
@@ -301,7 +318,9 @@ class Engine:
             and channel.first_timestamp_ns + limits.max_age_ns <= now_ns
         ):
             min_timestamp_ns = now_ns - limits.max_age_ns + 1
-        if min_sequence or min_position or min_timestamp_ns:
+        due = bool(min_sequence or min_position or min_timestamp_ns)
+        due = due or channel.channel_id in self._bounds_unknown
+        if due:
             trim = Trim(channel.channel_id, min_sequence, min_position, min_timestamp_ns)
             batch.trims.append(trim)
             if (min_sequence or min_position) and not channel.warned:
@@ -313,6 +332,7 @@ class Engine:
                     f"bytes={end_position - channel.first_position}/{limits.max_bytes}), "
                     "dropping old messages to make room for new ones",
                 )
+        return due
 
     def committed(self, batch: Batch, result: Result, now_ns: int) -> None:
         """The batch is true: answer, acknowledge, deliver."""
@@ -337,6 +357,7 @@ class Engine:
             self.cache.append(channel.shelf, run.first_sequence, run.sized)
             touched.append(channel)
         for channel_id, bounds in result.bounds.items():
+            self._bounds_unknown.discard(channel_id)
             channel = self.channels.by_id.get(channel_id)
             if channel is not None:
                 channel.set_bounds(bounds)
@@ -344,6 +365,8 @@ class Engine:
         for channel_id in result.unfinished:
             if channel_id in self.channels.by_id:
                 self.changes.trims_due[channel_id] = None
+                if channel_id not in result.bounds:
+                    self._bounds_unknown.add(channel_id)
         self._reply(self._batch_changes.replies, now_ns)
         self.publishing.acknowledge(self._batch_bursts)
         for channel in touched:

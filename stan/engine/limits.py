@@ -68,6 +68,14 @@ class StoreLimits:
     max_channels: int = 100
     defaults: ChannelLimits = field(default_factory=ChannelLimits)
     channels: dict[str, ChannelOverrides] = field(default_factory=dict)
+    # There may be thousands of entries and of channels: only wildcards are searched through,
+    # and what an entry comes to is found once.
+    _wildcards: list[str] = field(init=False, repr=False, compare=False)
+    _known: dict[str, ChannelLimits] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._wildcards = [name for name in self.channels if not _is_literal(name)]
+        self._known = {}
 
     def resolve(self, channel: str) -> ChannelLimits:
         """The limits of a literal channel name.
@@ -75,16 +83,16 @@ class StoreLimits:
         The narrowest entry that matches the name applies. It inherits what it leaves open
         from the narrowest entry that covers all of it, and so on up to the defaults.
         """
-        return self._narrowest(name for name in self.channels if pattern_matches(name, channel))
+        if channel in self.channels:
+            return self._entry(channel)
+        return self._narrowest(name for name in self._wildcards if pattern_matches(name, channel))
 
     def listing(self) -> list[ListedLimits]:
         """The configured entries from wide to narrow, each after all that cover it."""
         listed = []
         for name in sorted(self.channels, key=_width):
-            above = [other for other in self.channels if other != name and _covers(other, name)]
-            inherited = self._narrowest(above)
-            limits = inherited.with_overrides(self.channels[name])
-            listed.append(ListedLimits(name, len(above), limits, inherited))
+            above = self._above(name)
+            listed.append(ListedLimits(name, len(above), self._entry(name), self._narrowest(above)))
         return listed
 
     def check(self) -> None:
@@ -112,10 +120,19 @@ class StoreLimits:
     def _narrowest(self, names: Iterable[str]) -> ChannelLimits:
         """The limits of the narrowest of these entries; the defaults when there is none."""
         narrowest = max(names, key=_width, default=None)
-        if narrowest is None:
-            return self.defaults
-        above = [each for each in self.channels if each != narrowest and _covers(each, narrowest)]
-        return self._narrowest(above).with_overrides(self.channels[narrowest])
+        return self.defaults if narrowest is None else self._entry(narrowest)
+
+    def _entry(self, name: str) -> ChannelLimits:
+        """What an entry comes to, inheritance done."""
+        known = self._known.get(name)
+        if known is None:
+            known = self._narrowest(self._above(name)).with_overrides(self.channels[name])
+            self._known[name] = known
+        return known
+
+    def _above(self, name: str) -> list[str]:
+        """The entries that cover this one."""
+        return [wide for wide in self._wildcards if wide != name and _covers(wide, name)]
 
 
 def _override(inherited: int, override: int | None) -> int:

@@ -1,4 +1,7 @@
-"""What an engine is told once, at its start. Values only; defaults are the protocol's."""
+"""What an engine is told at its start. Values only; defaults are the protocol's.
+
+Nothing changes them later but `Engine.change_limits`, which replaces `limits`.
+"""
 
 from dataclasses import dataclass, field
 

@@ -7,7 +7,7 @@ drops nothing that the limits would have kept.
 
 from dataclasses import dataclass, field
 
-from stan.engine.limits import ChannelLimits, StoreLimits
+from stan.engine.limits import StoreLimits
 from stan.engine.records import (
     Batch,
     Bounds,
@@ -42,7 +42,6 @@ class Log:
     """One channel. `ever` is each message it ever had; those from `first` on are kept."""
 
     record: ChannelRecord
-    limits: ChannelLimits
     first: int = 1
     last: int = 0
     end_position: int = 0
@@ -74,7 +73,7 @@ class Log:
 
 class ModelStore:
     def __init__(self, limits: StoreLimits, trim_step: int) -> None:
-        self.limits = limits
+        self.ever = [limits]  # all that were in force at some time
         self.trim_step = trim_step
         self.server: ServerRecord | None = None
         self.batch_number = 0
@@ -86,6 +85,7 @@ class ModelStore:
         # The latest moment any server ever saw; age limits may use it, not more.
         self.newest_clock_ns = 0
         self.clock_steps = False
+        self._limits = limits
         self._last_channel_id = 0
         self._last_subscription_id = 0
 
@@ -101,15 +101,16 @@ class ModelStore:
             subscriptions=list(self.subscriptions.values()),
         )
 
-    def apply(self, batch: Batch, now_ns: int) -> Result:
-        """Make the batch true."""
+    def apply(self, batch: Batch, now_ns: int, limits: StoreLimits) -> Result:
+        """Make the batch true; it was sealed within these limits."""
+        self._limits = limits
         assert batch.number == self.batch_number + 1, "batch numbers have a gap"
         for channel_id in batch.channels_deleted:
             self._delete(channel_id, now_ns)
         for channel in batch.channels_created:
             assert channel.channel_id > self._last_channel_id, "a channel ID was given twice"
             self._last_channel_id = channel.channel_id
-            self.logs[channel.channel_id] = Log(channel, self.limits.resolve(channel.name))
+            self.logs[channel.channel_id] = Log(channel)
         for run in batch.runs:
             self._append(self.logs[run.channel_id], run, now_ns)
         unfinished = {trim.channel_id for trim in batch.trims if not self._trim(trim, now_ns)}
@@ -200,7 +201,7 @@ class ModelStore:
 
     def _check_drop(self, log: Log, head: Entry) -> None:
         """The head may go only when a limit says so."""
-        limits = log.limits
+        limits = self._limits.resolve(log.record.name)
         assert (
             0 < limits.max_messages < log.count
             or 0 < limits.max_bytes < log.bytes_held
@@ -208,17 +209,20 @@ class ModelStore:
         ), f"{log.record.name}: message {log.first} was dropped within the limits"
 
     def _check_limits(self, log: Log) -> None:
-        limits = log.limits
+        limits = self._limits.resolve(log.record.name)
         if log.count > 1:
             assert not 0 < limits.max_messages < log.count, f"{log.record.name}: too many messages"
             assert not 0 < limits.max_bytes < log.bytes_held, f"{log.record.name}: too many bytes"
 
     def _delete(self, channel_id: int, now_ns: int) -> None:
         log = self.logs.pop(channel_id)
-        inactivity_ns = log.limits.max_inactivity_ns
-        assert inactivity_ns > 0, "a channel without such a limit was deleted"
+        # It was decided before the batch was sealed, maybe within other limits.
+        ever = [limits.resolve(log.record.name).max_inactivity_ns for limits in self.ever]
+        assert any(ever), "a channel without such a limit was deleted"
         quiet_ns = now_ns - log.stored_at_ns
-        assert quiet_ns >= inactivity_ns or self.clock_steps, "an active channel was deleted"
+        assert quiet_ns >= min(filter(None, ever)) or self.clock_steps, (
+            "an active channel was deleted"
+        )
         gone = [n for n, s in self.subscriptions.items() if s.channel_id == channel_id]
         for number in gone:
             del self.subscriptions[number]

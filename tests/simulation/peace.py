@@ -30,7 +30,7 @@ def find_missing(world: World, living: list[Client]) -> list[str]:
     return [
         *unanswered(world, living),
         *undelivered(world, living),
-        *old_messages(world),
+        *above_limits(world),
         *differences(world),
     ]
 
@@ -68,9 +68,14 @@ def undelivered(world: World, living: list[Client]) -> Iterator[str]:
             yield f"{who}: {record.in_flight} stay in flight"
 
 
-def old_messages(world: World) -> Iterator[str]:
+def above_limits(world: World) -> Iterator[str]:
     for log in world.store.logs.values():
-        age_ns = log.limits.max_age_ns
+        limits = world.profile.settings.limits.resolve(log.record.name)
+        if 0 < limits.max_messages < log.count:
+            yield f"{log.record.name}: {log.count} messages are too many"
+        if 0 < limits.max_bytes < log.bytes_held and log.count > 1:
+            yield f"{log.record.name}: {log.bytes_held} bytes are too many"
+        age_ns = limits.max_age_ns
         if age_ns and log.count:
             oldest_ns = world.clock_ns() - log.ever[log.first].timestamp_ns
             if oldest_ns > age_ns + 1_000_000_000:

@@ -48,17 +48,11 @@ class Profile:
 def draw(rng: Random) -> Profile:
     """The world of a seeded generator."""
     pick, chance = rng.choice, rng.random
-    defaults = ChannelLimits(
-        max_subscriptions=pick([0, 3, 6, 50]),
-        max_messages=pick([0, 0, 1, 3, 10, 40]),
-        max_bytes=pick([0, 0, 30, 200, 1000]),
-        max_age_ns=pick([0, 0, 0, 300 * MS, 2000 * MS]),
-        max_inactivity_ns=pick([0, 0, 100 * MS, 700 * MS, 3000 * MS]),
-    )
-    overrides = {"kept.*": ChannelOverrides(0, 0, 0, 0, 0)} if chance() < 0.7 else {}
+    defaults = draw_defaults(rng)
+    overrides = draw_overrides(rng)
     persistent = chance() < 0.9
     settings = Settings(
-        limits=StoreLimits(pick([0, 2, 3, 100]), defaults, overrides),
+        limits=StoreLimits(draw_max_channels(rng), defaults, overrides),
         heartbeat_interval_ns=pick([200, 1000, 5000]) * MS,
         heartbeat_timeout_ns=pick([50, 300]) * MS,
         heartbeat_fail_count=pick([0, 1, 3]),
@@ -92,6 +86,33 @@ def draw(rng: Random) -> Profile:
         payload_bytes=pick([0, 20, 150]),
         misbehave=pick([0.0, 0.02, 0.1]),
     )
+
+
+def draw_defaults(rng: Random) -> ChannelLimits:
+    """The limits of a channel that has none of its own."""
+    pick = rng.choice
+    return ChannelLimits(
+        max_subscriptions=pick([0, 3, 6, 50]),
+        max_messages=pick([0, 0, 1, 3, 10, 40]),
+        max_bytes=pick([0, 0, 30, 200, 1000]),
+        max_age_ns=pick([0, 0, 0, 300 * MS, 2000 * MS]),
+        max_inactivity_ns=pick([0, 0, 100 * MS, 700 * MS, 3000 * MS]),
+    )
+
+
+def draw_overrides(rng: Random) -> dict[str, ChannelOverrides]:
+    """Often some channels have no limits at all."""
+    return {"kept.*": ChannelOverrides(0, 0, 0, 0, 0)} if rng.random() < 0.7 else {}
+
+
+def draw_max_channels(rng: Random) -> int:
+    """How many channels there may be."""
+    return rng.choice([0, 2, 3, 100])
+
+
+def draw_limits(rng: Random) -> StoreLimits:
+    """Other limits for a world that lives already."""
+    return StoreLimits(draw_max_channels(rng), draw_defaults(rng), draw_overrides(rng))
 
 
 def draw_faults(rng: Random, persistent: bool) -> Faults:

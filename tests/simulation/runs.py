@@ -11,11 +11,13 @@ from multiprocessing import get_context
 from tests.simulation.world import World
 
 
-def run_seed(seed: int, steps: int, check_every: int = 4) -> tuple[str, World | None]:
+def run_seed(
+    seed: int, steps: int, check_every: int = 4, steady: bool = False
+) -> tuple[str, World | None]:
     """The report of a failure (empty: none), and the world."""
     world = None
     try:
-        world = World(seed, check_every)
+        world = World(seed, check_every, steady)
         world.run(steps)
     except Exception:
         lines = world.lines()[-25:] if world is not None else []

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stan.engine.engine import Engine
+from stan.engine.limits import StoreLimits
 from stan.engine.records import Batch, History, Load, Result, ServerRecord
 from stan.errors import StoreRefusedError, StoreUnavailableError
 from stan.wire.frames import Frame
@@ -33,6 +34,7 @@ class Server:
         self.outstanding: set[int] = set()
         self._chunk: list[Frame] = []
         self._committing: Batch | None = None
+        self._sealed_within = world.profile.settings.limits
         self._applied = False
         self._rings = 0
         self._rang_at_ns = -1
@@ -73,6 +75,11 @@ class Server:
         else:
             self._rang_at_ns, self._rings = self.world.events.now_ns, 0
         self.engine.tick(self.world.clock_ns())
+        self._guarded_turn()
+
+    def change_limits(self, limits: StoreLimits) -> None:
+        """The operator wants other limits."""
+        self.engine.change_limits(limits, self.world.clock_ns())
         self._guarded_turn()
 
     # A turn.
@@ -126,6 +133,7 @@ class Server:
         if batch is None:
             return
         world.observer.called(self)
+        self._sealed_within = self.engine.settings.limits
         self._committing = batch
         self._applied = False
         faults, chance = world.faults, world.rng.random()
@@ -156,7 +164,7 @@ class Server:
         """The store makes the batch true."""
         assert self._committing is not None
         self._applied = True
-        return self.world.store.apply(self._committing, self.world.clock_ns())
+        return self.world.store.apply(self._committing, self.world.clock_ns(), self._sealed_within)
 
     def _apply_later(self, unknown: bool) -> None:
         if self.dead:

@@ -8,13 +8,14 @@ become complete: every subscription has every message, every publish its answer.
 from collections import deque
 from random import Random
 
+from stan.engine.limits import StoreLimits
 from tests.simulation.client import SUB_CLOSE, UNSUBSCRIBE, Client
 from tests.simulation.client import Subscription as Orphan
 from tests.simulation.model import ModelStore
 from tests.simulation.network import Events, Network
 from tests.simulation.observer import Observer
 from tests.simulation.peace import find_missing
-from tests.simulation.profile import MS, Faults, draw
+from tests.simulation.profile import MS, Faults, draw, draw_limits
 from tests.simulation.server import Server
 
 START_NS = 1_700_000_000_000_000_000
@@ -24,8 +25,14 @@ MOST_EVENTS_IN_PEACE = 60_000
 
 
 class World:
-    def __init__(self, seed: int, check_every: int = 4) -> None:
+    def __init__(self, seed: int, check_every: int = 4, steady: bool = False) -> None:
+        """In every third world the operator changes the limits now and then, by dice of
+        their own; a `steady` one goes without, and is otherwise the same."""
         self.seed = seed
+        self._dice = Random(f"limits {seed}")
+        restless = not steady and self._dice.random() < 0.3
+        self._change_limits = self._dice.choice((0.002, 0.02)) if restless else 0.0
+        self.limit_changes = 0
         self.check_every = check_every
         self.rng = Random(seed)
         self.profile = draw(self.rng)
@@ -108,6 +115,8 @@ class World:
         if self.peaceful:
             return
         self.events.after(int(self.rng.expovariate(1.0) * self.profile.think_ns), self._act)
+        if self._dice.random() < self._change_limits:
+            self._take_limits(draw_limits(self._dice))
         rng = self.rng
         chance = rng.random()
         if chance < self.faults.cut_link:
@@ -155,6 +164,16 @@ class World:
         elif rng.random() < self.profile.misbehave * 5:
             client.talk_nonsense()
 
+    def _take_limits(self, limits: StoreLimits) -> None:
+        """The operator reloads the server; a dead one starts with what it finds."""
+        self.limit_changes += 1
+        self.trace("operator", f"other limits: {limits}")
+        self.store.ever.append(limits)
+        if self.server.dead:
+            self.profile.settings.limits = limits
+        else:
+            self.server.change_limits(limits)
+
     def _cut_link(self) -> None:
         if self.network.server_up:
             self.network.server_up = False
@@ -192,6 +211,12 @@ class World:
             for channel in self.profile.channels:
                 client.publish(channel, 2)
         self._end_orphans(living)
+        self._become_complete(living)
+        if self._change_limits:
+            self._take_limits(draw_limits(self._dice))
+            self._become_complete(living)
+
+    def _become_complete(self, living: list[Client]) -> None:
         missing: list[str] = []
         for _ in range(MOST_PEACE_STEPS):
             self._live_until(self.events.now_ns + PEACE_STEP_NS)
