@@ -21,6 +21,7 @@ StanError
     ├── ClusterIDMismatchError  the store belongs to another cluster
     ├── AnotherServerError      a server with this cluster ID is already running
     ├── MonitorError            the monitoring port cannot be listened to
+    ├── OriginError             the original server's data cannot be imported as it is
     └── StoreError              the store cannot do what was asked
         ├── StoreUnavailableError   certainly not applied; worth retrying
         ├── StoreRefusedError       certainly not applied; retrying will not help by itself
@@ -112,6 +113,10 @@ class AnotherServerError(ServerError):
 
 class MonitorError(ServerError):
     """The monitoring port is taken, or may not be listened to."""
+
+
+class OriginError(ServerError):
+    """The original server's data is missing, damaged, or not what an import can read."""
 
 
 class StoreError(ServerError):

@@ -1,0 +1,1 @@
+"""Importing the original server's data."""
