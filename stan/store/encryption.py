@@ -32,6 +32,9 @@ _ALGORITHMS: dict[str, tuple[int, type[_Aead]]] = {
     "CHACHA": (2, ChaCha20Poly1305),
 }
 _BY_FIRST_BYTE = dict(_ALGORITHMS.values())
+# How far a nonce's number may be from its message's sequence: commits that failed took some,
+# and the original gives none to empty payloads.
+_NONCE_DRIFT = 1 << 20
 # Processors that are known to have instructions for AES.
 _X86 = frozenset({"x86_64", "amd64", "i386", "i486", "i586", "i686", "x86"})
 # Channels whose ciphers are held, some 2 KB each; another one costs about 10 us.
@@ -110,15 +113,14 @@ class _ChannelCipher:
     def encrypt(
         self, first_byte: int, last_sequence: int, payloads: Sequence[bytes]
     ) -> list[bytes]:
-        nonce = self._take_nonces(last_sequence, len(payloads))
+        first_nonce = self._take_nonces(last_sequence, len(payloads))
         seal = partial(self._aead(first_byte).encrypt, associated_data=None)
         head = bytes((first_byte,))
         stored: list[bytes] = []
-        for payload in payloads:
+        for number, payload in enumerate(payloads, first_nonce):
             if payload:
-                nonce_bytes = nonce.to_bytes(NONCE_BYTES, "big")
-                stored.append(b"".join((head, nonce_bytes, seal(nonce_bytes, payload))))
-                nonce += 1
+                nonce = number.to_bytes(NONCE_BYTES, "big")
+                stored.append(b"".join((head, nonce, seal(nonce, payload))))
             else:
                 stored.append(payload)
         return stored
@@ -157,6 +159,15 @@ def channel_key(master: bytes, channel: str) -> bytes:
     """
     name = channel.encode(errors="surrogatepass")
     return sha256(bytes(len(master) + 1 + len(name)) + master + b"." + name).digest()
+
+
+def looks_encrypted(data: bytes, sequence: int) -> bool:
+    """Whether this stored payload is very probably encrypted: it begins like one, and has a
+    nonce whose number is close to the sequence."""
+    if len(data) <= OVERHEAD_BYTES or data[0] not in _BY_FIRST_BYTE:
+        return False
+    number = int.from_bytes(data[1 + NONCE_BYTES - 8 : 1 + NONCE_BYTES], "big")
+    return abs(number - sequence) < _NONCE_DRIFT
 
 
 def default_cipher() -> str:

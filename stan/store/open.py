@@ -4,9 +4,14 @@
 connects to anything; settings that make no sense are refused with ConfigError.
 """
 
+from typing import TYPE_CHECKING
+
 from stan.errors import ConfigError
 from stan.store.contract import Store
 from stan.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from stan.store.encryption import Encryption
 
 
 def open_store(
@@ -19,6 +24,8 @@ def open_store(
     migrate: bool = True,
     lease_s: float = 5.0,
     timeout_s: float = 10.0,
+    encryption: "Encryption | None" = None,
+    deliver_encrypted: bool = False,
 ) -> Store:
     """An unopened store; await its `open` before anything else.
 
@@ -35,6 +42,10 @@ def open_store(
     - `migrate`: whether `open` may create or upgrade the schema.
     - `lease_s`: how long a frozen or killed server keeps others out.
     - `timeout_s`: how long one exchange with a database server may take.
+    - `encryption`: encrypts payloads, and decrypts those that are encrypted. The engine must
+      count OVERHEAD_BYTES more for each of them (Settings.payload_overhead_bytes).
+    - `deliver_encrypted`: without `encryption`, whether `recover` accepts a store with
+      encrypted messages, which are then read as they are.
 
     Raises ConfigError.
     """
@@ -53,4 +64,6 @@ def open_store(
         migrate=migrate,
         lease_s=lease_s,
         timeout_s=timeout_s,
+        encryption=encryption,
+        deliver_encrypted=deliver_encrypted,
     )

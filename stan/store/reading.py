@@ -4,6 +4,8 @@ Blocking functions over a Session; nothing here writes. Invariant: what a caller
 within the bounds it passes in, so never a part of a batch nor a message already trimmed.
 """
 
+from typing import TYPE_CHECKING
+
 from stan.engine.records import Bounds, ChannelRecord, History, RangeLoad, Recovered, ServerRecord
 from stan.errors import SchemaError
 from stan.store.rows import (
@@ -17,6 +19,9 @@ from stan.store.rows import (
 )
 from stan.store.session import Session
 from stan.store.transaction import Ledger
+
+if TYPE_CHECKING:
+    from stan.store.encryption import Encryption
 
 _RANGE = (
     "SELECT sequence, timestamp_ns, reply, data FROM stan_messages "
@@ -39,7 +44,9 @@ _SUBSCRIPTIONS = (
 )
 
 
-def read_range(session: Session, load: RangeLoad, bounds: Bounds) -> History:
+def read_range(
+    session: Session, load: RangeLoad, bounds: Bounds, encryption: "Encryption | None" = None
+) -> History:
     """The messages asked for, as they will be delivered."""
     start = max(load.from_sequence, bounds.first_sequence)
     last = bounds.last_sequence
@@ -52,7 +59,7 @@ def read_range(session: Session, load: RangeLoad, bounds: Bounds) -> History:
         if row is None:
             return History([], [])
         rows = _read_rows(session, load, row[0], min(last, row[0] + most - 1))
-    return history(load.channel, rows)
+    return history(load.channel, rows, encryption)
 
 
 def _read_rows(

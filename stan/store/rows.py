@@ -2,15 +2,20 @@
 
 Invariant: whatever text a client sent survives every database, and a person can still
 read it. The one character that PostgreSQL's text cannot hold, NUL, is written as two.
+Payloads are encrypted and decrypted here and nowhere else.
 """
 
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stan.engine.records import Bounds, ClientRecord, History, Run, SubscriptionRecord
+from stan.errors import StoreRefusedError
 from stan.wire.messages import encode_message, size_message, string_field
+
+if TYPE_CHECKING:
+    from stan.store.encryption import Encryption
 
 Row = tuple[Any, ...]
 
@@ -177,27 +182,36 @@ def bounds_row(bounds: Bounds) -> Row:
     )
 
 
-def message_rows(run: Run) -> list[Row]:
+def message_rows(run: Run, encryption: "Encryption | None" = None) -> list[Row]:
     """In the order of MESSAGE_COLUMNS."""
     channel_id = run.channel_id
+    payloads = run.payloads
+    if encryption is not None:
+        payloads = encryption.encrypt(run.channel, run.first_sequence - 1, payloads)
     timestamp_ns = run.timestamp_ns
     positions = accumulate(run.sizes, initial=run.position)
-    sequences = range(run.first_sequence, run.first_sequence + len(run.payloads))
+    sequences = range(run.first_sequence, run.first_sequence + len(payloads))
     if not run.replies:
         return [
             (channel_id, sequence, timestamp_ns, position, None, data)
-            for sequence, position, data in zip(sequences, positions, run.payloads, strict=False)
+            for sequence, position, data in zip(sequences, positions, payloads, strict=False)
         ]
     return [
         (channel_id, sequence, timestamp_ns, position, pack_text(reply) or None, data)
         for sequence, position, reply, data in zip(
-            sequences, positions, run.replies, run.payloads, strict=False
+            sequences, positions, run.replies, payloads, strict=False
         )
     ]
 
 
-def history(channel: str, rows: Iterable[Row]) -> History:
-    """Rows of (sequence, timestamp_ns, reply, data) as they will be delivered."""
+def history(channel: str, rows: Iterable[Row], encryption: "Encryption | None" = None) -> History:
+    """Rows of (sequence, timestamp_ns, reply, data) as they will be delivered.
+
+    Ends before a message that cannot be decrypted; raises StoreRefusedError when that is
+    the first one.
+    """
+    if encryption is not None:
+        rows = _decrypt(channel, rows, encryption)
     channel_field = string_field(0x12, channel.encode())
     sequences: list[int] = []
     sized: list[bytes] = []
@@ -208,3 +222,18 @@ def history(channel: str, rows: Iterable[Row]) -> History:
         )
         sized.append(size_message(message))
     return History(sequences, sized)
+
+
+def _decrypt(channel: str, rows: Iterable[Row], encryption: "Encryption") -> Iterator[Row]:
+    """The rows with plain payloads. What comes before a message that nobody can read is
+    still to be delivered."""
+    found = False
+    for sequence, timestamp_ns, reply, data in rows:
+        try:
+            payload = encryption.decrypt(channel, data, sequence)
+        except StoreRefusedError:
+            if found:
+                return
+            raise
+        found = True
+        yield sequence, timestamp_ns, reply, payload

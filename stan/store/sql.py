@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from stan.engine.records import (
     Batch,
@@ -36,11 +36,15 @@ from stan.store import lease, schema
 from stan.store.database import Database, connect_database
 from stan.store.reading import find_time, read_everything, read_ledger, read_range
 from stan.store.rows import pack_text
+from stan.store.sampling import find_unreadable, require_plain, take_samples
 from stan.store.session import Session
 from stan.store.sources import Source
 from stan.store.sweeping import next_chunk, record_swept, sweep
 from stan.store.tables import SCHEMA_REVISION
 from stan.store.transaction import Ledger, apply_batch
+
+if TYPE_CHECKING:
+    from stan.store.encryption import Encryption
 
 _log = logging.getLogger("stan.store")
 T = TypeVar("T")
@@ -70,6 +74,8 @@ class SqlStore:
         migrate: bool = True,
         lease_s: float = 5.0,
         timeout_s: float = 10.0,
+        encryption: "Encryption | None" = None,
+        deliver_encrypted: bool = False,
     ) -> None:
         if lease_s <= 0 or timeout_s <= 0:
             raise ConfigError("lease and timeout of the SQL store must be positive")
@@ -78,6 +84,8 @@ class SqlStore:
         self._patience_s = lease_s + 2 * timeout_s
         self._wait_for_lease = wait_for_lease
         self._migrate = migrate
+        self._encryption = encryption
+        self._deliver_encrypted = deliver_encrypted
         self._database: Database = connect_database(source, durability, timeout_s, lease_s)
         self._ledger = Ledger()
         self._owner = ""
@@ -116,6 +124,7 @@ class SqlStore:
             await self._settle()
             recovered, self._ledger = await self._write(read_everything, patient=True)
         self._notice_garbage()
+        await self._check_key(recovered)
         return recovered
 
     async def initialize(self, server: ServerRecord) -> None:
@@ -144,6 +153,7 @@ class SqlStore:
                     ledger=self._ledger,
                     epoch=self._epoch,
                     lease_ms=self._lease_ms,
+                    encryption=self._encryption,
                 )
             )
             draft.settle(self._ledger)
@@ -164,7 +174,9 @@ class SqlStore:
         """Read history, on a connection that never waits for commits."""
         bounds = self._ledger.bounds.get(load.channel_id, Bounds())
         if isinstance(load, RangeLoad):
-            return await self._database.read(partial(read_range, load=load, bounds=bounds))
+            return await self._database.read(
+                partial(read_range, load=load, bounds=bounds, encryption=self._encryption)
+            )
         return await self._database.read(
             partial(
                 find_time,
@@ -232,6 +244,17 @@ class SqlStore:
             return False
         self._renewed_s = time.monotonic()
         return self._epoch > 0
+
+    async def _check_key(self, recovered: Recovered) -> None:
+        """Refuse what nobody could read without the key. A wrong one is no reason: it may be
+        a new one, and the messages to come are readable."""
+        samples = await self._database.read(partial(take_samples, recovered=recovered))
+        if self._encryption is not None:
+            problem = find_unreadable(samples, self._encryption)
+            if problem:
+                _log.warning("%s", problem)
+        elif not self._deliver_encrypted:
+            require_plain(samples)
 
     # Writing
 

@@ -6,6 +6,7 @@ ledger takes the draft over only when COMMIT returned.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from stan.engine.records import Batch, Bounds, ChannelRecord, Result, Run
 from stan.errors import StoreRefusedError
@@ -25,6 +26,9 @@ from stan.store.rows import (
 )
 from stan.store.session import Phase, Session
 from stan.store.trimming import drop_head
+
+if TYPE_CHECKING:
+    from stan.store.encryption import Encryption
 
 _SWEEP_ROWS = 1000
 _SWEEP_RATIO = 2
@@ -86,11 +90,18 @@ class Draft:
             ledger.put(channel_id, bounds, swept)
 
 
-def apply_batch(session: Session, batch: Batch, ledger: Ledger, epoch: int, lease_ms: int) -> Draft:
+def apply_batch(
+    session: Session,
+    batch: Batch,
+    ledger: Ledger,
+    epoch: int,
+    lease_ms: int,
+    encryption: "Encryption | None" = None,
+) -> Draft:
     """Write the whole batch and commit it. The ledger is only read."""
     draft = Draft(deleted=list(batch.channels_deleted))
     created = {channel.channel_id for channel in batch.channels_created}
-    rows = _extend_channels(batch, ledger, draft, created)
+    rows = _extend_channels(batch, ledger, draft, created, encryption)
     if len(rows) < session.flavor.at_once_rows and _is_plain(batch, draft):
         _write_at_once(session, batch, draft, rows, epoch, lease_ms)
         return draft
@@ -151,7 +162,13 @@ def _state(ledger: Ledger, draft: Draft, created: set[int], channel_id: int) -> 
     return bounds, ledger.swept[channel_id]
 
 
-def _extend_channels(batch: Batch, ledger: Ledger, draft: Draft, created: set[int]) -> list[Row]:
+def _extend_channels(
+    batch: Batch,
+    ledger: Ledger,
+    draft: Draft,
+    created: set[int],
+    encryption: "Encryption | None",
+) -> list[Row]:
     """The rows of the batch's messages; the draft gets the bounds that they make."""
     rows: list[Row] = []
     for run in batch.runs:
@@ -161,7 +178,7 @@ def _extend_channels(batch: Batch, ledger: Ledger, draft: Draft, created: set[in
         if swept == bounds.first_sequence and not bounds.count:
             swept = run.first_sequence  # nothing stands below what is written now
         draft.changed[run.channel_id] = extend_bounds(bounds, run), swept
-        rows += message_rows(run)
+        rows += message_rows(run, encryption)
     return rows
 
 

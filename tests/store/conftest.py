@@ -1,4 +1,5 @@
-"""The backends: every behaviour test runs on memory, SQLite, PostgreSQL and MariaDB."""
+"""The backends: every behaviour test runs on memory, SQLite (with payloads encrypted, too),
+PostgreSQL and MariaDB."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from stan.store.contract import Store
+from stan.store.encryption import Encryption
 from stan.store.open import open_store
 
 from .databases import DatabaseServer, MysqlServer, PostgresServer
@@ -23,6 +25,7 @@ class Place:
         self.source = source
         self.server = server
         self.database = database
+        self.encryption: Encryption | None = None
         self._opened: list[Store] = []
         self._memory: Store | None = None
 
@@ -32,6 +35,7 @@ class Place:
             self._memory = self._memory or open_store("MEMORY")
             return self._memory
         source = options.pop("sql_source", self.source)
+        options.setdefault("encryption", self.encryption)
         store = open_store("SQL", sql_driver=self.kind, sql_source=source, **options)
         self._opened.append(store)
         return store
@@ -72,14 +76,16 @@ def mysql_server() -> Iterator[DatabaseServer]:
 async def _place(kind: str, request: pytest.FixtureRequest, folder: Path) -> Place:
     if kind == "memory":
         return Place(kind, "", None, "")
-    if kind == "sqlite":
-        return Place(kind, str(folder / "stan.db"), None, "")
+    if kind in ("sqlite", "encrypted"):
+        place = Place("sqlite", str(folder / "stan.db"), None, "")
+        place.encryption = Encryption("correct horse") if kind == "encrypted" else None
+        return place
     server: DatabaseServer = request.getfixturevalue(f"{kind}_server")
     database = await server.create_database()
     return Place(kind, server.source(database), server, database)
 
 
-@pytest.fixture(params=("memory", *DATABASES))
+@pytest.fixture(params=("memory", "encrypted", *DATABASES))
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Every backend, empty."""
     place = await _place(request.param, request, tmp_path)
