@@ -12,16 +12,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
+from stan.entrance import Entrance
 from stan.wire.frames import Frame, split
 
 OnFrames = Callable[[list[Frame]], None]
 
 
-class Link(Client):
+class Link(Entrance):
     """A nats-py client with taps. `on_frames` must not raise and must not block."""
 
     def __init__(self, on_frames: OnFrames) -> None:

@@ -15,6 +15,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from stan.entrance import explain
 from stan.errors import ConfigError, ConnectError, InvalidConnectionError
 from stan.link import Link
 from stan.wire.frames import Frame
@@ -160,15 +161,11 @@ async def dial(
     Each server is tried once; a connection that stood is then kept up for ever.
     """
     options = {"name": name, "ping_interval": 10, **nats_options}
-    attempts = options.pop("max_reconnect_attempts", -1)
     user_error = options.pop("error_cb", None)
     user_closed = options.pop("closed_cb", None)
-    errors: list[Exception] = []
     link = Link(on_frames)
 
     async def report(error: Exception) -> None:
-        if not link.is_connected and len(errors) < 100:
-            errors.append(error)
         if user_error is not None:
             await user_error(error)
         else:
@@ -180,25 +177,13 @@ async def dial(
             await user_closed()
 
     try:
-        await link.connect(
-            servers=urls,
-            error_cb=report,
-            closed_cb=closed,
-            # Below one: nats-py then drops a server from the round after its first failure.
-            max_reconnect_attempts=0.5,  # type: ignore[arg-type]
-            **options,
-        )
-    except asyncio.CancelledError:
-        await link.close()
-        raise
+        await link.open(urls, report, closed_cb=closed, **options)
     except ImportError as error:
         raise ConnectError(f"nats: these credentials need the package {error.name}") from error
     except TypeError as error:
         raise ConfigError(f"stan: {error}".replace("Client.connect()", "nats.connect")) from error
     except (nats.errors.Error, OSError, ValueError) as error:
-        raise ConnectError(_describe(error, errors)) from error
-    link.options["max_reconnect_attempts"] = attempts
-    errors.clear()
+        raise ConnectError(explain(error)) from error
     return OwnedWire(link)
 
 
@@ -207,14 +192,6 @@ def lend(client: Client, on_frames: OnFrames) -> LentWire:
     if not client.is_connected:
         raise InvalidConnectionError("stan: invalid connection")
     return LentWire(client, on_frames)
-
-
-def _describe(error: Exception, errors: list[Exception]) -> str:
-    """One line on why connecting failed: what a server said rather than that none is left."""
-    said = [e for e in errors if isinstance(e, nats.errors.Error) and str(e)]
-    if isinstance(error, nats.errors.NoServersError):
-        return str(said[-1]) if said else "nats: no servers available for connection"
-    return str(error) or type(error).__name__
 
 
 async def request(wire: Wire, subject: str, payload: bytes, wait_s: float) -> bytes:

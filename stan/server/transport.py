@@ -12,6 +12,7 @@ from typing import Any
 
 import nats.errors
 
+from stan.entrance import explain
 from stan.errors import NatsServerError
 from stan.link import Link, OnFrames
 from stan.wire.frames import Frame
@@ -45,7 +46,8 @@ class Transport:
     async def connect(self, servers: list[str], **nats_options: Any) -> None:
         """Connect to one of these NATS servers. Raises NatsServerError.
 
-        The first connection is tried once per server; later ones for ever.
+        The first connection is tried once per server, and a refusal fails at once; a
+        connection that stood is made again for ever.
         """
         options: dict[str, Any] = {
             "name": self._name,
@@ -57,14 +59,14 @@ class Transport:
             "connect_timeout": 5,
             **nats_options,
         }
-        last: list[str] = []
+        last = ""
 
-        async def error_cb(error: Exception) -> None:
-            last.append(str(error) or type(error).__name__)
-            del last[:-1]
-            self.on_error(last[0])
+        async def failed(error: Exception) -> None:
+            nonlocal last
+            last = explain(error)
+            self.on_error(last)
 
-        async def connected(*_: object) -> None:
+        async def connected() -> None:
             self.on_up()
 
         async def disconnected() -> None:
@@ -72,44 +74,23 @@ class Transport:
 
         async def closed() -> None:
             if not self._closing:
-                self.on_lost(last[0] if last else "the NATS connection was closed")
+                self.on_lost(last or "the NATS connection was closed")
 
         try:
-            await asyncio.wait_for(
-                self._first_connect(
-                    servers, error_cb, connected, disconnected, closed, options, last
-                ),
-                timeout=float(options["connect_timeout"]) * max(1, len(servers)) + 5,
-            )
-        except TimeoutError:
-            reason = last[0] if last else "timeout"
+            # Longer only when servers accept connections and then fall silent.
+            async with asyncio.timeout(float(options["connect_timeout"]) * len(servers) + 5):
+                await self._link.open(
+                    servers,
+                    failed,
+                    reconnected_cb=connected,
+                    disconnected_cb=disconnected,
+                    closed_cb=closed,
+                    **options,
+                )
+        except (nats.errors.Error, OSError, ValueError) as error:  # a TimeoutError is an OSError
+            unanswered = isinstance(error, nats.errors.NoServersError)
+            reason = explain(error.__cause__ or error if unanswered else error)
             raise NatsServerError(f"cannot connect to {_public(servers)}: {reason}") from None
-
-    async def _first_connect(
-        self,
-        servers: list[str],
-        error_cb: Callable[[Exception], Any],
-        connected: Callable[..., Any],
-        disconnected: Callable[[], Any],
-        closed: Callable[[], Any],
-        options: dict[str, Any],
-        last: list[str],
-    ) -> None:
-        try:
-            await self._link.connect(
-                servers=servers,
-                error_cb=error_cb,
-                reconnected_cb=connected,
-                disconnected_cb=disconnected,
-                closed_cb=closed,
-                **{**options, "max_reconnect_attempts": 1},
-            )
-        except (OSError, nats.errors.Error, ValueError) as error:
-            reason = str(error) or (last[0] if last else type(error).__name__)
-            if last and isinstance(error, nats.errors.NoServersError):
-                reason = last[0]
-            raise NatsServerError(f"cannot connect to {_public(servers)}: {reason}") from None
-        self._link.options["max_reconnect_attempts"] = options["max_reconnect_attempts"]
 
     async def probe(self, subjects: ServerSubjects, cluster_id: str) -> bool:
         """Whether another streaming server of this cluster answers connect requests."""
@@ -174,8 +155,7 @@ class Transport:
 
     async def close(self) -> None:
         self._closing = True
-        if not self._link.is_closed:
-            await self._link.close()
+        await self._link.close()
 
     def _frames(self, frames: list[Frame]) -> None:
         self._on_frames(frames)
