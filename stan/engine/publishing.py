@@ -183,7 +183,7 @@ class Publishing:
             if run is None:
                 run = begin_run(burst.channel, now_ns)
                 runs[burst.channel.channel_id] = run
-            extend_run(run, burst)
+            extend_run(run, burst, settings.payload_overhead_bytes)
         return runs, bursts
 
     def put_back(self, bursts: list[Burst]) -> None:
@@ -250,8 +250,9 @@ def begin_run(channel: Channel, now_ns: int) -> Run:
     )
 
 
-def extend_run(run: Run, burst: Burst) -> None:
-    """Encode a burst's messages behind those the run has."""
+def extend_run(run: Run, burst: Burst, overhead_bytes: int = 0) -> None:
+    """Encode a burst's messages behind those the run has. The store adds `overhead_bytes`
+    to each payload that is not empty."""
     field = burst.channel.field
     tail = b"\x28" + varint(run.timestamp_ns) if run.timestamp_ns else b""
     sequence = run.first_sequence + len(run.sized)
@@ -267,14 +268,14 @@ def extend_run(run: Run, burst: Burst) -> None:
             middle = field + string_field(0x1A, reply.encode()) + string_field(0x22, data) + tail
             message = b"\x08" + varint(sequence) + middle
             sized.append(b"%d\r\n%b\r\n" % (len(message), message))
-            sizes.append(len(message))
+            sizes.append(len(message) + _growth(len(data), overhead_bytes))
             sequence += 1
     else:
         # The hot path: no call and one formatting a message while lengths stay the same.
         low_bytes = _LOW_BYTES
         last_size = -1
         middle = high = b""
-        overhead = 0
+        whole_size = stored_size = 0
         high_of = -1
         for data in burst.payloads:
             size = len(data)
@@ -283,10 +284,18 @@ def extend_run(run: Run, burst: Burst) -> None:
                 high = varint(high_of) if high_of else b""
                 last_size = size
                 middle = field + (b"\x22" + varint(size) if size else b"")
-                overhead = 2 + len(high) + len(middle) + len(tail)
+                whole_size = size + 2 + len(high) + len(middle) + len(tail)
+                stored_size = whole_size + _growth(size, overhead_bytes)
             low = low_bytes[sequence & 127] if high_of else varint(sequence)
-            size += overhead
-            sized.append(b"%d\r\n\x08%b%b%b%b%b\r\n" % (size, low, high, middle, data, tail))
-            sizes.append(size)
+            sized.append(b"%d\r\n\x08%b%b%b%b%b\r\n" % (whole_size, low, high, middle, data, tail))
+            sizes.append(stored_size)
             sequence += 1
     run.payloads.extend(burst.payloads)
+
+
+def _growth(payload_size: int, overhead_bytes: int) -> int:
+    """By how much a message grows when the store adds this to its payload."""
+    if not payload_size or not overhead_bytes:
+        return 0
+    stored_size = payload_size + overhead_bytes
+    return overhead_bytes + len(varint(stored_size)) - len(varint(payload_size))

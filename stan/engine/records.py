@@ -4,8 +4,9 @@ A record is a value. The engine fills it when a batch is sealed and never touche
 again, so a store may read it on another thread. Times are Unix nanoseconds, sizes bytes.
 
 Three coordinates order a channel's messages and never decrease: the *sequence*, the
-*timestamp*, and the *position* (the sum of the encoded sizes of all messages stored in
-the channel before this one). Each limit is a floor on one of them.
+*timestamp*, and the *position* (the sum of the sizes of all messages stored in the channel
+before this one: encoded, with the payload as the store keeps it). Each limit is a floor on
+one of them.
 """
 
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ class Run:
     """Consecutive messages of one channel stored by one batch, all of one timestamp.
 
     The lists run in parallel. `sized` are the messages as delivered (wire.messages),
-    `sizes` their encoded sizes, `payloads` and `replies` the fields they were made from;
+    `sizes` what they count for, `payloads` and `replies` the fields they were made from;
     an empty `replies` means that no message has one. The first message starts at
     `position`, each further one where the one before it ends.
     """

@@ -19,8 +19,10 @@ class Settings:
     `persistent` says that the store outlives the process, so the progress of subscriptions
     is recorded, at most every `progress_interval_ns`. `cache_bytes` bounds the messages
     held for delivery, `outbox_bytes` what is prepared for subscriptions at a time,
-    `queue_bytes` and `queue_messages` the publishes that wait for a commit. With
-    `test_timers` a negative ack wait or ping interval on the wire counts milliseconds.
+    `queue_bytes` and `queue_messages` the publishes that wait for a commit.
+    `payload_overhead_bytes` is what the store adds to each payload that is not empty; it
+    counts in the limits and in what monitoring tells. With `test_timers` a negative ack wait
+    or ping interval on the wire counts milliseconds.
     """
 
     cluster_id: str = DEFAULT_CLUSTER_ID
@@ -33,6 +35,7 @@ class Settings:
     replace_durable: bool = False
     persistent: bool = True
     max_payload_bytes: int = 1_048_576
+    payload_overhead_bytes: int = 0
     cache_bytes: int = 64 * 1024 * 1024
     outbox_bytes: int = 8 * 1024 * 1024
     queue_messages: int = 262_144

@@ -174,6 +174,23 @@ def test_every_delivered_message_is_protobufs(rig: Rig, count: int) -> None:
         assert run.sizes[index] == message.ByteSize()
 
 
+@pytest.mark.parametrize("reply", ["", "_INBOX.reply"])
+def test_a_message_counts_as_large_as_its_encrypted_payload_makes_it(reply: str) -> None:
+    overhead_bytes = 29
+    rig = Rig(Settings(payload_overhead_bytes=overhead_bytes))
+    rig.connect()
+    sizes = [0, 1, 98, 99, 127, 128, 128, 0, 16_354, 16_355, 16_384]
+    rig.hold = True
+    rig.receive(*(publish(b"x" * size, guid="g", reply=reply) for size in sizes))
+    assert rig.batch is not None
+    (run,) = rig.batch.runs
+    delivered = [MsgProto.FromString(unsize_message(sized)) for sized in run.sized]
+    assert [len(message.data) for message in delivered] == sizes
+    for message in delivered:
+        message.data += bytes(overhead_bytes) if message.data else b""
+    assert run.sizes == [message.ByteSize() for message in delivered]
+
+
 def test_an_unreachable_store_is_tried_again_with_the_same_messages(rig: Rig) -> None:
     rig.hold = True
     rig.publish(b"one", b"two")
