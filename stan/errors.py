@@ -36,7 +36,14 @@ class StanError(Exception):
 
 
 class ConfigError(StanError, ValueError):
-    """A setting has a value that makes no sense; nothing was changed."""
+    """A setting has a value that makes no sense; nothing was changed.
+
+    `about` names the field of the configuration that is to blame, where that is known.
+    """
+
+    def __init__(self, text: str, about: str = "") -> None:
+        super().__init__(text)
+        self.about = about
 
 
 class ClientError(StanError):

@@ -97,24 +97,28 @@ class StoreLimits:
 
     def check(self) -> None:
         """Raise ConfigError when the server must not start with these limits."""
-        for words, value in (
-            ("channels", str(self.max_channels)),
-            ("subscriptions", str(self.defaults.max_subscriptions)),
-            ("messages", str(self.defaults.max_messages)),
-            ("bytes", str(self.defaults.max_bytes)),
-            ("age", format_duration(self.defaults.max_age_ns)),
-            ("inactivity", format_duration(self.defaults.max_inactivity_ns)),
+        defaults = self.defaults
+        for field_name, words, value in (
+            ("max_channels", "channels", str(self.max_channels)),
+            ("max_subscriptions", "subscriptions", str(defaults.max_subscriptions)),
+            ("max_messages", "messages", str(defaults.max_messages)),
+            ("max_bytes", "bytes", str(defaults.max_bytes)),
+            ("max_age_ns", "age", format_duration(defaults.max_age_ns)),
+            ("max_inactivity_ns", "inactivity", format_duration(defaults.max_inactivity_ns)),
         ):
             if value.startswith("-"):
-                raise ConfigError(f"max {words} limit cannot be negative ({value})")
+                raise ConfigError(
+                    f"max {words} limit cannot be negative ({value})", about=field_name
+                )
         for name in self.channels:
             if not is_valid_channel_pattern(name):
-                raise ConfigError(f'invalid channel name "{name}"')
+                raise ConfigError(f'invalid channel name "{name}"', about=f"channels {name}")
         literals = sum(1 for name in self.channels if _is_literal(name))
         if 0 < self.max_channels < literals:
             raise ConfigError(
                 f"too many channels defined ({literals}). "
-                f"The max channels limit is set to {self.max_channels}"
+                f"The max channels limit is set to {self.max_channels}",
+                about="max_channels",
             )
 
     def _narrowest(self, names: Iterable[str]) -> ChannelLimits:

@@ -16,6 +16,7 @@ from stan.server.config_file import (
     convert,
     find,
     read_channels,
+    read_places,
     read_values,
     streaming_block,
 )
@@ -27,7 +28,7 @@ from stan.wire.subjects import is_publishable_subject
 
 STORE_TYPES = ("MEMORY", "SQL")
 # Options that make the program do something else than serve.
-_ACTIONS = frozenset({"help", "help_tls", "version", "signal", "check_config", "welcome"})
+ACTIONS = frozenset({"help", "help_tls", "version", "signal", "check_config", "welcome"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,6 +106,8 @@ class Config:
     warnings: list[str] = field(default_factory=list)
 
     @property
+    # Where the file sets a field: file, line and key, to open an error message with.
+    places: dict[str, str] = field(default_factory=dict)
     def limits(self) -> StoreLimits:
         """The limits as the engine takes them."""
         defaults = ChannelLimits(
@@ -131,21 +134,29 @@ class Config:
         """Raise ConfigError when the server must not start like this."""
         self.limits.check()
         if not is_publishable_subject(self.cluster_id):
-            raise ConfigError(f'invalid cluster ID "{self.cluster_id}"')
+            raise ConfigError(f'invalid cluster ID "{self.cluster_id}"', "cluster_id")
         if not is_publishable_subject(self.discover_prefix):
-            raise ConfigError(f'invalid discover prefix "{self.discover_prefix}"')
-        for name, value in (
-            ("hb_interval", self.heartbeat_interval_ns),
-            ("hb_timeout", self.heartbeat_timeout_ns),
+            raise ConfigError(
+                f'invalid discover prefix "{self.discover_prefix}"', "discover_prefix"
+            )
+        for name, about, value in (
+            ("hb_interval", "heartbeat_interval_ns", self.heartbeat_interval_ns),
+            ("hb_timeout", "heartbeat_timeout_ns", self.heartbeat_timeout_ns),
         ):
             if value <= 0:
-                raise ConfigError(f"{name} must be above zero, it is {format_duration(value)}")
+                shown = format_duration(value)
+                raise ConfigError(f"{name} must be above zero, it is {shown}", about)
         if self.heartbeat_fail_count < 0:
-            raise ConfigError(f"hb_fail_count cannot be negative ({self.heartbeat_fail_count})")
+            raise ConfigError(
+                f"hb_fail_count cannot be negative ({self.heartbeat_fail_count})",
+                "heartbeat_fail_count",
+            )
         if self.sql_durability not in ("full", "normal", "off"):
-            raise ConfigError(f"durability is full, normal or off, not {self.sql_durability!r}")
+            raise ConfigError(
+                f"durability is full, normal or off, not {self.sql_durability!r}", "sql_durability"
+            )
         if self.log_format not in ("text", "json"):
-            raise ConfigError(f"log_format is text or json, not {self.log_format!r}")
+            raise ConfigError(f"log_format is text or json, not {self.log_format!r}", "log_format")
         if not -1 <= self.port <= 65535:
             raise ConfigError(f"port must be between -1 and 65535, it is {self.port}")
 
@@ -178,6 +189,7 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     if config.sql_source and config.store == "MEMORY":
         config.warnings.append(
             "Messages are kept in memory only: -st SQL is needed to keep them in the SQL source"
+    config.places = read_places(tree)
         )
     if not config.nats_config:
         config.nats_config = config.stan_config
@@ -191,17 +203,10 @@ def format_config(config: Config) -> str:
     lines = []
     for option in OPTIONS:
         value = getattr(config, option.field, None)
-        if value is None or option.field in _ACTIONS:
+        if value is None or option.field in ACTIONS:
             continue
-        if option.secret and value:
-            value = "(hidden)"
-        if option.kind is Kind.DURATION:
-            value = format_duration(int(value))
-        elif option.kind is Kind.BOOLEAN:
-            value = str(value).lower()
         changed = "" if option.field in config.given else " (default)"
-        name = option.keys[0] if option.keys else max(option.flags, key=len)
-        lines.append(f"{name}: {value}{changed}")
+        lines.append(f"{option_name(option)}: {format_value(option, value)}{changed}")
     for name in config.channels:
         lines.append(f"limits of {name}: {_format_limits(config.limits.resolve(name))}")
     return "\n".join(lines)
@@ -211,6 +216,20 @@ def _format_limits(limits: ChannelLimits) -> str:
     """A channel's limits on one line, called as in the configuration file."""
     return (
         f"max_subs: {limits.max_subscriptions}, max_msgs: {limits.max_messages},"
+def format_value(option: Option, value: Scalar) -> str:
+    """An option's value as it is written in a file; passwords hidden."""
+    if option.secret and value:
+        return "(hidden)"
+    if option.kind is Kind.DURATION:
+        return format_duration(int(value))
+    return str(value).lower() if option.kind is Kind.BOOLEAN else str(value)
+
+
+def option_name(option: Option) -> str:
+    """How an option is called in the file, or else on the command line."""
+    return option.keys[0] if option.keys else max(option.flags, key=len)
+
+
         f" max_bytes: {limits.max_bytes}, max_age: {format_duration(limits.max_age_ns)},"
         f" max_inactivity: {format_duration(limits.max_inactivity_ns)}"
     )

@@ -17,7 +17,7 @@ Tree = Mapping[str, Item]
 
 _TRUE = frozenset({"1", "t", "true", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "no", "off"})
-_CHANNEL_FIELDS = (
+CHANNEL_FIELDS = (
     "max_subscriptions",
     "max_messages",
     "max_bytes",
@@ -58,6 +58,28 @@ def read_channels(tree: Tree) -> dict[str, ChannelOverrides]:
     return channels
 
 
+def read_places(tree: Tree) -> dict[str, str]:
+    """Where each option in the file stands, by field, and each entry of the limits, by its
+    name behind the word `channels`. To be asked of a file that was read."""
+    places = {}
+    for option in OPTIONS:
+        for key in option.keys:
+            item = find(tree, key.split("."))
+            if item is not None:
+                places[option.field] = _describe_place(key, item)
+    for outer in LIMIT_BLOCKS:
+        for inner in CHANNEL_BLOCKS:
+            block = find(tree, [outer, inner])
+            if block is not None:
+                for name, item in _as_map(inner, block).items():
+                    places[f"channels {name}"] = f'{item.place}: parameter "{name}"'
+    return places
+
+
+def _describe_place(key: str, item: Item) -> str:
+    return f'{item.place}: parameter "{key.rpartition(".")[2]}"'
+
+
 def _from_item(option: Option, key: str, item: Item) -> Scalar:
     value = item.value
     if option.ignored or option.refused:
@@ -78,14 +100,14 @@ def _from_item(option: Option, key: str, item: Item) -> Scalar:
     try:
         return convert(option, value)
     except ValueError as error:
-        raise ConfigError(f'{item.place}: parameter "{key}": {error}') from None
+        raise ConfigError(f"{_describe_place(key, item)}: {error}") from None
 
 
 def _read_overrides(name: str, item: Item) -> ChannelOverrides:
     tree = _as_map(name, item)
     values: dict[str, int] = {}
     for option in OPTIONS:
-        if option.field in _CHANNEL_FIELDS:
+        if option.field in CHANNEL_FIELDS:
             for key in option.keys:
                 found = find(tree, [key.rpartition(".")[2]])
                 if found is not None:
@@ -117,9 +139,8 @@ def _as_map(key: str, item: Item) -> Tree:
 def _wrong_type(key: str, item: Item, wanted: str) -> ConfigError:
     names = {str: "string", bool: "bool", int: "int64", float: "float64", list: "array"}
     found = names.get(type(item.value), "map")
-    name = key.rpartition(".")[2]
     return ConfigError(
-        f'{item.place}: parameter "{name}" value is expected to be {wanted}, got {found}'
+        f"{_describe_place(key, item)} value is expected to be {wanted}, got {found}"
     )
 
 
