@@ -77,9 +77,10 @@ crash: $(VENV)/.dev  ## kill a server under load, 200 times, and audit what it p
 	@$(BIN)/python -m tests.crash
 
 bench: $(VENV)/.dev  ## measure throughput on memory and SQLite, beside the original if on PATH
-	@$(BIN)/python -m bench --stores memory,file --repeat 3 --scale 0.3 $(BENCH_ARGS)
+	@$(BIN)/python -m bench --tables throughput --stores memory,file --engine pure --repeat 3 \
+		--seconds 1 $(BENCH_ARGS)
 
-bench-compare: $(VENV)/.dev  ## the whole table, PostgreSQL included, into docs/performance.md
+bench-compare: $(VENV)/.dev  ## all tables of docs/performance.md; takes more than an hour
 	@$(BIN)/python -m bench --repeat 5 --write docs/performance.md $(BENCH_ARGS)
 
 build: $(VENV)/.dev  ## build a wheel with the engine compiled to C (needs a C compiler)

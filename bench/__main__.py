@@ -1,111 +1,164 @@
-"""The command: `python -m bench`. Runs the table and prints or writes it."""
+"""The command: `python -m bench`. Measures the tables and prints or writes them.
+
+Everything that is asked for and cannot be had (the original server, PostgreSQL, a C
+compiler) is left out, and the tables say so.
+"""
 
 import argparse
-import os
-import statistics
+import shutil
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
-from bench.loads import Load, Measurement, loads, measure
-from bench.peers import OURS, Peer, Running, original
+from bench.clients import tabulate_clients
+from bench.engines import EngineError, build_folder, compiled, pure
+from bench.flat import tabulate_flat_costs
+from bench.latency import tabulate_latency
+from bench.loads import find_generator
+from bench.peers import Peer, original
 from bench.postgres import Postgres, find_binaries
-from bench.report import Row, describe_machine, render, write_between_marks
+from bench.report import (
+    Table,
+    describe_machine,
+    has_marks,
+    render,
+    render_heading,
+    render_line,
+    write_between_marks,
+)
+from bench.setting import STORES, Setting
+from bench.throughput import tabulate_throughput
 
-KINDS = ("memory", "file", "postgres")
+# In this order: latency starts from what throughput found.
+TABLES: dict[str, Callable[[Setting], Table]] = {
+    "throughput": tabulate_throughput,
+    "latency": tabulate_latency,
+    "flat": tabulate_flat_costs,
+    "clients": tabulate_clients,
+}
 
 
 def main() -> int:
+    """Run the command. Returns the exit code."""
     options = arguments()
-    peers = [OURS]
-    other = original(options.peer)
-    if other is not None and not options.alone:
-        peers.append(other)
-    elif not options.alone:
-        print("nats-streaming-server is not on PATH: measuring ours alone", file=sys.stderr)
-    generator = find_generator(options.generator)
-    print(f"load generator: {' '.join(generator)}", file=sys.stderr)
-    kinds = [kind for kind in KINDS if kind in options.stores.split(",")]
-    postgres: Postgres | None = None
-    if "postgres" in kinds:
-        binaries = find_binaries()
-        if binaries is None:
-            print("PostgreSQL is not installed: left out", file=sys.stderr)
-            kinds.remove("postgres")
-        else:
-            postgres = Postgres(binaries)
-    rows: list[Row] = []
-    try:
-        for kind in kinds:
-            for load in loads(options.scale, kind == "postgres"):
-                if options.only and options.only not in load.name:
-                    continue
-                rows.append(run_row(kind, load, peers, generator, options.repeat, postgres))
-                print(render(rows[-1:], heading=len(rows) == 1), flush=True)
-    finally:
-        if postgres is not None:
-            postgres.stop()
-    if options.write:
-        text = f"{describe_machine(generator[0], options.repeat)}\n\n{render(rows)}\n"
-        write_between_marks(Path(options.write), text)
+    with ExitStack() as stack:
+        try:
+            setting = _settle(options, stack)
+        except EngineError as error:
+            print(error, file=sys.stderr)
+            return 1
+        print(" ".join(setting.remarks), file=sys.stderr)
+        for name in options.tables:
+            table = TABLES[name](setting)
+            text = render(table, _measure(table), describe_machine(setting))
+            # As soon as it is there: all of them take more than an hour.
+            if options.write:
+                write_between_marks(Path(options.write), name, text)
     return 0
 
 
-def find_generator(path: str) -> list[str]:
-    """The stan-bench to use: the one named, else Go's on PATH, else ours.
-
-    Ours is a script of the same name; Go's is a binary, and costs the machine less.
-    """
-    if path:
-        return [path]
-    for folder in os.get_exec_path():
-        candidate = Path(folder) / "stan-bench"
-        if os.access(candidate, os.X_OK) and candidate.read_bytes()[:2] != b"#!":
-            return [str(candidate)]
-    return [sys.executable, "-m", "stan.cli.bench"]
+def _measure(table: Table) -> list[list[str]]:
+    """Measure all rows, showing each when it is there."""
+    print(f"\n{render_heading(table.columns)}", flush=True)
+    rows = []
+    for row in table.rows:
+        rows.append(list(row))
+        print(render_line(row), flush=True)
+    return rows
 
 
-def run_row(
-    kind: str,
-    load: Load,
-    peers: list[Peer],
-    generator: list[str],
-    repeat: int,
-    postgres: Postgres | None,
-) -> Row:
-    """Measure one load on every peer, in turn, and take medians."""
-    taken: dict[str, list[Measurement]] = {peer.name: [] for peer in peers}
-    for _ in range(repeat):
-        for peer in peers:
-            with Running(peer, kind, postgres) as running:
-                taken[peer.name].append(measure(load, running, generator))
-    medians = {
-        name: Measurement(
-            statistics.median(each.published_per_s for each in all_of_it),
-            statistics.median(each.received_per_s for each in all_of_it),
-            statistics.median(each.cpu_us_per_message for each in all_of_it),
-            int(statistics.median(each.peak_bytes for each in all_of_it)),
-        )
-        for name, all_of_it in taken.items()
-    }
-    ratios = [
-        ours.rate / theirs.rate
-        for ours, theirs in zip(taken[OURS.name], taken[peers[-1].name], strict=True)
-        if len(peers) > 1
-    ]
-    return Row(kind, load, medians, statistics.median(ratios) if ratios else None)
+def _settle(options: argparse.Namespace, stack: ExitStack) -> Setting:
+    """Find out what is there, and start what is needed. Raises EngineError."""
+    remarks = []
+    generator = find_generator(options.generator)
+    remarks.append(f"Load by {_name(generator)}.")
+    other = None if options.alone else original(options.peer)
+    if other is None:
+        remarks.append("The original server was left out: it was not wanted, or not on PATH.")
+    stores = [store for store in STORES if store in options.stores]
+    postgres: Postgres | None = None
+    if "postgres" in stores:
+        binaries = find_binaries()
+        if binaries is None:
+            remarks.append("PostgreSQL was left out: it is not installed.")
+            stores.remove("postgres")
+        else:
+            postgres = Postgres(binaries)
+            stack.callback(postgres.stop)
+    ours = _engines(options, stack, remarks)
+    return Setting(
+        ours=ours,
+        other=other,
+        stores=tuple(stores),
+        postgres=postgres,
+        generator=generator,
+        repeat=options.repeat,
+        seconds=options.seconds,
+        latency_seconds=options.latency_seconds,
+        scale=options.scale,
+        rate=options.rate,
+        only=tuple(options.only),
+        remarks=tuple(remarks),
+    )
+
+
+def _name(generator: tuple[str, ...]) -> str:
+    is_ours = len(generator) > 1
+    return "our own stan-bench" if is_ours else f"`{Path(generator[0]).name}`"
+
+
+def _engines(options: argparse.Namespace, stack: ExitStack, remarks: list[str]) -> tuple[Peer, ...]:
+    """Our server with each engine that is wanted; adds to the remarks what is missing."""
+    peers = [] if options.engine == "compiled" else [pure()]
+    if options.engine != "pure":
+        folder = Path(options.compiled).resolve() if options.compiled else build_folder()
+        if not options.compiled:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            peers.append(compiled(folder))
+        except EngineError as error:
+            if not peers:
+                raise
+            remarks.append(f"The compiled engine was left out: {error}.")
+    return tuple(peers)
 
 
 def arguments() -> argparse.Namespace:
+    """The command line. Exits with code 2 when it cannot be understood."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--stores", default="memory,file,postgres", help="kinds of store")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each, medians are taken")
-    parser.add_argument("--scale", type=float, default=1.0, help="how many messages, relatively")
-    parser.add_argument("--only", default="", help="only loads whose name contains this")
-    parser.add_argument("--peer", default="", help="path of nats-streaming-server")
-    parser.add_argument("--generator", default="", help="path of a stan-bench command")
-    parser.add_argument("--alone", action="store_true", help="measure ours only")
-    parser.add_argument("--write", default="", help="a document to write the table into")
-    return parser.parse_args()
+    add = parser.add_argument
+    add("--tables", type=_names, default=[*TABLES], help=f"of {','.join(TABLES)}")
+    add("--stores", type=_names, default=[*STORES], help=f"of {','.join(STORES)}")
+    add("--engine", choices=("pure", "compiled", "both"), default="both", help="of our server")
+    add("--compiled", default="", help="a folder to build the compiled server in and keep it")
+    add("--repeat", type=int, default=3, help="runs of each, medians are taken")
+    add("--seconds", type=float, default=3.0, help="how long a load lasts")
+    add("--latency-seconds", type=float, default=10.0, help="how long latency is measured")
+    add("--rate", type=int, default=0, help="messages a second instead of half load")
+    add("--scale", type=float, default=1.0, help="of what exists beside the flat-cost loads")
+    add("--only", type=_names, default=[], help="only rows with one of these in table, store, work")
+    add("--peer", default="", help="path of nats-streaming-server")
+    add("--generator", default="", help="path of a stan-bench command")
+    add("--alone", action="store_true", help="without the original")
+    add("--write", default="", help="a document to write the tables into")
+    options = parser.parse_args()
+    for word in ("tables", "stores"):
+        known = TABLES if word == "tables" else STORES
+        unknown = [name for name in getattr(options, word) if name not in known]
+        if unknown:
+            parser.error(f"--{word} knows {', '.join(known)}, not {', '.join(unknown)}")
+    options.tables.sort(key=[*TABLES].index)
+    if options.write and options.only:
+        parser.error("--write wants whole tables: not with --only")
+    for name in options.tables if options.write else ():
+        if not has_marks(Path(options.write), name):
+            parser.error(f"{options.write} has no marks for the table {name}")
+    return options
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
 if __name__ == "__main__":

@@ -5,15 +5,20 @@ channel is asked for its last sequence: every message must have been stored exac
 """
 
 import asyncio
+import os
 import re
+import statistics
 import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import nats
 from nats.aio.msg import Msg
 
+from bench.cost import Cost, Meter, median_cost
 from bench.peers import Running
-from bench.processes import cpu_seconds, peak_memory_bytes
 from stan.wire.stan_pb2 import (
     Ack,
     CloseRequest,
@@ -25,72 +30,100 @@ from stan.wire.stan_pb2 import (
     SubscriptionResponse,
 )
 
+CHANNEL = "bench"
+
 
 @dataclass(frozen=True)
 class Load:
-    """One row of the table. `prepare` messages are stored first, not measured."""
+    """One kind of work. `first` messages are tried to find out how many last long enough.
+
+    `replays` means that the messages are stored before, and only reading them is measured.
+    """
 
     name: str
     flags: tuple[str, ...]
-    messages: int
-    prepare: int = 0
+    first: int
     publishers: int = 1
     subscribers: int = 0
+    replays: bool = False
 
 
-def loads(scale: float, slow: bool) -> list[Load]:
-    """The rows for a fast store, or for one that is slow in the original."""
-    many = max(1000, int((120_000 if slow else 400_000) * scale))
-    single = max(200, int((1_500 if slow else 8_000) * scale))
-    window = ("-ms", "128", "-mpa", "1024")
-    rows = [
-        Load("1 publisher", ("-np", "1", "-ns", "0", *window), many),
-        Load("1 publisher + 1 subscriber", ("-np", "1", "-ns", "1", *window), many, 0, 1, 1),
-        Load("4 publishers + 4 subscribers", ("-np", "4", "-ns", "4", *window), many // 2, 0, 4, 4),
-        Load("one at a time", ("-np", "1", "-ns", "0", "-ms", "128", "-sync"), single),
-    ]
-    replay = max(1000, int((100_000 if slow else 300_000) * scale))
-    rows.append(Load("replay", ("-np", "0", "-ns", "1", *window), replay, replay, 0, 1))
-    return rows
+_WINDOW = ("-ms", "128", "-mpa", "1024")
+_FILL = ("-np", "1", "-ns", "0", "-ms", "128", "-mpa", "4096")
+ONE_TO_ONE = Load("1 publisher + 1 subscriber", ("-np", "1", "-ns", "1", *_WINDOW), 20_000, 1, 1)
+ONE_TO_ONE_NEW = Load(ONE_TO_ONE.name, (*ONE_TO_ONE.flags, "-io"), 20_000, 1, 1)
+LOADS = (
+    Load("1 publisher", ("-np", "1", "-ns", "0", *_WINDOW), 20_000),
+    ONE_TO_ONE,
+    Load("4 publishers + 4 subscribers", ("-np", "4", "-ns", "4", *_WINDOW), 10_000, 4, 4),
+    Load("one at a time", ("-np", "1", "-ns", "0", "-ms", "128", "-sync"), 200),
+    Load("replay", ("-np", "0", "-ns", "1", *_WINDOW), 20_000, 0, 1, replays=True),
+)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Messages a second published and received, and what the server spent on it."""
+    """Messages a second published and received, and what each process spent on it."""
 
     published_per_s: float
     received_per_s: float
-    cpu_us_per_message: float
-    peak_bytes: int
+    cost: Cost
 
     @property
     def rate(self) -> float:
         return self.published_per_s or self.received_per_s
 
 
-def measure(load: Load, running: Running, generator: list[str]) -> Measurement:
-    """Run one load against a fresh server. Raises RuntimeError when messages are missing."""
-    if load.prepare:
-        flags = ("-np", "1", "-ns", "0", "-ms", "128", "-mpa", "4096")
-        _generate(generator, running, flags, load.prepare)
-    before = cpu_seconds(running.service.pid)
-    output = _generate(generator, running, load.flags, load.messages)
-    spent_s = cpu_seconds(running.service.pid) - before
-    stored = asyncio.run(last_sequence(running.url, "bench"))
-    if stored != load.messages:
-        raise RuntimeError(f"{load.name}: {stored} messages stored, {load.messages} expected")
-    handled = load.messages if load.publishers else 0
-    handled += load.messages * load.subscribers
+def measure(
+    load: Load, messages: int, running: Running, generator: Sequence[str], present: int = 0
+) -> Measurement:
+    """Run one load; `present` messages are in the channel already.
+
+    Raises RuntimeError when messages are missing afterwards, or are there twice.
+    """
+    if load.replays:
+        fill(messages, running, generator)
+    meter = Meter(running)
+    output = _generate(generator, running, load.flags, messages)
+    cost = meter.read(messages * (bool(load.publishers) + load.subscribers))
+    stored = asyncio.run(last_sequence(running.url, CHANNEL))
+    if stored != messages + present:
+        raise RuntimeError(f"{load.name}: {stored} messages stored, not {messages + present}")
+    return Measurement(_rate(output, "Pub"), _rate(output, "Sub"), cost)
+
+
+def fill(messages: int, running: Running, generator: Sequence[str]) -> None:
+    """Store this many messages in the channel, as fast as possible."""
+    _generate(generator, running, _FILL, messages)
+
+
+def median_measurement(taken: Sequence[Measurement]) -> Measurement:
+    """The median of each part."""
     return Measurement(
-        _rate(output, "Pub"),
-        _rate(output, "Sub"),
-        spent_s * 1e6 / max(1, handled),
-        peak_memory_bytes(running.service.pid),
+        statistics.median(each.published_per_s for each in taken),
+        statistics.median(each.received_per_s for each in taken),
+        median_cost([each.cost for each in taken]),
     )
 
 
-def _generate(generator: list[str], running: Running, flags: tuple[str, ...], messages: int) -> str:
-    command = [*generator, "-s", running.url, *flags, "-n", str(messages), "bench"]
+def find_generator(path: str) -> tuple[str, ...]:
+    """The stan-bench to use: the one named, else Go's on PATH, else ours.
+
+    Ours is a script of the same name; Go's is a binary, and costs the machine less.
+    """
+    if path:
+        return (path,)
+    for folder in os.get_exec_path():
+        candidate = Path(folder) / "stan-bench"
+        if os.access(candidate, os.X_OK) and candidate.read_bytes()[:2] != b"#!":
+            return (str(candidate),)
+    return (sys.executable, "-m", "stan.cli.bench")
+
+
+def _generate(
+    generator: Sequence[str], running: Running, flags: tuple[str, ...], messages: int
+) -> str:
+    command = [*generator, "-s", running.url, *flags, "-n", str(messages), CHANNEL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed: {done.stderr or done.stdout}")

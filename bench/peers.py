@@ -5,7 +5,6 @@ defaults but for the channel limits, which are raised so that nothing is dropped
 """
 
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,37 +18,41 @@ LIMITS = ["-mm", "5000000", "-mb", "4294967296"]
 
 @dataclass(frozen=True)
 class Peer:
-    """A server program. `command` starts it; `original` tells whose flags its store needs."""
+    """A server program. `command` starts it in `folder`; `original` tells whose flags its
+    store needs. Ours are named after their engines."""
 
     name: str
     command: tuple[str, ...]
     original: bool
-
-
-OURS = Peer("stan-server", (sys.executable, "-m", "stan.cli.server"), False)
+    folder: Path | None = None
 
 
 def original(path: str) -> Peer | None:
     """The original server, found by path or on PATH."""
     found = shutil.which(path or "nats-streaming-server")
-    return Peer("nats-streaming-server", (found,), True) if found else None
+    return Peer("original", (found,), True) if found else None
 
 
 class Running:
     """A peer running on a fresh store, as a context manager. Kinds: memory, file, postgres.
 
-    "file" is the embedded durable store: SQLite for ours, FILE for the original.
+    "file" is the embedded durable store: SQLite for ours, FILE for the original. `more` are
+    flags besides.
     """
 
-    def __init__(self, peer: Peer, kind: str, postgres: Postgres | None) -> None:
+    def __init__(
+        self, peer: Peer, kind: str, postgres: Postgres | None, more: tuple[str, ...] = ()
+    ) -> None:
         self._postgres = postgres
+        self.database_pid = postgres.pid if postgres is not None and kind == "postgres" else 0
         self._database = ""
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._folder = Path(tempfile.mkdtemp(prefix="stan-bench-"))
-        flags = ["-a", "127.0.0.1", "-p", str(self.port), *LIMITS, *self._store(peer, kind)]
+        flags = ["-a", "127.0.0.1", "-p", str(self.port), *LIMITS, *more, *self._store(peer, kind)]
+        command = [*peer.command, *flags]
         try:
-            self.service = Service([*peer.command, *flags], "Streaming Server is ready")
+            self.service = Service(command, "Streaming Server is ready", folder=peer.folder)
         except RuntimeError:
             self._clean()
             raise

@@ -62,6 +62,11 @@ class Postgres:
         log = str(self._folder / "log")
         self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", log, "-w", "start")
 
+    @property
+    def pid(self) -> int:
+        """The process that all others of the cluster are children of."""
+        return int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+
     def database(self, original_tables: bool) -> str:
         self._count += 1
         name = f"bench{self._count}"

@@ -22,15 +22,12 @@ def free_port() -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its children that are alive, in seconds."""
-    total = 0
-    for each in [pid, *children(pid)]:
-        try:
-            words = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        total += int(words[11]) + int(words[12])
-    return total / _TICKS_PER_S
+    """User and system time of a process and of its children that have ended, in seconds."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return sum(int(word) for word in words[11:15]) / _TICKS_PER_S
 
 
 def peak_memory_bytes(pid: int) -> int:
@@ -43,6 +40,7 @@ def peak_memory_bytes(pid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
+    """Everything below a process that is alive."""
     try:
         words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -54,10 +52,20 @@ def children(pid: int) -> list[int]:
 class Service:
     """A server process whose log tells when it is ready."""
 
-    def __init__(self, command: list[str], ready: str, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        ready: str,
+        timeout_s: float = 30.0,
+        folder: Path | None = None,
+    ) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            start_new_session=True,
+            cwd=folder,
         )
         end = time.monotonic() + timeout_s
         while ready not in self.log():

@@ -1,64 +1,67 @@
-"""The table: rows to Markdown, and into a document between two marks."""
+"""Tables as Markdown, and into a document between the marks of each table.
+
+Only text is made here. Invariant: what stands outside a table's own marks is kept, so one
+table can be measured anew without the others.
+"""
 
 import os
 import platform
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.loads import Load, Measurement
-
-BEGIN = "<!-- measured: begin -->"
-END = "<!-- measured: end -->"
-
-_HEADING = (
-    "| store | work | ours, msg/s | CPU us/msg | original, msg/s | CPU us/msg | ratio |\n"
-    "|---|---|---|---|---|---|---|"
-)
+from bench.setting import Setting
 
 
 @dataclass(frozen=True)
-class Row:
-    kind: str
-    load: Load
-    medians: dict[str, Measurement]
-    ratio: float | None
+class Table:
+    """A table whose rows are measured while they are asked for."""
+
+    name: str
+    legend: str
+    columns: Sequence[str]
+    rows: Iterator[Sequence[str]]
 
 
-def render(rows: list[Row], heading: bool = True) -> str:
-    lines = [_HEADING] if heading else []
-    for row in rows:
-        names = list(row.medians)
-        cells = [row.kind, f"{row.load.name} ({row.load.messages:,})"]
-        for name in names[:2]:
-            cells += _cells(row.medians[name])
-        if len(names) < 2:
-            cells += ["-", "-"]
-        cells.append("-" if row.ratio is None else f"{row.ratio:.2f}")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def render_line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
-def _cells(measurement: Measurement) -> list[str]:
-    rate = f"{measurement.rate:,.0f}"
-    if measurement.published_per_s and measurement.received_per_s:
-        rate = f"{measurement.published_per_s:,.0f} in, {measurement.received_per_s:,.0f} out"
-    return [rate, f"{measurement.cpu_us_per_message:.1f}"]
+def render_heading(columns: Sequence[str]) -> str:
+    return f"{render_line(columns)}\n|{'---|' * len(columns)}"
 
 
-def describe_machine(generator: str, repeat: int) -> str:
-    return (
+def render(table: Table, rows: Sequence[Sequence[str]], machine: str) -> str:
+    """The legend and the table."""
+    lines = [render_heading(table.columns), *(render_line(row) for row in rows)]
+    return f"{machine} {table.legend}\n\n" + "\n".join(lines) + "\n"
+
+
+def describe_machine(setting: Setting) -> str:
+    """Where it was measured, how often, and who was missing."""
+    times = "one run" if setting.repeat == 1 else f"median of {setting.repeat} runs"
+    words = [
         f"Python {platform.python_version()}, {os.cpu_count()} processors, "
-        f"load by `{Path(generator).name}`, median of {repeat} runs of each server in turn; the "
-        "ratio is the median of the pairs. CPU is that of the server with its NATS server, "
-        "for each message published and each delivered."
-    )
+        f"{times} of each in turn, each with fresh servers; a ratio is the median of the pairs."
+    ]
+    return " ".join([*words, *setting.remarks])
 
 
-def write_between_marks(document: Path, text: str) -> None:
-    """Replace what stands between the marks of a document."""
-    old = document.read_text()
-    head, _, rest = old.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    if not rest:
-        raise SystemExit(f"{document} has no marks {BEGIN} and {END}")
-    document.write_text(f"{head}{BEGIN}\n{text}{END}{tail}")
+def marks(name: str) -> tuple[str, str]:
+    """What stands before and behind a table in a document."""
+    return f"<!-- measured {name}: begin -->", f"<!-- measured {name}: end -->"
+
+
+def has_marks(document: Path, name: str) -> bool:
+    """Whether the document has a place for this table."""
+    begin, end = marks(name)
+    text = document.read_text()
+    return 0 <= text.find(begin) < text.find(end)
+
+
+def write_between_marks(document: Path, name: str, text: str) -> None:
+    """Replace what stands between the marks of a table. They must be there."""
+    begin, end = marks(name)
+    head, rest = document.read_text().split(begin, 1)
+    tail = rest.split(end, 1)[1]
+    document.write_text(f"{head}{begin}\n{text}{end}{tail}")

@@ -1,0 +1,76 @@
+"""Our server twice: as the plain Python it is, and with its engine compiled to C.
+
+The compiled one is built as `make test-compiled` does it, in a copy of the checkout, with
+what is installed; nothing is downloaded. Invariant: a peer that calls itself pure or
+compiled has been asked which code it runs.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.peers import Peer
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_COPIED = ("stan", "migrations", "hatch_build.py", "pyproject.toml")
+_BUILD_TIMEOUT_S = 1200
+
+
+class EngineError(Exception):
+    """There is no such engine to be had here; str(error) says why."""
+
+
+def pure() -> Peer:
+    """The checkout's own server. Raises EngineError when somebody compiled it in place."""
+    return _peer("pure", _CHECKOUT)
+
+
+def compiled(folder: Path) -> Peer:
+    """The server in `folder`, which is built when it is not there yet. Raises EngineError."""
+    if not (folder / "stan").exists():
+        _build(folder)
+    return _peer("compiled", folder)
+
+
+def _build(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    skip = shutil.ignore_patterns("__pycache__", "*.so")
+    for name in _COPIED:
+        source = _CHECKOUT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=skip)
+        else:
+            shutil.copy2(source, folder / name)
+    done = subprocess.run(
+        [sys.executable, "hatch_build.py", "."],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=_BUILD_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        shutil.rmtree(folder / "stan")
+        raise EngineError(f"the engine could not be compiled: {' '.join(last)}")
+
+
+def _peer(engine: str, folder: Path) -> Peer:
+    found = subprocess.run(
+        [sys.executable, "-c", "import stan.engine.engine as e; print(e.__file__)"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    is_pure = found.endswith(".py")
+    if not Path(found).is_relative_to(folder) or is_pure != (engine == "pure"):
+        raise EngineError(f"the {engine} engine in {folder} runs {found or 'nothing'}")
+    return Peer(engine, (sys.executable, "-m", "stan.cli.server"), False, folder)
+
+
+def build_folder() -> Path:
+    """A temporary place to build in; whoever asks removes it."""
+    return Path(tempfile.mkdtemp(prefix="stan-compiled-"))

@@ -1,0 +1,47 @@
+"""What all tables share: who is measured, on which stores, how long and how often.
+
+Values only, made once from the command line. `sustained` is the one thing that a table
+leaves for another: what each peer held with one publisher and one subscriber.
+"""
+
+from dataclasses import dataclass, field
+
+from bench.peers import Peer
+from bench.postgres import Postgres
+
+STORES = ("memory", "file", "postgres")
+# Messages of one load at most: what a server keeps here is five million.
+MOST_MESSAGES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to measure. `ours` has a peer for each engine, the first speaks where one will do."""
+
+    ours: tuple[Peer, ...]
+    other: Peer | None
+    stores: tuple[str, ...]
+    postgres: Postgres | None
+    generator: tuple[str, ...]
+    repeat: int
+    seconds: float
+    latency_seconds: float = 10.0
+    scale: float = 1.0
+    rate: int = 0
+    only: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    sustained: dict[tuple[str, Peer], float] = field(default_factory=dict)
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """Ours, then the original if it is there."""
+        return self.ours if self.other is None else (*self.ours, self.other)
+
+    def wants(self, table: str, store: str, work: str) -> bool:
+        """Whether this row is among those that were asked for."""
+        name = f"{table} {store} {work}"
+        return not self.only or any(part in name for part in self.only)
+
+    def scaled(self, number: int) -> int:
+        """A number of things that have to exist, scaled for short trials."""
+        return max(1, int(number * self.scale))

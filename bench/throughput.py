@@ -1,0 +1,77 @@
+"""The table of throughput: each kind of work on each store, all peers beside each other.
+
+How many messages a load has is found for each peer by trying, so that every load lasts
+about as long; the table says how many they were.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+from bench.cost import LEGEND
+from bench.loads import LOADS, ONE_TO_ONE, Load, Measurement, measure, median_measurement
+from bench.peers import Peer, Running
+from bench.report import Table
+from bench.setting import MOST_MESSAGES, Setting
+from bench.turns import find_count, median_ratio, take_turns
+
+
+def tabulate_throughput(setting: Setting) -> Table:
+    """The table; measures when its rows are asked for."""
+    columns = ["store", "work"]
+    for peer in setting.peers:
+        columns += [f"{peer.name}, msg/s", "CPU us"]
+    if setting.other is not None:
+        columns += [f"ratio, {peer.name}" for peer in setting.ours]
+    legend = (
+        f"Each load lasts about {setting.seconds:g} s, with as many messages as that takes (at "
+        f"most {MOST_MESSAGES:,}), in the last column for each. A ratio above 1 is in our favor. "
+        + LEGEND
+    )
+    return Table("throughput", legend, [*columns, "messages"], _rows(setting))
+
+
+def sustain(setting: Setting, store: str, peer: Peer, load: Load = ONE_TO_ONE) -> int:
+    """How many messages of this load last as long as the setting wants."""
+    run = functools.partial(run_once, setting, store, load, peer)
+    return find_count(
+        lambda messages: run(messages).rate, load.first, setting.seconds, MOST_MESSAGES
+    )
+
+
+def run_once(setting: Setting, store: str, load: Load, peer: Peer, messages: int) -> Measurement:
+    """Measure a load on a fresh server."""
+    with Running(peer, store, setting.postgres) as running:
+        return measure(load, messages, running, setting.generator)
+
+
+def _rows(setting: Setting) -> Iterator[Sequence[str]]:
+    for store in setting.stores:
+        for load in LOADS:
+            if setting.wants("throughput", store, load.name):
+                yield _measure_row(setting, store, load)
+
+
+def _measure_row(setting: Setting, store: str, load: Load) -> list[str]:
+    counts = {peer: sustain(setting, store, peer, load) for peer in setting.peers}
+    taken = take_turns(
+        setting.peers,
+        setting.repeat,
+        lambda peer: run_once(setting, store, load, peer, counts[peer]),
+    )
+    cells = [store, load.name]
+    for peer, measurements in taken.items():
+        median = median_measurement(measurements)
+        cells += [_text(median), str(median.cost)]
+        if load is ONE_TO_ONE:
+            setting.sustained[store, peer] = median.published_per_s
+    if setting.other is not None:
+        theirs = [each.rate for each in taken[setting.other]]
+        for peer in setting.ours:
+            cells.append(f"{median_ratio([each.rate for each in taken[peer]], theirs):.2f}")
+    return [*cells, " / ".join(f"{count:,}" for count in counts.values())]
+
+
+def _text(measurement: Measurement) -> str:
+    if measurement.published_per_s and measurement.received_per_s:
+        return f"{measurement.published_per_s:,.0f} in, {measurement.received_per_s:,.0f} out"
+    return f"{measurement.rate:,.0f}"
