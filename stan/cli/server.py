@@ -42,6 +42,10 @@ def main(argv: list[str]) -> int:
     """Run the command with these arguments. Returns the exit code."""
     if argv[:1] == ["migrate"]:
         return migrate.main(argv[1:])
+    if argv[:1] == ["import"]:
+        from stan.cli import import_  # which loads what a server may not need
+
+        return import_.main(argv[1:])
     try:
         config = load_config(argv, os.environ)
         if config.help or config.version or config.help_tls:

@@ -31,6 +31,7 @@ from stan.errors import (
     ConfigError,
     NatsServerError,
     StanError,
+    StoreRefusedError,
 )
 from stan.server import banner
 from stan.server.access import connection_options, hide_passwords
@@ -166,6 +167,10 @@ class Server:
         recovered = await store.recover()
         server = recovered.server
         if server is None:
+            if recovered.channels:
+                raise StoreRefusedError(
+                    f"an import into {store.location} did not end: run `stan-server import` again"
+                )
             server = ServerRecord(config.cluster_id, f"_INBOX.{new_id()}")
             await store.initialize(server)
         elif server.cluster_id != config.cluster_id:

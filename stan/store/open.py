@@ -22,6 +22,7 @@ def open_store(
     durability: str = "full",
     wait_for_lease: bool = False,
     migrate: bool = True,
+    beside_original: bool = False,
     lease_s: float = 5.0,
     timeout_s: float = 10.0,
     encryption: "Encryption | None" = None,
@@ -40,6 +41,8 @@ def open_store(
     - `wait_for_lease`: when another server owns the store, wait in `open` until it is gone
       instead of raising LeaseLostError.
     - `migrate`: whether `open` may create or upgrade the schema.
+    - `beside_original`: whether `open` may create the schema in a database that holds channels
+      of the original server; otherwise they would seem to be lost.
     - `lease_s`: how long a frozen or killed server keeps others out.
     - `timeout_s`: how long one exchange with a database server may take.
     - `encryption`: encrypts payloads, and decrypts those that are encrypted. The engine must
@@ -62,6 +65,7 @@ def open_store(
         durability=durability,
         wait_for_lease=wait_for_lease,
         migrate=migrate,
+        beside_original=beside_original,
         lease_s=lease_s,
         timeout_s=timeout_s,
         encryption=encryption,

@@ -34,6 +34,7 @@ from stan.errors import (
 )
 from stan.store import lease, schema
 from stan.store.database import Database, connect_database
+from stan.store.original import refuse_channels
 from stan.store.reading import find_time, read_everything, read_ledger, read_range
 from stan.store.rows import pack_text
 from stan.store.sampling import find_unreadable, require_plain, take_samples
@@ -72,6 +73,7 @@ class SqlStore:
         durability: str = "full",
         wait_for_lease: bool = False,
         migrate: bool = True,
+        beside_original: bool = False,
         lease_s: float = 5.0,
         timeout_s: float = 10.0,
         encryption: "Encryption | None" = None,
@@ -84,6 +86,7 @@ class SqlStore:
         self._patience_s = lease_s + 2 * timeout_s
         self._wait_for_lease = wait_for_lease
         self._migrate = migrate
+        self._beside_original = beside_original
         self._encryption = encryption
         self._deliver_encrypted = deliver_encrypted
         self._database: Database = connect_database(source, durability, timeout_s, lease_s)
@@ -204,6 +207,8 @@ class SqlStore:
 
     def _prepare_schema(self, session: Session) -> None:
         if self._migrate:
+            if not (self._beside_original or schema.read_revision(session.connection)):
+                refuse_channels(session.connection)
             before = schema.upgrade(session.connection, session.flavor)
             if before != SCHEMA_REVISION:
                 _log.info("schema upgraded from %s to %s", before or "none", SCHEMA_REVISION)
