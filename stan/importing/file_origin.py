@@ -8,8 +8,9 @@ folder is changed.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 from stan.errors import OriginError
 from stan.importing.origin import (
@@ -33,6 +34,8 @@ from stan.wire.server_pb2 import (
 )
 from stan.wire.subjects import is_valid_channel
 
+T = TypeVar("T")
+
 _SLICE = re.compile(r"msgs\.(\d+)\.dat$")
 _SUBSCRIPTIONS = "subs.dat"
 _CLIENT_ADDED, _CLIENT_DELETED = 1, 2
@@ -48,30 +51,44 @@ class FileOrigin:
         self._folder = folder
         self._warn = warn
         self._check_crc = check_crc
+        self._size_bytes: dict[str, int] = {}
 
     async def open(self) -> str:
-        if not self._folder.is_dir():
-            raise OriginError(f"there is no folder {self._folder}")
-        return await asyncio.to_thread(self._read_cluster_id)
+        return await self._ask(self._read_cluster_id)
 
     async def channels(self) -> list[OriginChannel]:
-        return await asyncio.to_thread(self._find_channels)
+        return await self._ask(self._find_channels)
 
     async def count_clients(self) -> int:
-        return await asyncio.to_thread(self._count_clients)
+        return await self._ask(self._count_clients)
 
     async def subscriptions(self, channel: OriginChannel) -> list[OriginSubscription]:
-        return await asyncio.to_thread(self._read_subscriptions, channel)
+        return await self._ask(self._read_subscriptions, channel)
 
     async def messages(self, channel: OriginChannel) -> AsyncIterator[list[OriginMessage]]:
+        self._size_bytes[channel.name] = await self._ask(_size_bytes, self._folder / channel.name)
         pieces = self._read_messages(channel)
-        while piece := await asyncio.to_thread(next, pieces, None):
+        while piece := await self._ask(next, pieces, None):
             yield piece
+
+    async def has_grown(self, channel: OriginChannel, last_sequence: int) -> bool:
+        size_bytes = await self._ask(_size_bytes, self._folder / channel.name)
+        return size_bytes != self._size_bytes[channel.name]
 
     async def close(self) -> None:
         """Nothing stays open."""
 
+    async def _ask(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do it in a thread; what the file system says becomes one clear error."""
+        try:
+            return await asyncio.to_thread(work, *arguments)
+        except OSError as error:
+            where = error.filename or self.location
+            raise OriginError(f"{where} cannot be read: {error.strerror}") from None
+
     def _read_cluster_id(self) -> str:
+        if not self._folder.is_dir():
+            raise OriginError(f"there is no folder {self._folder}")
         path = self._folder / "server.dat"
         for record in self._records(path) if path.is_file() else ():
             return _decode(ServerInfo, record, path).ClusterID
@@ -80,11 +97,8 @@ class FileOrigin:
         raise OriginError(f"{self._folder} does not hold a FILE store of nats-streaming-server")
 
     def _find_channels(self) -> list[OriginChannel]:
-        try:
-            folders = sorted(path for path in self._folder.iterdir() if path.is_dir())
-            names = [path.name for path in folders if _is_channel(path)]
-        except OSError as error:
-            raise OriginError(f"{self._folder} cannot be read: {error.strerror}") from None
+        folders = sorted(path for path in self._folder.iterdir() if path.is_dir())
+        names = [path.name for path in folders if _is_channel(path)]
         return [OriginChannel(number, name, 0) for number, name in enumerate(names)]
 
     def _count_clients(self) -> int:
@@ -142,6 +156,10 @@ class FileOrigin:
 def _is_channel(folder: Path) -> bool:
     """Whether the folder is a channel's, and not something that a file system or an operator
     put there."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError:  # the original names folders in UTF-8
+        return False
     is_used = (folder / _SUBSCRIPTIONS).is_file() or bool(_slices(folder))
     return is_used and is_valid_channel(folder.name)
 
@@ -150,6 +168,10 @@ def _slices(folder: Path) -> list[Path]:
     """The files with a channel's messages, oldest first."""
     numbered = [(_SLICE.match(path.name), path) for path in folder.iterdir()]
     return [path for _, path in sorted((int(match[1]), path) for match, path in numbered if match)]
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in _slices(folder))
 
 
 def _apply(found: dict[int, OriginSubscription], record: Record, path: Path) -> None:

@@ -78,6 +78,11 @@ class Origin(Protocol):
         """The channel's messages, ascending, a piece at a time."""
         ...
 
+    async def has_grown(self, channel: OriginChannel, last_sequence: int) -> bool:
+        """Whether messages came after `last_sequence`, the last one that `messages` gave:
+        the original is running."""
+        ...
+
     async def close(self) -> None:
         """Let go of everything. Safe to call twice."""
         ...

@@ -43,6 +43,7 @@ _PENDING = (
 _SIZES = (
     f"SELECT seq, size FROM {{Messages}} WHERE id=? AND seq>? ORDER BY seq LIMIT {PIECE_MESSAGES}"
 )
+_NEWER = "SELECT seq FROM {Messages} WHERE id=? AND seq>? LIMIT 1"
 _MESSAGES = "SELECT seq, data FROM {Messages} WHERE id=? AND seq>? AND seq<=? ORDER BY seq"
 
 
@@ -118,6 +119,9 @@ class SqlOrigin:
                 rows = await self._fetch(_MESSAGES, channel.number, after, last)
                 yield [_message(channel, sequence, data) for sequence, data in rows]
                 after = last
+
+    async def has_grown(self, channel: OriginChannel, last_sequence: int) -> bool:
+        return bool(await self._fetch(_NEWER, channel.number, last_sequence))
 
     async def close(self) -> None:
         await self._database.close()

@@ -110,9 +110,16 @@ class Transfer:
         created = [ChannelRecord(number, channel.name) for number, channel in numbered]
         if created:
             await self._commit(Batch(0, channels_created=created))
-        for number, channel in numbered:
-            await self._copy_channel(number, channel)
-            tally.channels += 1
+        ends = [
+            (channel, await self._copy_channel(number, channel)) for number, channel in numbered
+        ]
+        tally.channels = len(ends)
+        for channel, last in ends:
+            if await self._origin.has_grown(channel, last):
+                raise OriginError(
+                    f'channel "{channel.name}" grew while it was read: stop the original server, '
+                    "then import again"
+                )
         if self._store is not None:
             await self._store.initialize(ServerRecord(tally.cluster_id, inbox_prefix))
         self._warn_of_ciphertext()
@@ -135,7 +142,8 @@ class Transfer:
             deleted = [record.channel_id for record, _ in recovered.channels]
             await self._commit(Batch(0, channels_deleted=deleted))
 
-    async def _copy_channel(self, channel_id: int, channel: OriginChannel) -> None:
+    async def _copy_channel(self, channel_id: int, channel: OriginChannel) -> int:
+        """Copy all of a channel; the sequence of the last message that was read."""
         subscriptions = await self._origin.subscriptions(channel)
         copy = _Copy(channel_id, channel, gather_durables(subscriptions))
         copy.unseen = set[int]().union(*(durable.pending for durable in copy.durables))
@@ -149,6 +157,7 @@ class Transfer:
                 f'channel "{channel.name}": {copy.moved_times} messages were stored with an '
                 "earlier time than the one before them, and got that one's"
             )
+        return copy.last
 
     def _encode(self, copy: _Copy, messages: list[OriginMessage]) -> list[Run]:
         """The messages as runs: neighbors of one timestamp share one."""

@@ -1,12 +1,14 @@
 """The original's FILE store: the layout of the protocol's section 6.4, torn ends, damage."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stan.engine.records import Recovered
 from stan.errors import OriginError
 from stan.importing.file_origin import FileOrigin
+from stan.importing.origin import OriginChannel
 from stan.importing.transfer import Tally, Transfer
 from stan.store.contract import Store
 from stan.store.memory import MemoryStore
@@ -186,3 +188,33 @@ async def test_folders_that_are_no_channels_are_passed_over(ground: Ground) -> N
     (ground.folder / "lost+found").mkdir()
     await ground.run()
     assert [record.name for record, _ in (await ground.recovered()).channels] == ["foo"]
+
+
+async def test_an_original_that_is_running_is_noticed(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.slice(files.message(1))
+    read = FileOrigin.messages
+
+    async def messages(origin: FileOrigin, channel: OriginChannel) -> Any:
+        async for piece in read(origin, channel):
+            yield piece
+        ground.slice(files.message(2), number=2)
+
+    monkeypatch.setattr(FileOrigin, "messages", messages)
+    with pytest.raises(OriginError, match=r'^channel "foo" grew while it was read: stop the'):
+        await ground.run()
+    assert (await ground.recovered()).server is None
+
+
+async def test_what_the_file_system_refuses_is_one_line(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = ground.slice(files.message(1))
+
+    def refuse(folder: Path) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("stan.importing.file_origin._size_bytes", refuse)
+    with pytest.raises(OriginError, match=f"^{path} cannot be read: Permission denied$"):
+        await ground.run()

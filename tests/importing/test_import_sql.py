@@ -1,8 +1,12 @@
 """The original's SQL store, rule by rule of the protocol's section 6.5."""
 
+from typing import Any
+
 import pytest
 
 from stan.errors import OriginError, StoreRefusedError
+from stan.importing.origin import OriginChannel
+from stan.importing.sql_origin import SqlOrigin
 
 from .conftest import Ground
 from .reading import bounds_of, read_channel, subscriptions_of
@@ -133,7 +137,7 @@ async def test_times_that_go_back_are_moved(ground: Ground) -> None:
 # Rules 4 and 5: positions and pending sets.
 
 
-async def test_pending_lists_and_acks_add_up_103(ground: Ground) -> None:
+async def test_statement_103_pending_lists_and_acks_add_up(ground: Ground) -> None:
     tables = ground.tables
     await tables.channel(1, "foo")
     await tables.messages(1, "foo", 4)
@@ -240,6 +244,24 @@ async def test_what_looks_encrypted_is_pointed_out(ground: Ground) -> None:
     await ground.tables.message(1, "foo", 1, b"\x01" + bytes(40))
     await ground.run()
     assert ["every payload looks encrypted" in line for line in ground.warnings] == [True]
+
+
+async def test_an_original_that_is_running_is_noticed(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ground.tables.channel(1, "foo")
+    await ground.tables.messages(1, "foo", 2)
+    read = SqlOrigin.messages
+
+    async def messages(origin: SqlOrigin, channel: OriginChannel) -> Any:
+        async for piece in read(origin, channel):
+            yield piece
+        await ground.tables.message(1, "foo", 3)
+
+    monkeypatch.setattr(SqlOrigin, "messages", messages)
+    with pytest.raises(OriginError, match=r'^channel "foo" grew while it was read: stop the'):
+        await ground.run()
+    assert (await (await ground.opened()).recover()).server is None
 
 
 # The target.
