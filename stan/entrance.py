@@ -8,6 +8,7 @@ touches nats-py's internals: `_connect_to_server`, `_process_connect_init`, `_pr
 they move.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -188,18 +189,43 @@ class _Tcp(TcpTransport):
     async def connect_tls(
         self, uri: Any, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
     ) -> None:
+        # A reader of its own: what came in plain text must not count as said over TLS.
+        reader = asyncio.StreamReader(buffer_size)
+        protocol = _TlsProtocol(reader)
+        assert self._io_writer is not None
+        plain = self._io_writer.transport
+        loop = asyncio.get_running_loop()
         try:
-            await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
+            async with asyncio.timeout(connect_timeout):
+                transport = await loop.start_tls(
+                    plain, protocol, ssl_context, server_hostname=_host(uri)
+                )
         except BaseException:
             self._broken = True
-            if self._io_writer is not None:
-                self._io_writer.transport.abort()
+            plain.abort()
             raise
+        if transport is None:
+            raise ConnectionResetError("nats: the server closed the connection")
+        reader.set_transport(transport)
+        self._io_reader = reader
+        self._io_writer = asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def wait_closed(self) -> None:
         if not self._broken:
             with suppress(OSError):  # how it ended was told where it ended
                 await super().wait_closed()  # type: ignore[no-untyped-call]
+
+
+class _TlsProtocol(asyncio.StreamReaderProtocol):
+    """The stream over TLS, which cannot stay open one way."""
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return False
+
+
+def _host(uri: Any) -> str:
+    return uri if isinstance(uri, str) else str(uri.hostname)
 
 
 def explain(error: BaseException) -> str:

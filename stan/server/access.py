@@ -4,6 +4,7 @@ Files are read when the connection is made, not here, except what TLS needs. Not
 is logged; the values are secrets.
 """
 
+import re
 import ssl
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,9 @@ from urllib.parse import urlsplit
 from stan.errors import ConfigError
 from stan.server.config import Config
 from stan.server.nats_configuration import read_nats_tree
+
+# What nats-server takes for a bcrypt hash.
+_HASH = re.compile(r"\$2[abxy]?\$")
 
 
 def connection_options(config: Config) -> dict[str, Any]:
@@ -20,8 +24,8 @@ def connection_options(config: Config) -> dict[str, Any]:
     context = _tls_context(config)
     if context is not None:
         options["tls"] = context
-        if config.tls_server_name:
-            options["tls_hostname"] = config.tls_server_name
+    if config.tls_server_name:  # also when it is the NATS server that wants TLS
+        options["tls_hostname"] = config.tls_server_name
     return options
 
 
@@ -40,17 +44,20 @@ def _identity(config: Config) -> dict[str, Any]:
         return {"user_credentials": config.credentials}
     if config.nkey_seed_file:
         return {"nkeys_seed": config.nkey_seed_file}
+    if config.is_embedded and not {"user", "password", "token"} & config.commanded:
+        known = _identity_in_file(config)
+        if known:
+            return known
     if config.token:
         return {"token": config.token}
     if config.user:
         return {"user": config.user, "password": config.password}
-    if config.is_embedded:
-        return _identity_in_file(config)
     return {}
 
 
 def _identity_in_file(config: Config) -> dict[str, Any]:
-    """The child's own configuration tells how to get in, when it names one user."""
+    """The child's own configuration tells how to get in, when it names one user and does not
+    keep the password as a hash."""
     authorization = next(
         (
             value
@@ -60,12 +67,13 @@ def _identity_in_file(config: Config) -> dict[str, Any]:
         {},
     )
     known = {key.lower(): value for key, value in authorization.items()}
+    password = str(known.get("password", known.get("pass", "")))
+    if _HASH.match(str(known.get("token", password))):
+        return {}
     if "token" in known:
         return {"token": str(known["token"])}
     user = known.get("user", known.get("username"))
-    if user is not None:
-        return {"user": str(user), "password": str(known.get("password", known.get("pass", "")))}
-    return {}
+    return {} if user is None else {"user": str(user), "password": password}
 
 
 def _tls_context(config: Config) -> ssl.SSLContext | None:

@@ -102,12 +102,14 @@ class Config:
     channels: dict[str, ChannelOverrides] = field(default_factory=dict)
     # Fields set by a flag, the environment or the file.
     given: frozenset[str] = frozenset()
+    # Those of them that a flag or the environment set.
+    commanded: frozenset[str] = frozenset()
     # One line for each option that was set and has no effect.
     warnings: list[str] = field(default_factory=list)
-
-    @property
     # Where the file sets a field: file, line and key, to open an error message with.
     places: dict[str, str] = field(default_factory=dict)
+
+    @property
     def limits(self) -> StoreLimits:
         """The limits as the engine takes them."""
         defaults = ChannelLimits(
@@ -175,7 +177,8 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     path = from_flags.get("stan_config") or from_flags.get("nats_config") or ""
     whole = parse_file(str(path)) if path else {}
     tree = streaming_block(whole)
-    given = read_values(tree) | _from_environment(environment) | from_flags
+    commanded = _from_environment(environment) | from_flags
+    given = read_values(tree) | commanded
     if str(values["store"] if "store" not in given else given["store"]).upper() == "FILE":
         raise ConfigError(
             "this server has no FILE store: use -st SQL --sql_source <path> to keep messages"
@@ -185,11 +188,12 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
         given["clustered"] = True  # the block alone turns it on
     config = _assemble(values | given, read_channels(tree), frozenset(given))
     config.store = _store_type(config.store, "store" in from_flags)
+    config.commanded = frozenset(commanded)
+    config.places = read_places(tree)
     config.warnings = _answer(given)
     if config.sql_source and config.store == "MEMORY":
         config.warnings.append(
             "Messages are kept in memory only: -st SQL is needed to keep them in the SQL source"
-    config.places = read_places(tree)
         )
     if not config.nats_config:
         config.nats_config = config.stan_config
@@ -212,10 +216,6 @@ def format_config(config: Config) -> str:
     return "\n".join(lines)
 
 
-def _format_limits(limits: ChannelLimits) -> str:
-    """A channel's limits on one line, called as in the configuration file."""
-    return (
-        f"max_subs: {limits.max_subscriptions}, max_msgs: {limits.max_messages},"
 def format_value(option: Option, value: Scalar) -> str:
     """An option's value as it is written in a file; passwords hidden."""
     if option.secret and value:
@@ -230,6 +230,10 @@ def option_name(option: Option) -> str:
     return option.keys[0] if option.keys else max(option.flags, key=len)
 
 
+def _format_limits(limits: ChannelLimits) -> str:
+    """A channel's limits on one line, called as in the configuration file."""
+    return (
+        f"max_subs: {limits.max_subscriptions}, max_msgs: {limits.max_messages},"
         f" max_bytes: {limits.max_bytes}, max_age: {format_duration(limits.max_age_ns)},"
         f" max_inactivity: {format_duration(limits.max_inactivity_ns)}"
     )

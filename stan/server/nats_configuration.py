@@ -22,6 +22,8 @@ _OURS = frozenset(
         *("http", "http_port", "https", "https_port", "monitor_port"),
     }
 )
+# What one user is called by in an authorization block.
+_IDENTITY = frozenset({"user", "username", "pass", "password", "token"})
 # In a file without a streaming block these belong to both, told apart by their keys.
 _SHARED = frozenset({"cluster", "tls"})
 
@@ -42,8 +44,7 @@ def write_nats_configuration(config: Config) -> str:
         tree["debug"] = True
     if config.nats_trace or config.nats_debug_trace:
         tree["trace"] = True
-    if {"user", "password", "token"} & config.given:
-        tree["authorization"] = _authorization(config)
+    _put_authorization(tree, config)
     if config.nats_tls or config.nats_tls_verify or config.nats_tls_cert:
         tree["tls"] = _tls(config)
     if config.nats_routes or config.nats_cluster:
@@ -87,10 +88,27 @@ def _put_listener(tree: dict[str, Any], config: Config) -> None:
         tree["host"] = host if host and "address" not in config.given else config.address
 
 
-def _authorization(config: Config) -> dict[str, Any]:
+def _put_authorization(tree: dict[str, Any], config: Config) -> None:
+    """Who gets in: the one of the flags, else whom the file names.
+
+    A file with a list of users, or accounts, stays as it is; the flags then only say which
+    of them we are. So does what the streaming block says.
+    """
+    if not {"user", "password", "token"} & config.commanded:
+        return
+    keys = {key.lower(): key for key in tree}
+    if {"accounts", "operator"} & keys.keys():
+        return
+    key = keys.get("authorization", "authorization")
+    block = tree.get(key)
+    kept = block if isinstance(block, dict) else {}
+    if any(name.lower() == "users" for name in kept):
+        return
+    kept = {name: value for name, value in kept.items() if name.lower() not in _IDENTITY}
     if config.token:
-        return {"token": config.token}
-    return {"user": config.user, "password": config.password}
+        tree[key] = {**kept, "token": config.token}
+    else:
+        tree[key] = {**kept, "user": config.user, "password": config.password}
 
 
 def _tls(config: Config) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_each_field_of_the_configuration_is_an_option() -> None:
             assert option.field not in fields
         else:
             assert fields.pop(option.field) is _TYPES[option.kind]
-    assert set(fields) == {"channels", "given", "warnings", "places"}
+    assert set(fields) == {"channels", "given", "commanded", "warnings", "places"}
 
 
 def test_no_flag_and_no_key_is_declared_twice() -> None:
