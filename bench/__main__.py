@@ -5,20 +5,24 @@ compiler) is left out, and the tables say so.
 """
 
 import argparse
-import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from nats.errors import Error as NatsError
+
 from bench.clients import tabulate_clients
-from bench.engines import EngineError, build_folder, compiled, pure
+from bench.engines import EngineError, compiled, pure
 from bench.flat import tabulate_flat_costs
 from bench.latency import tabulate_latency
 from bench.loads import find_generator
 from bench.peers import Peer, original
 from bench.postgres import Postgres, find_binaries
 from bench.report import (
+    Rows,
     Table,
     describe_machine,
     has_marks,
@@ -29,6 +33,7 @@ from bench.report import (
 )
 from bench.setting import STORES, Setting
 from bench.throughput import tabulate_throughput
+from stan.errors import StanError
 
 # In this order: latency starts from what throughput found.
 TABLES: dict[str, Callable[[Setting], Table]] = {
@@ -49,23 +54,36 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 1
         print(" ".join(setting.remarks), file=sys.stderr)
+        failures = 0
         for name in options.tables:
             table = TABLES[name](setting)
-            text = render(table, _measure(table), describe_machine(setting))
+            rows, failed = measure_table(table)
+            failures += failed
             # As soon as it is there: all of them take more than an hour.
             if options.write:
+                text = render(table, rows, describe_machine(setting))
                 write_between_marks(Path(options.write), name, text)
-    return 0
+    return 1 if failures else 0
 
 
-def _measure(table: Table) -> list[list[str]]:
-    """Measure all rows, showing each when it is there."""
+def measure_table(table: Table) -> tuple[Rows, int]:
+    """Measure all rows, showing each when it is there; the rows, and how many jobs failed.
+
+    A job that fails has a row that says so, and the others go on.
+    """
     print(f"\n{render_heading(table.columns)}", flush=True)
-    rows = []
-    for row in table.rows:
-        rows.append(list(row))
-        print(render_line(row), flush=True)
-    return rows
+    rows: Rows = []
+    failed = 0
+    for job in table.jobs:
+        try:
+            found = job.measure()
+        except (RuntimeError, OSError, subprocess.TimeoutExpired, StanError, NatsError) as error:
+            print(f"{table.name}, {job.name}: {error}", file=sys.stderr)
+            found = [[f"{job.name}: failed", *[""] * (len(table.columns) - 1)]]
+            failed += 1
+        rows += found
+        print("\n".join(render_line(row) for row in found), flush=True)
+    return rows, failed
 
 
 def _settle(options: argparse.Namespace, stack: ExitStack) -> Setting:
@@ -110,11 +128,10 @@ def _name(generator: tuple[str, ...]) -> str:
 
 def _engines(options: argparse.Namespace, stack: ExitStack, remarks: list[str]) -> tuple[Peer, ...]:
     """Our server with each engine that is wanted; adds to the remarks what is missing."""
-    peers = [] if options.engine == "compiled" else [pure()]
+    copies = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stan-bench-engines-")))
+    peers = [] if options.engine == "compiled" else [pure(copies / "pure")]
     if options.engine != "pure":
-        folder = Path(options.compiled).resolve() if options.compiled else build_folder()
-        if not options.compiled:
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = Path(options.compiled).resolve() if options.compiled else copies / "compiled"
         try:
             peers.append(compiled(folder))
         except EngineError as error:
@@ -131,7 +148,7 @@ def arguments() -> argparse.Namespace:
     add("--tables", type=_names, default=[*TABLES], help=f"of {','.join(TABLES)}")
     add("--stores", type=_names, default=[*STORES], help=f"of {','.join(STORES)}")
     add("--engine", choices=("pure", "compiled", "both"), default="both", help="of our server")
-    add("--compiled", default="", help="a folder to build the compiled server in and keep it")
+    add("--compiled", default="", help="a folder to keep the compiled server in, or to find it")
     add("--repeat", type=int, default=3, help="runs of each, medians are taken")
     add("--seconds", type=float, default=3.0, help="how long a load lasts")
     add("--latency-seconds", type=float, default=10.0, help="how long latency is measured")

@@ -10,7 +10,6 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.client_load import CHANNEL, MAX_IN_FLIGHT
@@ -18,7 +17,7 @@ from bench.cost import Cost, Meter, median_cost
 from bench.jetstream import RunningJetStream
 from bench.loads import last_sequence
 from bench.peers import Running
-from bench.report import Table
+from bench.report import Job, Rows, Table
 from bench.setting import MOST_MESSAGES, Setting
 from bench.turns import find_count, median_ratio, take_turns
 
@@ -62,7 +61,7 @@ class Result:
 
 
 def tabulate_clients(setting: Setting) -> Table:
-    """The table; measures when its rows are asked for."""
+    """The table, not measured yet."""
     legend = (
         f"Our client and server ({setting.ours[0].name}) beside nats-py's JetStream, 128-byte "
         f"messages for about {setting.seconds:g} s, {MAX_IN_FLIGHT:,} in flight. Receiving is of "
@@ -73,23 +72,24 @@ def tabulate_clients(setting: Setting) -> Table:
         "NATS server, and behind the slash the client. Go's client is in the first table."
     )
     columns = ["store", "work", "ours, msg/s", "CPU us", "nats-py, msg/s", "CPU us", "ratio"]
-    return Table("clients", legend, [*columns, "messages"], _rows(setting))
+    return Table("clients", legend, [*columns, "messages"], _jobs(setting))
 
 
-def _rows(setting: Setting) -> Iterator[Sequence[str]]:
-    pairs = [("memory", False), ("file", False), ("file", True)]
-    for store, syncs in pairs:
-        if store not in setting.stores:
-            continue
+def _jobs(setting: Setting) -> list[Job]:
+    jobs = []
+    for store, syncs in (("memory", False), ("file", False), ("file", True)):
         label = f"{store}, synced" if syncs else store
+        sides = (Side(True, store), Side(False, store, syncs))
         for work in WORKS:
-            if setting.wants("clients", label, work.name) and not (syncs and work.stored):
-                yield _measure_row(
-                    setting, work, label, (Side(True, store), Side(False, store, syncs))
-                )
+            # Reading does not sync.
+            wanted = store in setting.stores and not (syncs and work.stored)
+            if wanted and setting.wants("clients", label, work.name):
+                measure = functools.partial(_measure, setting, work, label, sides)
+                jobs.append(Job(f"{label}, {work.name}", measure))
+    return jobs
 
 
-def _measure_row(setting: Setting, work: Work, label: str, sides: tuple[Side, Side]) -> list[str]:
+def _measure(setting: Setting, work: Work, label: str, sides: tuple[Side, Side]) -> Rows:
     counts = {
         side: find_count(
             functools.partial(_rate, setting, work, side),
@@ -102,7 +102,7 @@ def _measure_row(setting: Setting, work: Work, label: str, sides: tuple[Side, Si
     taken = take_turns(
         sides,
         setting.repeat,
-        lambda side: _measure(setting, work, side, counts[side]),
+        lambda side: _run_once(setting, work, side, counts[side]),
     )
     cells = [label, work.name]
     for results in taken.values():
@@ -110,14 +110,14 @@ def _measure_row(setting: Setting, work: Work, label: str, sides: tuple[Side, Si
         cells += [f"{rate:,.0f}", str(median_cost([result.cost for result in results]))]
     ours, theirs = ([result.rate for result in results] for results in taken.values())
     counted = " / ".join(f"{count:,}" for count in counts.values())
-    return [*cells, f"{median_ratio(ours, theirs):.2f}", counted]
+    return [[*cells, f"{median_ratio(ours, theirs):.2f}", counted]]
 
 
 def _rate(setting: Setting, work: Work, side: Side, messages: int) -> float:
-    return _measure(setting, work, side, messages).rate
+    return _run_once(setting, work, side, messages).rate
 
 
-def _measure(setting: Setting, work: Work, side: Side, messages: int) -> Result:
+def _run_once(setting: Setting, work: Work, side: Side, messages: int) -> Result:
     if side.is_ours:
         with Running(setting.ours[0], side.store, None) as ours:
             return _measure_on(ours, work.ours, "publish-stan" if work.stored else "", messages)

@@ -1,14 +1,14 @@
 """Our server twice: as the plain Python it is, and with its engine compiled to C.
 
-The compiled one is built as `make test-compiled` does it, in a copy of the checkout, with
-what is installed; nothing is downloaded. Invariant: a peer that calls itself pure or
-compiled has been asked which code it runs.
+Both run from copies of the checkout, so that editing it does not change what a long run
+measures. Compiling is done as `make test-compiled` does it, with what is installed; nothing
+is downloaded. Invariant: a peer that calls itself pure or compiled has been asked which code
+it runs.
 """
 
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from bench.peers import Peer
@@ -22,19 +22,21 @@ class EngineError(Exception):
     """There is no such engine to be had here; str(error) says why."""
 
 
-def pure() -> Peer:
-    """The checkout's own server. Raises EngineError when somebody compiled it in place."""
-    return _peer("pure", _CHECKOUT)
+def pure(folder: Path) -> Peer:
+    """The server as plain Python, copied into `folder`. Raises EngineError."""
+    _copy(folder)
+    return _peer("pure", folder)
 
 
 def compiled(folder: Path) -> Peer:
     """The server in `folder`, which is built when it is not there yet. Raises EngineError."""
     if not (folder / "stan").exists():
-        _build(folder)
+        _copy(folder)
+        _compile(folder)
     return _peer("compiled", folder)
 
 
-def _build(folder: Path) -> None:
+def _copy(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     skip = shutil.ignore_patterns("__pycache__", "*.so")
     for name in _COPIED:
@@ -43,6 +45,9 @@ def _build(folder: Path) -> None:
             shutil.copytree(source, folder / name, ignore=skip)
         else:
             shutil.copy2(source, folder / name)
+
+
+def _compile(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "hatch_build.py", "."],
         cwd=folder,
@@ -69,8 +74,3 @@ def _peer(engine: str, folder: Path) -> Peer:
     if not Path(found).is_relative_to(folder) or is_pure != (engine == "pure"):
         raise EngineError(f"the {engine} engine in {folder} runs {found or 'nothing'}")
     return Peer(engine, (sys.executable, "-m", "stan.cli.server"), False, folder)
-
-
-def build_folder() -> Path:
-    """A temporary place to build in; whoever asks removes it."""
-    return Path(tempfile.mkdtemp(prefix="stan-compiled-"))

@@ -6,7 +6,7 @@ neighbor) and runs the same load as the row without. Ours only, by its first eng
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from bench.loads import (
     median_measurement,
 )
 from bench.peers import Running
-from bench.report import Table
+from bench.report import Job, Rows, Table
 from bench.setting import MOST_MESSAGES, Setting
 from bench.turns import find_count, median_ratio, take_turns
 
@@ -65,7 +65,7 @@ def scenes(setting: Setting) -> tuple[Scene, ...]:
 
 
 def tabulate_flat_costs(setting: Setting) -> Table:
-    """The table; measures when its rows are asked for."""
+    """The table, not measured yet."""
     legend = (
         f"Our server ({setting.ours[0].name}), one publisher and one subscriber to new messages, "
         f"about {setting.seconds:g} s of 128-byte messages. The slow subscriber may have 1,024 "
@@ -73,28 +73,33 @@ def tabulate_flat_costs(setting: Setting) -> Table:
         "nothing beside. " + LEGEND
     )
     columns = ["store", "beside", "msg/s", "CPU us", "ratio of msg/s", "ratio of CPU", "messages"]
-    return Table("flat", legend, columns, _rows(setting))
+    return Table("flat", legend, columns, _jobs(setting))
 
 
-def _rows(setting: Setting) -> Iterator[Sequence[str]]:
-    base, *others = scenes(setting)
+def _jobs(setting: Setting) -> list[Job]:
+    jobs = []
     for store in setting.stores:
+        base, *others = scenes(setting)
         wanted = [scene for scene in others if setting.wants("flat", store, scene.name)]
-        if store == "postgres" or not wanted:
-            continue
-        count = find_count(
-            functools.partial(_rate, setting, store, base),
-            ONE_TO_ONE_NEW.first,
-            setting.seconds,
-            MOST_MESSAGES,
-        )
-        taken = take_turns(
-            [base, *wanted],
-            setting.repeat,
-            functools.partial(_measure, setting, store, count),
-        )
-        for scene, measurements in taken.items():
-            yield _row(store, scene, measurements, taken[base], count)
+        if wanted and store != "postgres":
+            jobs.append(Job(store, functools.partial(_measure, setting, store, base, wanted)))
+    return jobs
+
+
+def _measure(setting: Setting, store: str, base: Scene, wanted: list[Scene]) -> Rows:
+    """All scenes of a store take turns, so that each round has a base to compare with."""
+    count = find_count(
+        functools.partial(_rate, setting, store, base),
+        ONE_TO_ONE_NEW.first,
+        setting.seconds,
+        MOST_MESSAGES,
+    )
+    run = functools.partial(_run_once, setting, store, count)
+    taken = take_turns([base, *wanted], setting.repeat, run)
+    return [
+        _row(store, scene, measurements, taken[base], count)
+        for scene, measurements in taken.items()
+    ]
 
 
 def _row(
@@ -113,10 +118,10 @@ def _row(
 
 
 def _rate(setting: Setting, store: str, scene: Scene, messages: int) -> float:
-    return _measure(setting, store, messages, scene).rate
+    return _run_once(setting, store, messages, scene).rate
 
 
-def _measure(setting: Setting, store: str, messages: int, scene: Scene) -> Measurement:
+def _run_once(setting: Setting, store: str, messages: int, scene: Scene) -> Measurement:
     with Running(setting.ours[0], store, None, _UNLIMITED) as running:
         return asyncio.run(_measure_in(scene, running, setting, messages))
 

@@ -6,21 +6,31 @@ table can be measured anew without the others.
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.setting import Setting
 
+Rows = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One or more rows of a table, which are measured together."""
+
+    name: str
+    measure: Callable[[], Rows]
+
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose rows are measured while they are asked for."""
+    """What is in a table, and the jobs that find it out."""
 
     name: str
     legend: str
     columns: Sequence[str]
-    rows: Iterator[Sequence[str]]
+    jobs: Sequence[Job]
 
 
 def render_line(cells: Sequence[str]) -> str:

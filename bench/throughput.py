@@ -5,18 +5,17 @@ about as long; the table says how many they were.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
 
 from bench.cost import LEGEND
 from bench.loads import LOADS, ONE_TO_ONE, Load, Measurement, measure, median_measurement
 from bench.peers import Peer, Running
-from bench.report import Table
+from bench.report import Job, Rows, Table
 from bench.setting import MOST_MESSAGES, Setting
 from bench.turns import find_count, median_ratio, take_turns
 
 
 def tabulate_throughput(setting: Setting) -> Table:
-    """The table; measures when its rows are asked for."""
+    """The table, not measured yet."""
     columns = ["store", "work"]
     for peer in setting.peers:
         columns += [f"{peer.name}, msg/s", "CPU us"]
@@ -27,7 +26,7 @@ def tabulate_throughput(setting: Setting) -> Table:
         f"most {MOST_MESSAGES:,}), in the last column for each. A ratio above 1 is in our favor. "
         + LEGEND
     )
-    return Table("throughput", legend, [*columns, "messages"], _rows(setting))
+    return Table("throughput", legend, [*columns, "messages"], _jobs(setting))
 
 
 def sustain(setting: Setting, store: str, peer: Peer, load: Load = ONE_TO_ONE) -> int:
@@ -44,14 +43,16 @@ def run_once(setting: Setting, store: str, load: Load, peer: Peer, messages: int
         return measure(load, messages, running, setting.generator)
 
 
-def _rows(setting: Setting) -> Iterator[Sequence[str]]:
-    for store in setting.stores:
-        for load in LOADS:
-            if setting.wants("throughput", store, load.name):
-                yield _measure_row(setting, store, load)
+def _jobs(setting: Setting) -> list[Job]:
+    return [
+        Job(f"{store}, {load.name}", functools.partial(_measure, setting, store, load))
+        for store in setting.stores
+        for load in LOADS
+        if setting.wants("throughput", store, load.name)
+    ]
 
 
-def _measure_row(setting: Setting, store: str, load: Load) -> list[str]:
+def _measure(setting: Setting, store: str, load: Load) -> Rows:
     counts = {peer: sustain(setting, store, peer, load) for peer in setting.peers}
     taken = take_turns(
         setting.peers,
@@ -68,7 +69,7 @@ def _measure_row(setting: Setting, store: str, load: Load) -> list[str]:
         theirs = [each.rate for each in taken[setting.other]]
         for peer in setting.ours:
             cells.append(f"{median_ratio([each.rate for each in taken[peer]], theirs):.2f}")
-    return [*cells, " / ".join(f"{count:,}" for count in counts.values())]
+    return [[*cells, " / ".join(f"{count:,}" for count in counts.values())]]
 
 
 def _text(measurement: Measurement) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.engines import EngineError, compiled
+from bench.engines import EngineError, compiled, pure
 
 
 def test_a_folder_of_plain_python_is_not_taken_for_compiled(tmp_path: Path) -> None:
@@ -15,3 +15,9 @@ def test_a_folder_of_plain_python_is_not_taken_for_compiled(tmp_path: Path) -> N
     module.touch()
     with pytest.raises(EngineError, match=r"runs .*engine\.py"):
         compiled(tmp_path)
+
+
+def test_the_pure_server_is_a_copy(tmp_path: Path) -> None:
+    peer = pure(tmp_path / "pure")
+    assert peer.folder == tmp_path / "pure"
+    assert (tmp_path / "pure" / "stan" / "engine" / "engine.py").exists()

@@ -24,6 +24,14 @@ def test_messages_are_due_at_the_rate_whatever_was_answered() -> None:
     assert run.due(run.start_ns + 10**12) == 100
 
 
+def test_at_a_high_rate_messages_are_due_in_bursts() -> None:
+    run = started(100, 40_000)
+    assert run.due(run.start_ns) == 10
+    assert run.due(run.start_ns + 249_999) == 10
+    assert run.due(run.start_ns + 250_000) == 20
+    assert {run.due_ns(index) - run.start_ns for index in range(10, 20)} == {250_000}
+
+
 def test_a_latency_counts_from_when_the_message_was_due() -> None:
     run = started()
     run.acked.add(3, run.due_ns(3) + 7_000)

@@ -4,8 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import TABLES, measure_table
 from bench.cost import Cost, median_cost
-from bench.report import Table, describe_machine, has_marks, marks, render, write_between_marks
+from bench.report import (
+    Job,
+    Rows,
+    Table,
+    describe_machine,
+    has_marks,
+    marks,
+    render,
+    write_between_marks,
+)
 from bench.setting import Setting
 
 _LEGEND = "What it means."
@@ -27,15 +37,13 @@ def test_a_table_replaces_only_what_is_between_its_marks(tmp_path: Path) -> None
 
 
 def test_the_page_has_a_place_for_every_table() -> None:
-    from bench.__main__ import TABLES
-
     page = Path(__file__).parents[2] / "docs" / "performance.md"
     assert [name for name in TABLES if not has_marks(page, name)] == []
 
 
 def test_a_table_is_rendered_with_its_legend_and_what_is_missing() -> None:
     machine = describe_machine(setting(remarks=("The original server was left out.",)))
-    table = Table("flat", _LEGEND, ["store", "ratio"], iter(()))
+    table = Table("flat", _LEGEND, ["store", "ratio"], [])
     lines = render(table, [["memory", "0.99"]], machine).splitlines()
     assert "median of 3 runs" in lines[0]
     assert lines[0].endswith(f"The original server was left out. {_LEGEND}")
@@ -65,3 +73,13 @@ def test_a_cost_names_every_process(cost: Cost, text: str, total_us: float) -> N
 def test_the_median_of_costs_is_taken_of_each_part() -> None:
     costs = [Cost(1, 9, None, 5), Cost(3, 7, None, 6), Cost(2, 8, None, 4)]
     assert median_cost(costs) == Cost(2, 8, None, 5)
+
+
+def test_a_job_that_fails_leaves_a_row_and_the_others_go_on() -> None:
+    def fail() -> Rows:
+        raise RuntimeError("3 messages stored, not 4")
+
+    jobs = [Job("file, replay", fail), Job("memory, replay", lambda: [["memory", "1.0"]])]
+    rows, failed = measure_table(Table("throughput", _LEGEND, ["store", "ratio"], jobs))
+    assert rows == [["file, replay: failed", ""], ["memory", "1.0"]]
+    assert failed == 1
