@@ -1,13 +1,14 @@
 """What the operator asked for: command line, environment and file, merged and checked.
 
-Flags beat the environment, the environment beats the file, the file beats the defaults of
-the option table. Everything that is wrong is found here, before anything is started, and
-named: the flag, or the file, the line and the key. Nothing is read or opened but the
-configuration files.
+Flags beat the environment (but for the encryption key), the environment beats the file,
+the file beats the defaults of the option table. Everything that is wrong is found here,
+before anything is started, and named: the flag, or the file, the line and the key. Nothing
+is read or opened but the configuration files.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
 from stan.errors import ConfigError
@@ -25,6 +26,9 @@ from stan.server.language import parse_file
 from stan.server.options import OPTIONS, Kind, Option
 from stan.units import format_duration
 from stan.wire.subjects import is_publishable_subject
+
+if TYPE_CHECKING:
+    from stan.store.encryption import Encryption
 
 STORE_TYPES = ("MEMORY", "SQL")
 # Options that make the program do something else than serve.
@@ -50,6 +54,9 @@ class Config:
     heartbeat_timeout_ns: int
     heartbeat_fail_count: int
     signal: str
+    encrypt: bool
+    encryption_cipher: str
+    encryption_key: str = field(repr=False)
     replace_durable: bool
     cache_bytes: int
     test_timers: bool
@@ -132,9 +139,24 @@ class Config:
         names = [name.strip() for name in self.nats_server.split(",") if name.strip()]
         return [name if "://" in name else f"nats://{name}" for name in names]
 
+    @property
+    def delivers_encrypted(self) -> bool:
+        """Whether the operator wants encrypted messages delivered as they are stored."""
+        return "encrypt" in self.given and not self.encrypt
+
+    def open_encryption(self) -> "Encryption | None":
+        """What encrypts payloads at rest; None when nothing does. Raises ConfigError."""
+        if not self.encrypt:
+            return None
+        # Not at the top: a server without encryption does not load the cryptography package.
+        from stan.store.encryption import Encryption
+
+        return Encryption(self.encryption_key, self.encryption_cipher)
+
     def check(self) -> None:
         """Raise ConfigError when the server must not start like this."""
         self.limits.check()
+        self.open_encryption()
         if not is_publishable_subject(self.cluster_id):
             raise ConfigError(f'invalid cluster ID "{self.cluster_id}"', "cluster_id")
         if not is_publishable_subject(self.discover_prefix):
@@ -177,24 +199,28 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     path = from_flags.get("stan_config") or from_flags.get("nats_config") or ""
     whole = parse_file(str(path)) if path else {}
     tree = streaming_block(whole)
-    commanded = _from_environment(environment) | from_flags
+    from_environment = _from_environment(environment)
+    commanded = from_environment | from_flags | _before_flags(from_environment)
     given = read_values(tree) | commanded
+    if (read_values(tree) | from_flags).get("encryption_key"):
+        given["encrypt"] = True  # the environment's key alone does not turn it on
     if str(values["store"] if "store" not in given else given["store"]).upper() == "FILE":
         raise ConfigError(
             "this server has no FILE store: use -st SQL --sql_source <path> to keep messages"
-            " in a SQLite file"
+            " in a SQLite file; stan-server import --from_dir=<folder> brings a FILE store over"
         )
     if tree is not whole and find(tree, ["cluster"]) is not None:
         given["clustered"] = True  # the block alone turns it on
     config = _assemble(values | given, read_channels(tree), frozenset(given))
-    config.store = _store_type(config.store, "store" in from_flags)
     config.commanded = frozenset(commanded)
+    config.store = _store_type(config.store, "store" in from_flags)
     config.places = read_places(tree)
     config.warnings = _answer(given)
     if config.sql_source and config.store == "MEMORY":
         config.warnings.append(
             "Messages are kept in memory only: -st SQL is needed to keep them in the SQL source"
         )
+    config.warnings += _answer_encryption(config)
     if not config.nats_config:
         config.nats_config = config.stan_config
     if not config.stan_config:
@@ -279,6 +305,12 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Scalar]:
     return values
 
 
+def _before_flags(from_environment: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """What the environment says before the command line does."""
+    fields = [option.field for option in OPTIONS if option.environment_first]
+    return {name: from_environment[name] for name in fields if name in from_environment}
+
+
 def _store_type(name: str, from_flag: bool) -> str:
     if name.upper() in STORE_TYPES:
         return name.upper()
@@ -299,3 +331,13 @@ def _answer(given: Mapping[str, Scalar]) -> list[str]:
         if option.ignored:
             warnings.append(f"{_main_name(option)} has no effect: {option.ignored}")
     return warnings
+
+
+def _answer_encryption(config: Config) -> list[str]:
+    """What to say when somebody may believe that payloads are encrypted and they are not."""
+    if config.encrypt and config.store == "MEMORY":
+        return ["Encryption has no effect: messages are kept in memory only, nothing is at rest"]
+    meant = {"encryption_key", "encryption_cipher"} & config.given
+    if meant and "encrypt" not in config.given:
+        return ["Payloads are not encrypted: a key or a cipher is set, but -encrypt is not"]
+    return []

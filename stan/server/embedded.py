@@ -18,7 +18,10 @@ from pathlib import Path
 from stan.errors import NatsServerError
 from stan.server import guard
 from stan.server.log import LEVELS, NATS_LOG_NAME
+from stan.server.options import OPTIONS
 
+# Variables that hold secrets of ours; a NATS server has no use for them.
+_SECRETS = frozenset(option.environment for option in OPTIONS if option.secret)
 _READY_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 2.0
@@ -69,6 +72,7 @@ class EmbeddedNats:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name not in _SECRETS},
         )
         self._order(program=self._program, configuration=self._configuration)
         self._reader = asyncio.create_task(self._read())

@@ -23,7 +23,8 @@ class Kind(Enum):
 @dataclass(slots=True, frozen=True)
 class Option:
     """`field` names the attribute of Config; `keys` are dotted paths in the configuration
-    file, all aliases spelled out. An `ignored` option is accepted with that warning when it
+    file, all aliases spelled out. The `environment` is asked after the flags, with
+    `environment_first` before them. An `ignored` option is accepted with that warning when it
     is set, a `refused` one ends the start with that message when it is set to something
     that matters."""
 
@@ -35,6 +36,7 @@ class Option:
     help: str
     default: str | int | bool = ""
     environment: str = ""
+    environment_first: bool = False
     secret: bool = False
     ignored: str = ""
     refused: str = ""
@@ -149,14 +151,13 @@ OPTIONS: tuple[Option, ...] = (
                "Send a signal to a running server: stop, quit, reopen or reload,"
                " then =<pid or pid file>"),
     Option(STREAMING, "encrypt", Kind.BOOLEAN, ("encrypt",), ("encrypt",),
-           "Encrypt message payloads at rest", False,
-           refused="encryption at rest is not available in this version"),
+           "Encrypt message payloads at rest", False),
     Option(STREAMING, "encryption_cipher", Kind.TEXT, ("encryption_cipher",),
-           ("encryption_cipher",), "Cipher: AES or CHACHA",
-           refused="encryption at rest is not available in this version"),
+           ("encryption_cipher",),
+           "Cipher for new messages: AES or CHACHA (default: AES on x86, otherwise CHACHA)"),
     Option(STREAMING, "encryption_key", Kind.TEXT, ("encryption_key",), ("encryption_key",),
-           "Encryption key", environment="NATS_STREAMING_ENCRYPTION_KEY", secret=True,
-           refused="encryption at rest is not available in this version"),
+           "Encryption key, which also turns encryption on; safer in the environment",
+           environment="NATS_STREAMING_ENCRYPTION_KEY", environment_first=True, secret=True),
     _streaming("replace_durable", Kind.BOOLEAN, "replace_durable",
                "replace_durable replace_durables replace_duplicate_durable"
                " replace_duplicate_durables",

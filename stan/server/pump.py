@@ -14,11 +14,13 @@ from contextlib import suppress
 from typing import cast
 
 from stan.engine.engine import Engine
-from stan.engine.records import Batch, History, Load, Result
+from stan.engine.limits import StoreLimits
+from stan.engine.records import Batch, History, Load, RangeLoad, Result
 from stan.errors import (
     LeaseLostError,
     StoreError,
     StoreOutcomeUnknownError,
+    StoreRefusedError,
     StoreUnavailableError,
 )
 from stan.server.clock import SteadyClock
@@ -39,6 +41,8 @@ _LEVELS = {
 }
 # How long to wait before a failed read, or a question about an unknown commit, is repeated.
 RETRY_S = 0.25
+# The same for a read that was refused: somebody must act before it can succeed.
+REFUSED_RETRY_S = 5.0
 STOP_TIMEOUT_S = 10.0
 # A process that did not run for this long may have lost its lease meanwhile. It is less than
 # what is left of a lease that is renewed in time, and more than a busy loop ever takes.
@@ -73,6 +77,7 @@ class Pump:
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._refusals: dict[int, str] = {}  # by channel, what was said last
         self._failure: asyncio.Future[None] = self._loop.create_future()
         self._draining: asyncio.Task[None] | None = None
         self._stopping = False
@@ -121,6 +126,15 @@ class Pump:
         try:
             self.engine.receive(frames, self._clock())
             self._turn()
+        except Exception as error:
+            self._fail(error)
+
+    def change_limits(self, limits: StoreLimits) -> None:
+        """Live within other limits from now on. Never raises, as `receive`."""
+        try:
+            self.engine.change_limits(limits, self._clock())
+            if self._transport.is_connected and not self._stopping and not self._congested():
+                self._turn()
         except Exception as error:
             self._fail(error)
 
@@ -321,8 +335,12 @@ class Pump:
         try:
             history: History = await self._store.load(load)
         except StoreError as error:
-            self._say_failure(error)
-            await asyncio.sleep(RETRY_S)
+            if isinstance(load, RangeLoad) and isinstance(error, StoreRefusedError):
+                self._say_refusal(load, error)
+                await asyncio.sleep(REFUSED_RETRY_S)
+            else:
+                self._say_failure(error)
+                await asyncio.sleep(RETRY_S)
             self.engine.load_failed(load, error, self._clock())
         else:
             self.engine.loaded(load, history, self._clock())
@@ -354,6 +372,12 @@ class Pump:
         if not self._unavailable:
             log.error("Store: %s", error)
         self._unavailable = True
+
+    def _say_refusal(self, load: RangeLoad, error: StoreRefusedError) -> None:
+        """Once for what is wrong with a channel: a commit that succeeds proves nothing."""
+        if self._refusals.get(load.channel_id) != str(error):
+            self._refusals[load.channel_id] = str(error)
+            log.error("Store: %s", error)
 
 
 def _read_uptime_s() -> float:

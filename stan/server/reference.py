@@ -57,7 +57,8 @@ def _format_row(option: Option) -> str:
     keys = ", ".join(f"`{key}`" for key in _short_keys(option))
     text = option.help
     if option.environment:
-        text += f". Also from the environment: `{option.environment}`"
+        first = ", which comes first" if option.environment_first else ""
+        text += f". Also from the environment: `{option.environment}`{first}"
     note = option.ignored or option.refused
     if note:
         text += f". {'Ignored' if option.ignored else 'Refused'}: {note}"

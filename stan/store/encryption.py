@@ -48,19 +48,23 @@ class Encryption:
     reads what the other wrote. Safe to use from several threads. Raises ConfigError.
     """
 
+    overhead_bytes: int = OVERHEAD_BYTES
+
     def __init__(self, key: str, cipher: str = "") -> None:
         if not key:
-            raise ConfigError("encryption key required")
+            raise ConfigError("encryption key required", "encrypt")
         self.cipher: str = cipher.upper() or default_cipher()
         if self.cipher not in _ALGORITHMS:
-            raise ConfigError("encryption cipher not supported")
+            raise ConfigError("encryption cipher not supported", "encryption_cipher")
         self._first_byte, algorithm = _ALGORITHMS[self.cipher]
         # A key may hold any bytes, which Python shows as lone surrogates.
         self._master = sha256(key.encode(errors="surrogateescape")).digest()
         try:
             algorithm(self._master)
         except UnsupportedAlgorithm:  # OpenSSL may be restricted to what FIPS knows
-            raise ConfigError(f"this machine's OpenSSL does not offer {self.cipher}") from None
+            raise ConfigError(
+                f"this machine's OpenSSL does not offer {self.cipher}", "encryption_cipher"
+            ) from None
         self._channels: OrderedDict[str, _ChannelCipher] = OrderedDict()
         self._lock = Lock()
 

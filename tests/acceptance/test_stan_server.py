@@ -361,7 +361,8 @@ async def test_a_signal_is_sent_by_pid_file(start: Start, tmp_path: Path) -> Non
         (["-version"], 0, "stan-server version"),
         (["-check_config", "-mm", "5"], 0, "store_limits.max_msgs: 5"),
         (["-check_config", "-file_sync"], 0, "-file_sync has no effect"),
-        (["-help"], 0, "Encrypt message payloads at rest (refused: not available)"),
+        (["-help"], 0, "Recognized; clustering is not offered (refused: not available)"),
+        (["-check_config", "-encrypt"], 1, "encryption key required"),
         (["-check_config", "-mm", "-5"], 1, "max messages limit cannot be negative (-5)"),
     ],
 )

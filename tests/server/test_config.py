@@ -67,11 +67,12 @@ def test_defaults_are_those_of_the_protocol() -> None:
 @pytest.mark.parametrize("option", _PLAIN, ids=lambda option: option.field)
 def test_every_flag_is_read(option: Option) -> None:
     text, _, expected = _SAMPLES[option.kind]
+    implied = {"encrypt"} if option.field == "encryption_key" else set()
     for flag in option.flags:
         for arguments in ([f"-{flag}={text}"], [f"--{flag}", text]):
             config = load_config(arguments, {})
             assert getattr(config, option.field) == expected
-            assert config.given == {option.field}
+            assert config.given == {option.field} | implied
 
 
 @pytest.mark.parametrize("option", _PLAIN, ids=lambda option: option.field)
