@@ -23,8 +23,9 @@ from stan.store.encryption import OVERHEAD_BYTES, Encryption
 from stan.store.open import open_store
 
 _KEY = "NATS_STREAMING_ENCRYPTION_KEY"
+_FROM = "STAN_FROM_SOURCE"
 FLAGS = [
-    Flag(("from_source",), "data source of the original's SQL store, as its -sql_source", ""),
+    Flag(("from_source",), f"the original's -sql_source, else {_FROM}", ""),
     Flag(("from_driver",), "sqlite, postgres or mysql, when its source does not tell", ""),
     Flag(("from_dir",), "folder of the original's FILE store, as its -dir", ""),
     Flag(("from_crc",), "check the checksums of a FILE store", True, read_bool),
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
         parsed = parse_flags(FLAGS, argv)
         if parsed.arguments:
             raise FlagError(f"unexpected argument: {parsed.arguments[0]}")
-        if bool(parsed["from_source"]) == bool(parsed["from_dir"]):
+        if bool(_from_source(parsed)) == bool(parsed["from_dir"]):
             raise FlagError("name the original's data by either -from_source or -from_dir")
     except HelpWanted:
         print(USAGE)
@@ -86,7 +87,14 @@ async def _import(parsed: Parsed) -> int:
 def _origin(parsed: Parsed) -> Origin:
     if parsed["from_dir"]:
         return FileOrigin(Path(parsed["from_dir"]), _warn, check_crc=parsed["from_crc"])
-    return SqlOrigin(parsed["from_driver"], parsed["from_source"])
+    return SqlOrigin(parsed["from_driver"], _from_source(parsed))
+
+
+def _from_source(parsed: Parsed) -> str:
+    """The flag, or the environment's word, which no other user of the machine can see."""
+    if parsed["from_source"] or parsed["from_dir"]:
+        return str(parsed["from_source"])
+    return os.environ.get(_FROM, "")
 
 
 def _store(parsed: Parsed, encryption: Encryption | None) -> Store:
@@ -109,17 +117,17 @@ def _encryption(parsed: Parsed) -> Encryption | None:
 
 
 def _describe(tally: Tally, origin: str, store: str) -> str:
-    left = f"{tally.clients_left} clients and {tally.subscriptions_left} other subscriptions"
+    left = f"connected clients: {tally.clients_left}, other subscriptions: "
+    left += str(tally.subscriptions_left)
     return (
-        f'{origin}: cluster "{tally.cluster_id}", {tally.channels} channels, {tally.messages} '
-        f"messages ({tally.payload_bytes} bytes), {tally.durables} durables with "
-        f"{tally.pending} unacknowledged messages {_outcome(store)}; {left} end with the "
-        "original server"
+        f'{origin}: cluster "{tally.cluster_id}", channels: {tally.channels}, messages: '
+        f"{tally.messages} ({tally.payload_bytes} bytes), durables: {tally.durables} "
+        f"(unacknowledged messages: {tally.pending}), {_outcome(store)}. Left behind: {left}."
     )
 
 
 def _outcome(store: str) -> str:
-    return f"are now in {store}" if store else "would be imported"
+    return f"imported into {store}" if store else "not imported: this was a dry run"
 
 
 _say = partial(print, flush=True)

@@ -49,7 +49,12 @@ def parse_flags(arguments: Sequence[str]) -> list[Given]:
 
 def format_help(program: str) -> str:
     """All options in their groups, as `-help` shows them."""
-    lines = [f"Usage: {program} [options]", ""]
+    lines = [
+        f"Usage: {program} [options]",
+        f"       {program} migrate -h    (the schema of a SQL store)",
+        f"       {program} import -h     (data of nats-streaming-server)",
+        "",
+    ]
     groups = dict.fromkeys(option.group for option in OPTIONS)
     for group in groups:
         options = [option for option in OPTIONS if option.group == group and option.flags]

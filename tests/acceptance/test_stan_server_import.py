@@ -54,12 +54,24 @@ async def test_an_import_is_tried_done_and_not_done_twice(
 ) -> None:
     flags = ("--from_source", str(tmp_path / "original.db"), "--sql_source", f"{tmp_path}/stan.db")
     assert await in_thread(*flags, "--dry-run") == 0
-    assert "3 messages (6 bytes), 1 durables with 1 unacknowledged" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "messages: 3 (6 bytes), durables: 1 (unacknowledged messages: 1), not imp" in shown
     assert not (tmp_path / "stan.db").exists()
     assert await in_thread(*flags) == 0
-    assert f"are now in {tmp_path}/stan.db" in capsys.readouterr().out
+    assert f"imported into {tmp_path}/stan.db." in capsys.readouterr().out
     assert await in_thread(*flags) == 1
     assert f'already belongs to cluster "{CLUSTER}"' in capsys.readouterr().err
+
+
+def test_a_source_with_a_password_need_not_be_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "postgres://me:secret@127.0.0.1:1/old?sslmode=disable"
+    monkeypatch.setenv("STAN_FROM_SOURCE", source)
+    assert run_import("--sql_source", str(tmp_path / "stan.db")) == 1
+    shown = capsys.readouterr().err
+    assert "127.0.0.1:1/old" in shown
+    assert "secret" not in shown
 
 
 async def test_a_payload_is_decrypted_and_encrypted(
@@ -235,9 +247,12 @@ async def test_clients_of_a_recorded_store_go_on_where_they_were(
     )
     shown = capsys.readouterr()
     assert shown.err == ""
-    assert f'cluster "{RECORDED_CLUSTER}", 2 channels, 6 messages (15 bytes)' in shown.out
-    assert "2 durables with 7 unacknowledged" in shown.out
-    assert "1 clients and 1 other subscriptions end with" in shown.out
+    expected = (
+        f'{RECORDED}: cluster "{RECORDED_CLUSTER}", channels: 2, messages: 6 (15 bytes), '
+        f"durables: 2 (unacknowledged messages: 7), imported into {tmp_path}/stan.db. "
+        "Left behind: connected clients: 1, other subscriptions: 1.\n"
+    )
+    assert shown.out == expected
 
 
 def original_server() -> str:
