@@ -6,7 +6,7 @@ notices to log. Two rules hold it together: nothing is said before it is true, a
 batch is in flight at most. `check` asserts every invariant.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from stan.engine import invariants
 from stan.engine.cache import Cache
@@ -123,19 +123,22 @@ class Engine:
 
     # In.
 
-    def receive(self, frames: Iterable[Frame], now_ns: int) -> None:
+    def receive(self, frames: list[Frame], now_ns: int) -> None:
         """Take what the NATS server sent, in order."""
         self._now_ns = now_ns
         publish_head = self._publish_head
         publish = self.publishing.receive
         by_ack_inbox = self.subscriptions.by_ack_inbox
         touched: dict[Subscription, None] = {}
-        for subject, reply, payload in frames:
+        index, end = 0, len(frames)
+        while index < end:
+            subject, reply, payload = frames[index]
             if payload is None:
                 self.clients.beat_answered(subject, False, now_ns)
                 self.publishing.interrupt()
             elif subject.startswith(publish_head):
-                publish(payload, reply, now_ns)
+                index = publish(frames, index, now_ns)
+                continue
             else:
                 member = by_ack_inbox.get(subject)
                 if member is not None:
@@ -143,6 +146,7 @@ class Engine:
                     touched[member] = None
                 else:
                     self._request(subject, payload, reply, now_ns)
+            index += 1
         for member in touched:
             if member.active:
                 self.delivery.advance(member.cursor, now_ns)

@@ -1,8 +1,9 @@
 """Publishes on their way into a batch: validation, the queue, sequences, acks.
 
 A burst is a run of publishes that differ only in guid and payload: one publisher, one
-channel, one ack subject. Whatever is the same for all of them is looked at once. Bursts
-wait unsealed; sealing gives sequences and timestamps and encodes each message once.
+channel, one ack subject. Whatever is the same for all of them is looked at once; those
+whose bytes differ nowhere else are not even parsed. Bursts wait unsealed; sealing gives
+sequences and timestamps and encodes each message once.
 """
 
 from collections import deque
@@ -15,8 +16,16 @@ from stan.engine.clients import Clients
 from stan.engine.outbox import Outbox
 from stan.engine.records import Run
 from stan.engine.settings import Settings
-from stan.wire.frames import pub
-from stan.wire.messages import ack_head, encode_error_ack, parse, string_field, varint
+from stan.wire.frames import Frame, pub
+from stan.wire.messages import (
+    PublishShape,
+    ack_head,
+    encode_error_ack,
+    parse,
+    publish_shape,
+    string_field,
+    varint,
+)
 from stan.wire.server_pb2 import CtrlMsg
 from stan.wire.stan_pb2 import PubMsg
 
@@ -34,8 +43,8 @@ class Burst:
     def __init__(self, channel: Channel, ack_subject: bytes, guid_size: int) -> None:
         self.channel: Channel = channel
         self.ack_subject: bytes = ack_subject
-        self.guid_size: int = guid_size  # 0: the guids are of different lengths, or not ASCII
-        self.guids: list[str] = []
+        self.guid_size: int = guid_size  # in bytes; 0: of different lengths, or too long
+        self.guids: list[bytes] = []
         self.payloads: list[bytes] = []
         self.replies: list[str] = []  # empty while no message has one
         self.payload_bytes: int = 0
@@ -63,12 +72,73 @@ class Publishing:
     def interrupt(self) -> None:
         """Something else happened: the next publish is looked at from scratch."""
         self._burst: Burst | None = None
+        self._shape: PublishShape | None = None
+        self._last_size: int = 0
         self._reply: bytes = b""
         self._channel_name: str = ""
         self._client_id: str = ""
         self._connection_id: bytes = b""
 
-    def receive(self, payload: bytes, reply: bytes, now_ns: int) -> None:
+    def receive(self, frames: list[Frame], index: int, now_ns: int) -> int:
+        """Take the PubMsg at `index` and those behind it that are alike. Returns the index
+        of the first frame that was not looked at."""
+        frame = frames[index]
+        if self._shape is not None:
+            taken = self._take_alike(frames, index, self._shape, frame[0])
+            if taken > index:
+                return taken
+        payload = frame[2]
+        if payload is not None:
+            self._take(payload, frame[1], now_ns)
+        return index + 1
+
+    def _take_alike(self, frames: list[Frame], index: int, shape: PublishShape, to: bytes) -> int:
+        """Queue the publishes from `index` on that were sent to the same subject and differ
+        from the burst's last one only in the bytes of guid and payload."""
+        burst = self._burst
+        settings = self._settings
+        size = shape.size
+        # One more than the limit, as if each had been looked at by itself.
+        room = min(
+            settings.queue_messages - self.queued_messages,
+            (settings.queue_bytes - self.queued_bytes) // size,
+        )
+        if burst is None or room < 0:
+            return index
+        end = min(len(frames), index + room + 1)
+        first_reply = self._reply
+        head, middle, tail = shape.head, shape.middle, shape.tail
+        guid_start, guid_end = shape.guid_start, shape.guid_end
+        data_start, data_end = shape.data_start, shape.data_end
+        guids, payloads = burst.guids, burst.payloads
+        had = len(guids)
+        for subject, reply, payload in frames[index:end]:
+            if (
+                payload is None
+                or len(payload) != size
+                or not payload.startswith(head)
+                or not payload.startswith(middle, guid_end)
+                or not payload.endswith(tail)
+                or reply != first_reply
+                or subject != to
+            ):
+                break
+            guid = payload[guid_start:guid_end]
+            if not guid.isascii():
+                break
+            guids.append(guid)
+            payloads.append(payload[data_start:data_end])
+        taken = len(guids) - had
+        taken_bytes = taken * size
+        self.in_messages += taken
+        self.in_bytes += taken_bytes
+        burst.payload_bytes += taken * (data_end - data_start)
+        burst.queued_bytes += taken_bytes
+        self.queued_messages += taken
+        self.queued_bytes += taken_bytes
+        return index + taken
+
+    def _take(self, payload: bytes, reply: bytes, now_ns: int) -> None:
         """Take one PubMsg: queue it, or refuse it at once."""
         try:
             message = PubMsg.FromString(payload)
@@ -100,17 +170,22 @@ class Publishing:
             if burst is None:
                 return
         data = message.data
-        if len(guid) != burst.guid_size or not guid.isascii():
+        guid_bytes = guid.encode()
+        if len(guid_bytes) != burst.guid_size:
             burst.guid_size = 0
         if message.reply or burst.replies:
             burst.replies.extend([""] * (len(burst.guids) - len(burst.replies)))
             burst.replies.append(message.reply)
-        burst.guids.append(guid)
+        burst.guids.append(guid_bytes)
         burst.payloads.append(data)
         burst.payload_bytes += len(data)
         burst.queued_bytes += size
         self.queued_messages += 1
         self.queued_bytes += size
+        self._shape = None
+        if size == self._last_size and not burst.replies:
+            self._shape = publish_shape(payload, message, guid_bytes)
+        self._last_size = size
 
     def _begin(self, message: PubMsg, payload: bytes, reply: bytes, now_ns: int) -> Burst | None:
         """Look at everything a burst shares; None when this message was refused."""
@@ -125,7 +200,8 @@ class Publishing:
             if error is not INVALID_PUBLISH or not is_control_message(payload):
                 self.refuse(reply, message.guid, error)
             return None
-        burst = Burst(channel, reply, len(message.guid) if len(message.guid) < 128 else 0)
+        guid_size = len(message.guid.encode())
+        burst = Burst(channel, reply, guid_size if guid_size < 128 else 0)
         self._queue.append(burst)
         self._burst = burst
         self._reply = reply
@@ -203,18 +279,17 @@ class Publishing:
             if burst.guid_size:
                 head = ack_head(burst.ack_subject, burst.guid_size)
                 join = b"\r\n" + head
-                guids = [guid.encode() for guid in burst.guids]
-                operations.append(head + join.join(guids) + b"\r\n")
+                operations.append(head + join.join(burst.guids) + b"\r\n")
             else:
                 for guid in burst.guids:
-                    ack = string_field(0x0A, guid.encode())
+                    ack = string_field(0x0A, guid)
                     operations.append(pub(burst.ack_subject, ack))
 
     def refuse_all(self, bursts: list[Burst], error: str) -> None:
         """Tell the publishers that their messages are not stored."""
         for burst in bursts:
             for guid in burst.guids:
-                self.refuse(burst.ack_subject, guid, error)
+                self.refuse(burst.ack_subject, guid.decode(), error)
 
 
 def delivered_bytes(message: PubMsg) -> int:

@@ -7,11 +7,12 @@ message is one framed for delivery: its length in ASCII, CRLF, the bytes, CRLF, 
 ``b"PUB <inbox> " + sized`` is a whole NATS operation and a run of them is one join.
 """
 
+from dataclasses import dataclass
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from stan.wire.stan_pb2 import MsgProto, PubAck
+from stan.wire.stan_pb2 import MsgProto, PubAck, PubMsg
 
 M = TypeVar("M", bound=Message)
 
@@ -103,6 +104,42 @@ def ack_head(ack_subject: bytes, guid_size: int) -> bytes:
     The whole operation is this, the guid, and CRLF. Only for guids below 128 bytes.
     """
     return b"PUB %b %d\r\n\x0a%c" % (ack_subject, guid_size + 2, guid_size)
+
+
+@dataclass(slots=True, frozen=True)
+class PublishShape:
+    """Where an encoded PubMsg holds guid and payload, and all its other bytes.
+
+    Another one of `size` bytes with the same `head` (up to the guid), `middle` (between
+    guid and payload) and `tail` has the same fields but for these two.
+    """
+
+    size: int
+    head: bytes
+    guid_start: int
+    guid_end: int
+    middle: bytes
+    data_start: int
+    data_end: int
+    tail: bytes
+
+
+def publish_shape(payload: bytes, message: PubMsg, guid: bytes) -> PublishShape | None:
+    """The shape of `payload`, which was decoded as `message`; None when it was encoded in
+    another way than clients do, or has other fields than nearly all have."""
+    data = message.data
+    head = string_field(0x0A, message.clientID.encode()) + b"\x12" + varint(len(guid))
+    middle = string_field(0x1A, message.subject.encode())
+    if data:
+        middle += b"\x2a" + varint(len(data))
+    tail = string_field(0x32, message.connID)
+    if not guid or b"".join((head, guid, middle, data, tail)) != payload:
+        return None
+    guid_end = len(head) + len(guid)
+    data_start = guid_end + len(middle)
+    return PublishShape(
+        len(payload), head, len(head), guid_end, middle, data_start, data_start + len(data), tail
+    )
 
 
 def encode_error_ack(guid: str, error: str) -> bytes:

@@ -102,7 +102,7 @@ class Rig:
         self.run()
 
     def receive(self, *frames: Frame) -> None:
-        self.engine.receive(frames, self.now_ns)
+        self.engine.receive(list(frames), self.now_ns)
         self.run()
 
     def wait(self, duration_ns: int) -> None:

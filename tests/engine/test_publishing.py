@@ -1,11 +1,14 @@
 """Publishes: validation, order, acks after the commit, what happens when a commit fails."""
 
+from random import Random
+
 import pytest
 
 from stan.engine.publishing import INVALID_PUBLISH, OVERLOADED, PAYLOAD_TOO_LARGE
 from stan.engine.records import Result
 from stan.engine.settings import SECOND_NS, Settings
 from stan.errors import StoreRefusedError, StoreUnavailableError
+from stan.wire.frames import Frame
 from stan.wire.messages import unsize_message
 from stan.wire.server_pb2 import CtrlMsg
 from stan.wire.stan_pb2 import MsgProto, PubMsg
@@ -307,3 +310,48 @@ def test_a_channel_with_publishes_on_their_way_is_not_deleted_099() -> None:
     assert rig.engine.channels.by_name["foo"].last == 2
     rig.wait(SECOND_NS)
     assert not rig.engine.channels.by_name
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_publishes_taken_as_alike_mean_what_each_means_alone(seed: int) -> None:
+    """Fields of few values and equal lengths, so that many publishes are alike, with some
+    bytes damaged; once in one piece, once each looked at by itself."""
+    random = Random(seed)
+    frames: list[Frame] = []
+    for n in range(200):
+        few = random.random() < 0.8
+        frame = publish(
+            b"same" if few else random.choice([b"diff", b"", b"long" * 40]),
+            channel="foo" if few else random.choice(["foo", "bar", "f*o"]),
+            client_id="me" if few else random.choice(["me", "no"]),
+            guid=f"{n:04}" if few else random.choice([f"ä{n % 100:02}", "x" * 130, f"{n}"]),
+            reply="" if few or random.random() < 0.8 else "back",
+            connID=b"" if few or random.random() < 0.8 else b"who?",
+        )
+        subject, reply, payload = frame
+        if random.random() < 0.05:
+            assert payload is not None
+            at = random.randrange(len(payload))
+            payload = payload[:at] + bytes((random.randrange(256),)) + payload[at + 1 :]
+        if random.random() < 0.03:
+            reply = random.choice([b"", b"other"])
+        frames.append((subject, reply, payload))
+    together, alone = Rig(), Rig()
+    for rig in (together, alone):
+        rig.connect()
+        rig.subscribe("foo", maxInFlight=1000)
+        rig.subscribe("bar", maxInFlight=1000)
+        rig.hold = True
+        rig.publish(b"sealed")
+    together.receive(*frames)
+    for frame in frames:
+        alone.engine.publishing.interrupt()
+        alone.receive(frame)
+    assert together.sent == alone.sent
+    assert together.engine.publishing.in_bytes == alone.engine.publishing.in_bytes
+    for rig in (together, alone):
+        rig.hold = False
+        rig.commit()
+        rig.run()
+    assert together.sent == alone.sent
+    assert len(together.messages()) > 100

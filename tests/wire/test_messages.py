@@ -12,6 +12,7 @@ from stan.wire.messages import (
     mark_redelivered,
     message_timestamp,
     parse,
+    publish_shape,
     read_varint,
     size_message,
     string_field,
@@ -132,3 +133,30 @@ def test_parsing_anything_raises_nothing_but_value_error(kind: type[Message], da
 def test_invalid_utf8_is_no_message() -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse(PubMsg, b"\x0a\x02\xc3\x28")
+
+
+@given(st.text(), st.text(min_size=1), st.text(), st.binary(), st.binary(), st.data())
+def test_what_has_the_shape_of_a_publish_decodes_as_it_but_for_guid_and_payload(
+    client_id: str, guid: str, channel: str, data: bytes, connection_id: bytes, draw: st.DataObject
+) -> None:
+    message = PubMsg(
+        clientID=client_id, guid=guid, subject=channel, data=data, connID=connection_id
+    )
+    shape = publish_shape(message.SerializeToString(), message, guid.encode())
+    assert shape is not None
+    other_guid = b"g" * (shape.guid_end - shape.guid_start)
+    size = shape.data_end - shape.data_start
+    other_data = draw.draw(st.binary(min_size=size, max_size=size))
+    alike = shape.head + other_guid + shape.middle + other_data + shape.tail
+    assert len(alike) == shape.size
+    message.guid, message.data = other_guid.decode(), other_data
+    assert PubMsg.FromString(alike) == message
+
+
+def test_a_publish_with_other_fields_has_no_shape() -> None:
+    plain = PubMsg(clientID="me", guid="g", subject="foo", data=b"x")
+    for more in (PubMsg(reply="r"), PubMsg(sha256=b"s"), PubMsg(guid="again")):
+        payload = plain.SerializeToString() + more.SerializeToString()
+        message = PubMsg.FromString(payload)
+        assert publish_shape(payload, message, message.guid.encode()) is None
+    assert publish_shape(b"", PubMsg(), b"") is None
