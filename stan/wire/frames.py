@@ -22,22 +22,28 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
     frames: list[Frame] = []
     others: list[bytes] = []
     find, startswith = chunk.find, chunk.startswith
-    # All but the size of the last frame's line. Neighbors often share it to the byte, and
-    # then only their sizes are looked at.
-    head = subject = reply = b""
-    head_size = 0
+    # The last frame's line, and all of it but the size. Neighbors often share the one or the
+    # other to the byte, and then little is looked at.
+    line = head = subject = reply = b""
+    line_size = head_size = length = 0
     position, size = 0, len(chunk)
     while position < size:
         if head_size and startswith(head, position):
-            line_end = find(CRLF, position + head_size)
-            digits = chunk[position + head_size : line_end] if line_end > 0 else b""
-            if digits.isdigit():
-                start = line_end + 2
-                end = start + int(digits)
+            while startswith(line, position):
+                start = position + line_size
+                end = start + length
                 if end + 2 > size:
                     return frames, others, position, end + 2 - position
                 frames.append((subject, reply, chunk[start:end]))
                 position = end + 2
+            if not startswith(head, position):
+                continue
+            line_end = find(CRLF, position + head_size)
+            digits = chunk[position + head_size : line_end] if line_end > 0 else b""
+            if digits.isdigit():
+                length = int(digits)
+                line_size = line_end + 2 - position
+                line = chunk[position : line_end + 2]
                 continue
         line_end = find(CRLF, position)
         if line_end < 0:
@@ -57,9 +63,15 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
             if end < start:
                 raise ValueError("negative size")
             if words[2] in tapped:
-                head = chunk[position : line_end - len(words[-1])]
                 # Not with white space behind the size, which NATS never writes.
-                head_size = len(head) if chunk.endswith(words[-1], position, line_end) else 0
+                if chunk.endswith(words[-1], position, line_end):
+                    line = chunk[position : line_end + 2]
+                    line_size = len(line)
+                    length = end - start
+                    head_size = line_size - 2 - len(words[-1])
+                    head = line[:head_size]
+                else:
+                    head_size = 0
                 subject, reply = words[1], words[3] if count == 5 else b""
                 frames.append((subject, reply, chunk[start:end]))
             else:

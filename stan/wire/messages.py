@@ -44,18 +44,16 @@ def varint(value: int) -> bytes:
 def read_varint(data: bytes, position: int) -> int:
     """The varint that fills `data` from `position` to its very end, or -1 when the rest is
     not exactly one varint below 2**64."""
-    value = shift = 0
     last = len(data) - 1
     if last < position or last - position > 9 or data[last] > 127:
         return -1
-    while position < last:
-        byte = data[position]
+    value = data[last]
+    while last > position:  # from the highest bits down
+        last -= 1
+        byte = data[last]
         if byte < 128:
             return -1
-        value |= (byte & 127) << shift
-        shift += 7
-        position += 1
-    value |= data[last] << shift
+        value = value << 7 | byte & 127
     return value if value < 1 << 64 else -1
 
 
