@@ -53,7 +53,7 @@ def main() -> int:
         except EngineError as error:
             print(error, file=sys.stderr)
             return 1
-        print(" ".join(setting.remarks), file=sys.stderr)
+        print(f"load by {setting.generator_name}", *setting.remarks, sep="\n", file=sys.stderr)
         failures = 0
         for name in options.tables:
             table = TABLES[name](setting)
@@ -90,7 +90,6 @@ def _settle(options: argparse.Namespace, stack: ExitStack) -> Setting:
     """Find out what is there, and start what is needed. Raises EngineError."""
     remarks = []
     generator = find_generator(options.generator)
-    remarks.append(f"Load by {_name(generator)}.")
     other = None if options.alone else original(options.peer)
     if other is None:
         remarks.append("The original server was left out: it was not wanted, or not on PATH.")
@@ -119,11 +118,6 @@ def _settle(options: argparse.Namespace, stack: ExitStack) -> Setting:
         only=tuple(options.only),
         remarks=tuple(remarks),
     )
-
-
-def _name(generator: tuple[str, ...]) -> str:
-    is_ours = len(generator) > 1
-    return "our own stan-bench" if is_ours else f"`{Path(generator[0]).name}`"
 
 
 def _engines(options: argparse.Namespace, stack: ExitStack, remarks: list[str]) -> tuple[Peer, ...]:

@@ -33,7 +33,18 @@ def compiled(folder: Path) -> Peer:
     if not (folder / "stan").exists():
         _copy(folder)
         _compile(folder)
+    elif not _is_current(folder):
+        raise EngineError(f"the server in {folder} is not of this checkout: remove it")
     return _peer("compiled", folder)
+
+
+def _is_current(folder: Path) -> bool:
+    """Whether the sources that were compiled there are those of the checkout."""
+    ours, theirs = (
+        {path.relative_to(root): path.read_bytes() for path in (root / "stan").rglob("*.py")}
+        for root in (_CHECKOUT, folder)
+    )
+    return ours == theirs
 
 
 def _copy(folder: Path) -> None:

@@ -5,6 +5,7 @@ leaves for another: what each peer held with one publisher and one subscriber.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bench.peers import Peer
 from bench.postgres import Postgres
@@ -36,6 +37,12 @@ class Setting:
     def peers(self) -> tuple[Peer, ...]:
         """Ours, then the original if it is there."""
         return self.ours if self.other is None else (*self.ours, self.other)
+
+    @property
+    def generator_name(self) -> str:
+        """What makes the load of throughput, for the legend."""
+        is_ours = len(self.generator) > 1
+        return "our own stan-bench" if is_ours else f"`{Path(self.generator[0]).name}`"
 
     def wants(self, table: str, store: str, work: str) -> bool:
         """Whether this row is among those that were asked for."""

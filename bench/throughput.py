@@ -22,8 +22,8 @@ def tabulate_throughput(setting: Setting) -> Table:
     if setting.other is not None:
         columns += [f"ratio, {peer.name}" for peer in setting.ours]
     legend = (
-        f"Each load lasts about {setting.seconds:g} s, with as many messages as that takes (at "
-        f"most {MOST_MESSAGES:,}), in the last column for each. A ratio above 1 is in our favor. "
+        f"Load by {setting.generator_name}. Each lasts about {setting.seconds:g} s, with as many "
+        f"messages as that takes (at most {MOST_MESSAGES:,}), in the last column for each. A ratio above 1 is in our favor. "
         + LEGEND
     )
     return Table("throughput", legend, [*columns, "messages"], _jobs(setting))

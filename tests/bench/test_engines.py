@@ -7,14 +7,19 @@ import pytest
 from bench.engines import EngineError, compiled, pure
 
 
-def test_a_folder_of_plain_python_is_not_taken_for_compiled(tmp_path: Path) -> None:
-    module = tmp_path / "stan" / "engine" / "engine.py"
-    module.parent.mkdir(parents=True)
-    for package in (module.parent, module.parent.parent):
-        (package / "__init__.py").touch()
-    module.touch()
+def test_plain_python_is_not_taken_for_compiled(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    pure(folder)
     with pytest.raises(EngineError, match=r"runs .*engine\.py"):
-        compiled(tmp_path)
+        compiled(folder)
+
+
+def test_a_build_of_other_sources_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    pure(folder)
+    (folder / "stan" / "errors.py").write_text("")
+    with pytest.raises(EngineError, match="is not of this checkout"):
+        compiled(folder)
 
 
 def test_the_pure_server_is_a_copy(tmp_path: Path) -> None:
