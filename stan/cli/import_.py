@@ -58,7 +58,9 @@ def main(argv: list[str]) -> int:
         return asyncio.run(_import(parsed))
     except StanError as error:
         _warn(str(error))
-        return 1
+    except KeyboardInterrupt:
+        _warn("interrupted; nothing is imported until it runs to its end")
+    return 1
 
 
 async def _import(parsed: Parsed) -> int:

@@ -114,16 +114,20 @@ class Transfer:
             (channel, await self._copy_channel(number, channel)) for number, channel in numbered
         ]
         tally.channels = len(ends)
+        if self._store is not None:
+            await self._refuse_growth(ends)
+            await self._store.initialize(ServerRecord(tally.cluster_id, inbox_prefix))
+        self._warn_of_ciphertext()
+        return tally
+
+    async def _refuse_growth(self, ends: list[tuple[OriginChannel, int]]) -> None:
+        """Half of what a running original stores meanwhile would be missing."""
         for channel, last in ends:
             if await self._origin.has_grown(channel, last):
                 raise OriginError(
                     f'channel "{channel.name}" grew while it was read: stop the original server, '
                     "then import again"
                 )
-        if self._store is not None:
-            await self._store.initialize(ServerRecord(tally.cluster_id, inbox_prefix))
-        self._warn_of_ciphertext()
-        return tally
 
     async def _prepare(self, store: Store) -> None:
         """Open the store; refuse one in use, start over in one that an import left."""

@@ -18,6 +18,7 @@ import pytest
 
 import stan
 from stan.cli.server import main
+from stan.importing.transfer import Transfer
 from tests.conformance.server import Implementation, NatsServer, StreamingServer
 from tests.importing.tables import CLUSTER, OriginalTables, durable
 from tests.store.databases import PostgresServer
@@ -121,6 +122,18 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert errors[0] == f"stan-server import: there is no folder {tmp_path}/nowhere"
     assert "does not hold a FILE store of nats-streaming-server" in errors[1]
     assert "the SQL store needs a source" in errors[2]
+
+
+def test_an_interruption_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def interrupt(transfer: Transfer, *arguments: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Transfer, "run", interrupt)
+    target = ("--sql_source", str(tmp_path / "stan.db"))
+    assert run_import("--from_dir", str(RECORDED), *target) == 1
+    assert capsys.readouterr().err.startswith("stan-server import: interrupted")
 
 
 def serve(source: Path, *flags: str) -> int:
