@@ -69,8 +69,8 @@ def tabulate_flat_costs(setting: Setting) -> Table:
     legend = (
         f"Our server ({setting.ours[0].name}), one publisher and one subscriber to new messages, "
         f"about {setting.seconds:g} s of 128-byte messages by {setting.generator_name}. The slow "
-        "subscriber may have 1,024 messages in flight and acks one a second. Ratios are to the run of the same round with "
-        "nothing beside. " + LEGEND
+        "subscriber may have 1,024 messages in flight and acks one a second. Ratios are to "
+        "the run of the same round with nothing beside. " + LEGEND
     )
     columns = ["store", "beside", "msg/s", "CPU us", "ratio of msg/s", "ratio of CPU", "messages"]
     return Table("flat", legend, columns, _jobs(setting))

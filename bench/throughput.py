@@ -23,8 +23,8 @@ def tabulate_throughput(setting: Setting) -> Table:
         columns += [f"ratio, {peer.name}" for peer in setting.ours]
     legend = (
         f"Load by {setting.generator_name}. Each lasts about {setting.seconds:g} s, with as many "
-        f"messages as that takes (at most {MOST_MESSAGES:,}), in the last column for each. A ratio above 1 is in our favor. "
-        + LEGEND
+        f"messages as that takes (at most {MOST_MESSAGES:,}), in the last column for each. A "
+        "ratio above 1 is in our favor. " + LEGEND
     )
     return Table("throughput", legend, [*columns, "messages"], _jobs(setting))
 
