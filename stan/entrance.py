@@ -31,6 +31,8 @@ _CONNECT = b"CONNECT "
 _WEBSOCKET = ("ws", "wss")
 # A server was there, and did not let us in.
 _ANSWERS = (Error, ssl.SSLError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+# All up to the last @ of a URL: a password may hold characters that nobody encoded.
+_USER_INFO = re.compile(r"(?:(?<=://)|(?<!\S))(?:(?!://)\S)*@")
 _QUOTED = re.compile(r"nats: '(.*)'")
 
 OnError = Callable[[Exception], Awaitable[None]]
@@ -226,6 +228,11 @@ class _TlsProtocol(asyncio.StreamReaderProtocol):
 
 def _host(uri: Any) -> str:
     return uri if isinstance(uri, str) else str(uri.hostname)
+
+
+def hide_password(servers: str) -> str:
+    """URLs, separated by commas, as they may be shown: without user, password and token."""
+    return _USER_INFO.sub("", servers)
 
 
 def explain(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import stan
 from stan.cli.flags import Parsed
 from stan.cli.text import complain
+from stan.entrance import hide_password
 
 
 async def connect_or_complain(
@@ -25,6 +26,6 @@ async def connect_or_complain(
     except stan.StanError as error:
         complain(
             f"Can't connect: {error}.\n"
-            f"Make sure a NATS Streaming Server is running at: {parsed['s']}"
+            f"Make sure a NATS Streaming Server is running at: {hide_password(parsed['s'])}"
         )
         return None

@@ -25,6 +25,7 @@ from stan.cli.flags import (
     usage,
 )
 from stan.cli.text import complain, leave, say
+from stan.entrance import hide_password
 from stan.units import parse_duration
 
 FLAGS = [
@@ -104,7 +105,8 @@ async def _subscribe(parsed: Parsed) -> int:
     if connection is None:
         return 1
     log = _timed if parsed["t"] else say
-    log(f"Connected to {parsed['s']} clusterID: [{parsed['c']}] clientID: [{parsed['id']}]")
+    url = hide_password(parsed["s"])
+    log(f"Connected to {url} clusterID: [{parsed['c']}] clientID: [{parsed['id']}]")
     # Before subscribing: the first message may be printed, and answered with Ctrl-C, before
     # the subscribe call returns.
     loop.add_signal_handler(signal.SIGINT, _interrupt, stop, 0)

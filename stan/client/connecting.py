@@ -4,7 +4,7 @@ Only the options are put together here; they are checked before anything is awai
 connecting does is in `connection`.
 """
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +18,7 @@ from stan.client.options import (
     DEFAULT_PING_MAX_OUT,
     DEFAULT_PUB_ACK_WAIT_S,
     ConnectOptions,
+    join_nats_options,
     split_urls,
 )
 from stan.wire.subjects import DEFAULT_DISCOVER_PREFIX
@@ -61,7 +62,8 @@ def connect(
     ping_max_out: int = DEFAULT_PING_MAX_OUT,
     allow_close_retry: bool = False,
     discover_prefix: str = DEFAULT_DISCOVER_PREFIX,
-    **nats_options: Any,
+    nats_options: Mapping[str, Any] | None = None,
+    **more_nats_options: Any,
 ) -> Connecting:
     """Connect to the streaming server of a cluster, as this client ID.
 
@@ -70,7 +72,8 @@ def connect(
     is used and never closed. `connection_lost_cb(connection, error)`, plain or async, is
     called once if the connection is lost, not when it is closed. The other options are those
     of ConnectOptions; whatever else `nats.connect` accepts (TLS, credentials, tokens, nkeys,
-    callbacks) passes through to a connection of our own.
+    callbacks) passes through to a connection of our own. So does `nats_options`, which can
+    also hold a name that means something else here: NATS's own `ping_interval`.
 
     Raises ConfigError for options that make no sense; awaiting raises ConnectTimeoutError,
     ClientIDTakenError, ConnectError and, for a `nats` that is not connected,
@@ -88,10 +91,11 @@ def connect(
         discover_prefix=discover_prefix,
     )
     urls = split_urls(servers)
+    passed = join_nats_options(nats_options, more_nats_options)
 
     async def opening() -> Connection:
         connection = Connection(options, connection_lost_cb)
-        await connection._open(urls, nats, nats_options)
+        await connection._open(urls, nats, passed)
         return connection
 
     return Connecting(opening)

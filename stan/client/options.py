@@ -8,8 +8,9 @@ that its own words come back. Seconds in the public options, nanoseconds inside.
 
 import datetime
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stan.errors import ConfigError
 from stan.wire.stan_pb2 import (
@@ -157,6 +158,17 @@ def split_urls(servers: str | Sequence[str] | None) -> list[str]:
     if not urls:
         raise ConfigError("stan: no NATS server URL given")
     return urls
+
+
+def join_nats_options(options: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    """What passes through to nats.connect. Raises ConfigError for what is given twice."""
+    joined = {**(options or {}), **more}
+    if "servers" in joined:
+        raise ConfigError("stan: servers is an option of its own")
+    for name in joined:
+        if name in more and name in (options or {}):
+            raise ConfigError(f"stan: {name} is given twice")
+    return joined
 
 
 def _clamp(delta_ns: int) -> int:

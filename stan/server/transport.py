@@ -12,7 +12,7 @@ from typing import Any
 
 import nats.errors
 
-from stan.entrance import explain
+from stan.entrance import explain, hide_password
 from stan.errors import NatsServerError
 from stan.link import Link, OnFrames
 from stan.wire.frames import Frame
@@ -90,7 +90,9 @@ class Transport:
         except (nats.errors.Error, OSError, ValueError) as error:  # a TimeoutError is an OSError
             unanswered = isinstance(error, nats.errors.NoServersError)
             reason = explain(error.__cause__ or error if unanswered else error)
-            raise NatsServerError(f"cannot connect to {_public(servers)}: {reason}") from None
+            raise NatsServerError(
+                f"cannot connect to {hide_password(', '.join(servers))}: {reason}"
+            ) from None
 
     async def probe(self, subjects: ServerSubjects, cluster_id: str) -> bool:
         """Whether another streaming server of this cluster answers connect requests."""
@@ -171,16 +173,3 @@ def _ignore(_: str) -> None:
 
 def _drop(_: list[Frame]) -> None:
     return None
-
-
-def _public(servers: list[str]) -> str:
-    """The servers for people: without user and password."""
-    return ", ".join(
-        f"{scheme}{rest.rsplit('@', 1)[-1]}"
-        for scheme, rest in (
-            (url[: url.index("://") + 3], url[url.index("://") + 3 :])
-            if "://" in url
-            else ("", url)
-            for url in servers
-        )
-    )
