@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from stan.cli import migrate
@@ -65,7 +66,7 @@ def main(argv: list[str]) -> int:
         return 1
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(config, log))
+            return runner.run(_serve(config, log, partial(load_config, argv, os.environ)))
     finally:
         log.close()
 
@@ -75,8 +76,8 @@ def run() -> None:
     sys.exit(main(sys.argv[1:]))
 
 
-async def _serve(config: Config, log: Log) -> int:
-    return await Server(config, log).run()
+async def _serve(config: Config, log: Log, read_config: Callable[[], Config]) -> int:
+    return await Server(config, log, read_config).run()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

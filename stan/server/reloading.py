@@ -33,9 +33,15 @@ def read_again(read: Callable[[], Config]) -> Config:
     try:
         config.check()
     except ConfigError as error:
-        place = config.places.get(error.about, config.stan_config)
-        raise ConfigError(f"{place}: {error}" if place else str(error)) from None
+        raise blame(error, config) from None
     return config
+
+
+def blame(error: ConfigError, config: Config) -> ConfigError:
+    """The error, opened by the place in the file that it is about; by the file if that is
+    not known."""
+    place = config.places.get(error.about, config.stan_config)
+    return ConfigError(f"{place}: {error}", error.about) if place else error
 
 
 class Reloading:

@@ -14,10 +14,9 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import string
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ from stan.errors import (
     StanError,
     StoreRefusedError,
 )
-from stan.server import banner
+from stan.server import banner, supervisor
 from stan.server.access import connection_options, hide_passwords
 from stan.server.config import Config
 from stan.server.embedded import EmbeddedNats, find_nats_server
@@ -43,6 +42,7 @@ from stan.server.log import Log
 from stan.server.monitor import Monitor
 from stan.server.nats_configuration import write_nats_configuration
 from stan.server.pump import Pump
+from stan.server.reloading import Reloading, blame, read_again
 from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store
@@ -67,9 +67,10 @@ def new_id() -> str:
 
 
 class Server:
-    """One streaming server. `run` is its whole life; an instance serves once."""
+    """One streaming server. `run` is its whole life; an instance serves once. `read_config`
+    reads the configuration again, when a reload is asked for."""
 
-    def __init__(self, config: Config, log_sink: Log) -> None:
+    def __init__(self, config: Config, log_sink: Log, read_config: Callable[[], Config]) -> None:
         self.config = config
         self.server_id = new_id()
         self.transport = Transport(f"stan-server-{config.cluster_id}")
@@ -80,6 +81,8 @@ class Server:
         self._encryption: Encryption | None = None
         self._start_ns = time_ns()
         self._log_sink = log_sink
+        self._read_config = read_config
+        self._ready = False
         self._connecting = False
         self._ending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._watchers: set[asyncio.Task[None]] = set()
@@ -126,7 +129,8 @@ class Server:
             await self._monitor(listener, store)
         _write_pid_file(config.pid_file)
         log.info("Streaming Server is ready")
-        _notify_supervisor("READY=1")
+        self._ready = True
+        supervisor.notify(supervisor.READY)
         if config.welcome or sys.stderr.isatty():
             url = self.nats.url if self.nats is not None else hide_passwords(config.nats_servers[0])
             _say(banner.describe_next_steps(config.cluster_id, url, _command_directory()))
@@ -270,20 +274,38 @@ class Server:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _reload(self) -> None:
-        if self.nats is None:
+        """Read the configuration again and adopt what can be. All of it or nothing."""
+        if self.nats is None and not self.config.stan_config:
             log.warning("Reload supported only for embedded NATS Server's configuration")
             return
+        if self._ready:
+            supervisor.notify(supervisor.reloading())
         try:
-            self.nats.reload(write_nats_configuration(self.config))
+            self._adopt(read_again(self._read_config))
         except ConfigError as error:
-            log.error("Reload failed: %s", error)
-        else:
-            log.info("Reloaded the NATS server's configuration; other changes need a restart")
+            log.error("Reload failed, nothing was changed: %s", error)
+        if self._ready:
+            supervisor.notify(supervisor.READY)
+
+    def _adopt(self, config: Config) -> None:
+        nats = write_nats_configuration(self.config) if self.nats is not None else ""
+        reloading = Reloading(self.config, config)
+        try:
+            self._log_sink.change(reloading.effective)  # the last step that may fail
+        except ConfigError as error:
+            raise blame(error, config) from None
+        self.config = reloading.effective
+        if reloading.changes_limits and self.pump is not None:
+            self.pump.change_limits(self.config.limits)
+        for level, line in reloading.describe():
+            log.log(level, "%s", line)
+        if self.nats is not None:
+            self.nats.reload(nats)  # it logs by itself what it thinks of it
 
     # Stopping.
 
     async def _stop(self) -> None:
-        _notify_supervisor("STOPPING=1")
+        supervisor.notify(supervisor.STOPPING)
         for watcher in list(self._watchers):
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
@@ -340,14 +362,3 @@ def _write_pid_file(path: str) -> None:
             file.write(f"{os.getpid()}\n")
     except OSError as error:
         raise NatsServerError(f"cannot write {path}: {error.strerror}") from None
-
-
-def _notify_supervisor(state: str) -> None:
-    """Tell systemd, when it asked to be told."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.sendto(state.encode(), address)
