@@ -280,3 +280,31 @@ async def test_recovered_channels_and_subscriptions_exceed_lower_limits(
     assert (await client.publish("new")).error == "too many channels"
     for subscription in subscriptions:
         assert (await subscription.next()).sequence == 1
+
+
+@pytest.mark.statement(104)
+async def test_both_ciphers_can_be_read_and_a_wrong_key_reads_nothing(
+    start_server: StartServer, clients: Clients, persistent_store: str
+) -> None:
+    key = ("-encryption_key", "correct horse")
+    server = await start_server(persistent_store, *key, "-encryption_cipher", "AES")
+    client = await clients.connect(server)
+    assert (await client.publish("foo", b"by AES")).error == ""
+    await crash_and_restart(server, *key, "-encryption_cipher", "chacha")
+    assert (await client.publish("foo", b"by CHACHA")).error == ""
+    await crash_and_restart(server, *key)
+    reading = await client.subscribe("foo")
+    assert [message.data for message in await reading.take(2, ack=True)] == [
+        b"by AES",
+        b"by CHACHA",
+    ]
+    assert await client.unsubscribe(reading) == ""
+
+    await crash_and_restart(server, "-encryption_key", "another horse")
+    blocked = await client.subscribe("foo")
+    assert await blocked.is_quiet()
+    live = await client.subscribe("foo", startPosition=pb.NewOnly)
+    assert (await client.publish("foo", b"new")).error == ""
+    assert (await live.next()).data == b"new"
+    assert server.process is not None
+    assert await asyncio.to_thread(server.process.wait_for, r"\[ERR\] STREAM: .*foo")
