@@ -1,16 +1,14 @@
 """TLS, accounts and keys between us and a real NATS server: every way in, and every refusal.
 
-A NATS server of each kind is started when first asked for, and kept. Whoever is refused is
-told so in one line that holds no secret. Keys and certificates are made here, when it runs.
+Whoever is refused is told so in one line that holds no secret. The NATS servers, keys and
+certificates are the ground's.
 """
 
 import asyncio
 import os
 import re
-import ssl
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,80 +19,10 @@ import stan
 from stan.cli import pub
 from stan.cli import server as server_command
 from tests.conformance.server import LoggedProcess, StreamingServer, implementation_under_test
-from tests.identities import Authority, Certificate, Realm, make_nkey
 from tests.integration.conftest import fresh_name
-from tests.servers import RestartableNats
+from tests.integration.ground import SECRET, WRONG, Ground, ground
 
-SECRET = "correct-horse-secret"
-WRONG = "wrong-horse-secret"
-
-
-class Ground:
-    """The files, and the NATS servers by kind."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._servers: dict[str, RestartableNats] = {}
-        authority, other = Authority(directory, "ca"), Authority(directory, "other-ca")
-        self.ca, self.other_ca = authority.file, other.file
-        self.client = authority.issue("client")
-        self.stranger = other.issue("stranger")
-        here = authority.issue("server", "localhost", "127.0.0.1")
-        elsewhere = authority.issue("elsewhere", "elsewhere.example")
-        realm, nkey = Realm(), make_nkey()
-        self.credentials = realm.write_credentials(directory / "user.creds")
-        self.expired = realm.write_credentials(directory / "old.creds", int(time.time()) - 60)
-        self.unknown = Realm().write_credentials(directory / "unknown.creds")
-        self.seed = self.write("user.nk", bytes(nkey.seed).decode())
-        self.other_seed = self.write("other.nk", bytes(make_nkey().seed).decode())
-        self.noise = self.write("noise", "neither a JWT nor a seed\n")
-        users = f'{{user: me, password: "{SECRET}"}}, {{nkey: {bytes(nkey.public_key).decode()}}}'
-        tls = f'cert_file: "{here.certificate}", key_file: "{here.key}"'
-        away = f'cert_file: "{elsewhere.certificate}", key_file: "{elsewhere.key}"'
-        self._configurations = {
-            "plain": "",
-            "tls": f"tls {{ {tls} }}",
-            "mutual": f'tls {{ {tls}, ca_file: "{self.ca}", verify: true }}',
-            "optional": f"tls {{ {tls} }}, allow_non_tls: true",
-            "elsewhere": f"tls {{ {away} }}",
-            "users": f"authorization {{ users: [ {users} ] }}",
-            "token": f'authorization {{ token: "{SECRET}" }}',
-            "jwt": realm.configuration(),
-        }
-
-    def write(self, name: str, text: str) -> str:
-        """A file with this text; its path."""
-        path = self._directory / name
-        path.write_text(text)
-        return str(path)
-
-    def url(self, kind: str, scheme: str = "nats", who: str = "") -> str:
-        """Where the NATS server of this kind is."""
-        server = self._servers.get(kind)
-        if server is None:
-            server = self._servers[kind] = RestartableNats()
-            server.start("-c", self.write(f"{kind}.conf", self._configurations[kind]))
-        return f"{scheme}://{who}127.0.0.1:{server.port}"
-
-    def context(self, ca: str, own: Certificate | None = None) -> ssl.SSLContext:
-        """What a program that knows its certificates passes to stan.connect."""
-        context = ssl.create_default_context(cafile=ca)
-        if own is not None:
-            context.load_cert_chain(own.certificate, own.key)
-        return context
-
-    def stop(self) -> None:
-        """End the servers."""
-        for server in self._servers.values():
-            server.stop()
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    ground = Ground(tmp_path_factory.mktemp("security"))
-    yield ground
-    ground.stop()
-
+__all__ = ["ground"]
 
 Text = Callable[[Ground], str]
 Flags = Callable[[Ground], list[str]]
@@ -474,8 +402,8 @@ async def test_verification_is_skipped_with_a_warning(ground: Ground, tmp_path: 
 @pytest.mark.parametrize(
     "options",
     [
-        lambda g: {"nkeys_seed_str": Path(g.seed).read_text()},
-        lambda g: {"nkeys_seed": g.write("framed.nk", f"# mine\n{Path(g.seed).read_text()}\n\n")},
+        lambda g: {"nkeys_seed_str": g.read(g.seed)},
+        lambda g: {"nkeys_seed": g.write("framed.nk", f"# mine\n{g.read(g.seed)}\n\n")},
     ],
 )
 async def test_a_seed_as_it_may_be_kept(ground: Ground, options: Options) -> None:
@@ -490,7 +418,7 @@ async def test_a_seed_as_it_may_be_kept(ground: Ground, options: Options) -> Non
 
 
 async def test_credentials_as_text_and_as_two_files(ground: Ground) -> None:
-    text = Path(ground.credentials).read_text()
+    text = ground.read(ground.credentials)
     lines = text.splitlines()
     halves = (ground.write("user.jwt", f"{lines[1]}\n"), ground.write("user.seed", lines[-2]))
     for credentials in (RawCredentials(text), halves):

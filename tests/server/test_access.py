@@ -1,7 +1,7 @@
 """TLS and accounts between the server and NATS, on a real NATS server."""
 
 import asyncio
-import shutil
+import os
 import ssl
 from pathlib import Path
 
@@ -14,21 +14,26 @@ from stan.server.config import Config, load_config
 from stan.server.embedded import EmbeddedNats, find_nats_server
 from stan.server.nats_configuration import write_nats_configuration
 from stan.server.transport import Transport
+from tests.identities import Authority, Realm, make_nkey
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+
+def make_certificate(directory: Path) -> tuple[str, str, str]:
+    """An authority, and a certificate and a key for localhost."""
+    authority = Authority(directory, "ca")
+    issued = authority.issue("localhost")
+    return authority.file, issued.certificate, issued.key
 
 
-async def make_certificate(directory: Path) -> tuple[str, str]:
-    """A self-signed certificate for localhost, which is its own authority, and its key."""
-    certificate, key = str(directory / "cert.pem"), str(directory / "key.pem")
-    process = await asyncio.create_subprocess_exec(
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-        *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-        *("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0
-    return certificate, key
+def write(directory: Path, name: str, text: str) -> str:
+    """A file with this text; its path."""
+    path = directory / name
+    path.write_text(text)
+    return str(path)
+
+
+def inside(directory: Path) -> set[Path]:
+    """What the directory holds."""
+    return set(directory.iterdir())
 
 
 async def reach(config: Config, url: str) -> int:
@@ -46,17 +51,16 @@ def child(*flags: str) -> tuple[Config, EmbeddedNats]:
     return config, EmbeddedNats(find_nats_server(), write_nats_configuration(config))
 
 
-@needs_openssl
 @pytest.mark.parametrize("verify", [[], ["-tlsverify"]])
 async def test_a_child_with_tls_is_reached(tmp_path: Path, verify: list[str]) -> None:
-    certificate, key = await make_certificate(tmp_path)
+    authority, certificate, key = make_certificate(tmp_path)
     config, server = child(
-        "-tls", "-tlscert", certificate, "-tlskey", key, "-tlscacert", certificate, *verify
+        "-tls", "-tlscert", certificate, "-tlskey", key, "-tlscacert", authority, *verify
     )
     await server.start()
     try:
         assert await reach(config, server.url) > 0
-        context = ssl.create_default_context(cafile=certificate)
+        context = ssl.create_default_context(cafile=authority)
         context.load_cert_chain(certificate, key)
         client = await nats.connect(server.url, tls=context, tls_hostname="localhost")
         assert client.is_connected
@@ -65,14 +69,13 @@ async def test_a_child_with_tls_is_reached(tmp_path: Path, verify: list[str]) ->
         await server.stop()
 
 
-@needs_openssl
 async def test_a_remote_server_with_tls_is_verified(tmp_path: Path) -> None:
-    certificate, key = await make_certificate(tmp_path)
+    authority, certificate, key = make_certificate(tmp_path)
     _, server = child("-tls", "-tlscert", certificate, "-tlskey", key)
     await server.start()
     try:
         url = server.url.replace("nats://127.0.0.1", "tls://localhost")
-        trusting = load_config(["-ns", url, "-tls_client_cacert", certificate], {})
+        trusting = load_config(["-ns", url, "-tls_client_cacert", authority], {})
         assert await reach(trusting, url) > 0
         doubting = load_config(["-ns", url], {})
         with pytest.raises(NatsServerError, match="cannot connect to tls://localhost"):
@@ -103,6 +106,97 @@ async def test_a_child_with_accounts_in_its_file_is_reached(tmp_path: Path, text
             await reach(load_config(["-ns", server.url], {}), server.url)
     finally:
         await server.stop()
+
+
+async def test_a_child_with_many_users_is_reached_by_each_kind(tmp_path: Path) -> None:
+    nkey = make_nkey()
+    seed = write(tmp_path, "user.nk", bytes(nkey.seed).decode())
+    others = "users: [ {user: u, password: p}, {user: v, password: q}"
+    text = f"authorization {{ {others}, {{nkey: {bytes(nkey.public_key).decode()}}} ] }}"
+    listener = write(tmp_path, "nats.conf", text)
+    config, server = child("-c", listener)
+    await server.start()
+    try:
+        with pytest.raises(NatsServerError, match="Authorization"):
+            await reach(config, server.url)
+        for block in ("username: v, password: q", f"nkey_seed_file: '{seed}'"):
+            path = write(tmp_path, "stan.conf", f"{text}, streaming {{ {block} }}")
+            config = load_config(["-sc", path], {})
+            assert config.is_embedded
+            assert write_nats_configuration(config).count("users") == 1
+            assert await reach(config, server.url) > 0
+        config = load_config(["-c", listener, "-user", "u", "-pass", "p"], {})
+        assert write_nats_configuration(config).count("users") == 1
+        assert await reach(config, server.url) > 0
+    finally:
+        await server.stop()
+
+
+async def test_a_child_in_operator_mode_is_reached(tmp_path: Path) -> None:
+    realm = Realm()
+    credentials = realm.write_credentials(tmp_path / "user.creds")
+    block = f"{realm.configuration()}\nstreaming {{ credentials: '{credentials}' }}"
+    config, server = child("-sc", write(tmp_path, "stan.conf", block))
+    await server.start()
+    try:
+        assert await reach(config, server.url) > 0
+    finally:
+        await server.stop()
+
+
+async def test_a_child_with_tls_and_accounts_in_its_file_is_reached(tmp_path: Path) -> None:
+    authority, certificate, key = make_certificate(tmp_path)
+    tls = f"tls {{ cert_file: '{certificate}', key_file: '{key}', ca_file: '{authority}'"
+    path = write(
+        tmp_path, "nats.conf", f"authorization {{ token: t }}\n{tls}, verify: true }}\nport: -1"
+    )
+    config, server = child("-c", path)
+    await server.start()
+    try:
+        assert await reach(config, server.url) > 0
+    finally:
+        await server.stop()
+
+
+async def test_the_private_file_is_private_and_goes_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    _, server = child("-user", "u", "-pass", "p")
+    await server.start()
+    (directory,) = inside(tmp_path)
+    (file,) = inside(directory)
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    await server.stop()
+    assert not inside(tmp_path)
+
+
+async def test_what_a_killed_guard_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    _, killed = child()
+    await killed.start()
+    (left,) = inside(tmp_path)
+    assert killed._process is not None
+    killed._process.kill()
+    await killed.ended()
+    _, living = child()
+    await living.start()
+    assert left.exists()  # it may be one that is only just starting
+    (kept,) = inside(tmp_path) - {left}
+    for directory in (left, kept):
+        os.utime(directory, (0, 0))
+    _, third = child()
+    await third.start()
+    try:
+        assert not left.exists()
+        assert kept.exists()
+    finally:
+        await killed.stop()
+        await third.stop()
+        await living.stop()
+    assert not inside(tmp_path)
 
 
 async def test_a_wrong_configuration_of_the_child_is_explained(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from stan.server.language import parse_text, plain
 from stan.server.nats_configuration import write_nats_configuration
 
 
-def told(*arguments: str) -> object:
+def told(*arguments: str) -> dict[str, object]:
     return plain(parse_text(write_nats_configuration(load_config(arguments, {}))))
 
 
@@ -23,6 +23,7 @@ def write(tmp_path: Path, text: str) -> str:
 
 def test_the_listener_is_the_defaults_or_the_flags() -> None:
     assert told() == {"port": 4222, "host": "0.0.0.0"}
+    assert told("-p", "0")["port"] == 0  # which the NATS server takes for 4222, as ever
     assert told("-p", "-1", "-a", "127.0.0.1") == {"port": -1, "host": "127.0.0.1"}
 
 
@@ -87,6 +88,52 @@ def test_flags_for_the_child_become_configuration() -> None:
             "routes": ["nats://a:1", "nats://b:2"],
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "expected"),
+    [
+        ("streaming { username: a, password: b }", [], None),
+        ("authorization { user: a, password: b }", ["-auth", "t"], {"token": "t"}),
+        (
+            "authorization { user: a, password: b, timeout: 5 }",
+            ["-user", "c", "-pass", "d"],
+            {"user": "c", "password": "d", "timeout": 5},
+        ),
+        (
+            "authorization { users: [ {user: a, password: b} ] }",
+            ["-user", "a", "-pass", "b"],
+            {"users": [{"user": "a", "password": "b"}]},
+        ),
+        ("accounts { A { users: [ {user: a, password: b} ] } }", ["-user", "a"], None),
+    ],
+)
+def test_flags_say_who_gets_in_unless_the_file_has_a_list(
+    text: str, flags: list[str], expected: object, tmp_path: Path
+) -> None:
+    assert told("-sc", write(tmp_path, text), *flags).get("authorization") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("authorization { user: a, password: b }", "b"),
+        ("authorization { user: a, password: '$2a$11$hash' }", "c"),
+        ("authorization { users: [ {user: a, password: '$2a$11$hash'} ] }", "c"),
+    ],
+)
+def test_a_password_that_is_kept_as_a_hash_is_told_us_in_the_streaming_block(
+    text: str, expected: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, f"{text}, streaming {{ username: a, password: c }}")
+    assert connection_options(load_config(["-sc", path], {}))["password"] == expected
+
+
+def test_the_name_in_the_certificate_is_kept_when_only_the_server_wants_tls(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, "streaming { ns: 'nats://h:4222', tls { server_name: n } }")
+    assert connection_options(load_config(["-sc", path], {}))["tls_hostname"] == "n"
 
 
 def test_tls_without_a_certificate_is_refused() -> None:
