@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stan.store.encryption import Encryption
 
 _CHANNELS_SAMPLED = 8
+_FIRST_BYTES = (b"\x01", b"\x02")  # the ciphers of stan.store.encryption
 _LAST = (
     "SELECT sequence, data FROM stan_messages WHERE channel_id=? AND sequence<=? "
     "ORDER BY sequence DESC LIMIT 1"
@@ -44,10 +45,13 @@ def take_samples(session: Session, recovered: Recovered) -> list[Sample]:
 def require_plain(samples: list[Sample]) -> None:
     """Raises StoreRefusedError when one of them is encrypted: without the key subscribers
     would get, and acknowledge, what they cannot read."""
+    suspects = [sample for sample in samples if sample.data[:1] in _FIRST_BYTES]
+    if not suspects:
+        return
     # Not at the top: a server without encryption does not load the cryptography package.
     from stan.store.encryption import looks_encrypted
 
-    for channel, sequence, data in samples:
+    for channel, sequence, data in suspects:
         if looks_encrypted(data, sequence):
             raise StoreRefusedError(
                 f'message {sequence} of channel "{channel}" is encrypted, and encryption is not'
