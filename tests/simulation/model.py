@@ -72,7 +72,7 @@ class Log:
 
 
 class ModelStore:
-    def __init__(self, limits: StoreLimits, trim_step: int) -> None:
+    def __init__(self, limits: StoreLimits, trim_step: int, overhead_bytes: int) -> None:
         self.ever = [limits]  # all that were in force at some time
         self.trim_step = trim_step
         self.server: ServerRecord | None = None
@@ -86,6 +86,7 @@ class ModelStore:
         self.newest_clock_ns = 0
         self.clock_steps = False
         self._limits = limits
+        self._overhead_bytes = overhead_bytes  # what the store adds to each payload
         self._last_channel_id = 0
         self._last_subscription_id = 0
 
@@ -167,11 +168,13 @@ class ModelStore:
             assert proto.subject == run.channel == log.record.name
             assert proto.data == run.payloads[index]
             assert proto.timestamp == run.timestamp_ns
-            assert len(message) == run.sizes[index]
-            log.ever[sequence] = Entry(sized, len(message), log.end_position, run.timestamp_ns)
-            log.last = sequence
-            log.end_position += len(message)
             self._check_order(log, proto.data[:GUID_BYTES])
+            proto.data += bytes(self._overhead_bytes) if proto.data else b""
+            size = proto.ByteSize()
+            assert size == run.sizes[index]
+            log.ever[sequence] = Entry(sized, size, log.end_position, run.timestamp_ns)
+            log.last = sequence
+            log.end_position += size
         log.last_timestamp_ns = run.timestamp_ns
         log.stored_at_ns = now_ns
 

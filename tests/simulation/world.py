@@ -26,8 +26,9 @@ MOST_EVENTS_IN_PEACE = 60_000
 
 class World:
     def __init__(self, seed: int, check_every: int = 4, steady: bool = False) -> None:
-        """In every third world the operator changes the limits now and then, by dice of
-        their own; a `steady` one goes without, and is otherwise the same."""
+        """In every third world the operator changes the limits now and then, and in every
+        third the store encrypts, by dice of their own; a `steady` one goes without either, and
+        is otherwise the same."""
         self.seed = seed
         self._dice = Random(f"limits {seed}")
         restless = not steady and self._dice.random() < 0.3
@@ -40,7 +41,12 @@ class World:
         self.events = Events()
         self.network = Network(self.events, self.rng, self.profile.network_ns)
         self.network.lose_frame = self.faults.lose_frame
-        self.store = ModelStore(self.profile.settings.limits, self.profile.trim_step)
+        settings = self.profile.settings
+        if not steady and Random(f"encryption {seed}").random() < 0.3:
+            settings.payload_overhead_bytes = 29
+        self.store = ModelStore(
+            settings.limits, self.profile.trim_step, settings.payload_overhead_bytes
+        )
         self.repeated_guids: set[str] = set()
         self.clients: list[Client | None] = [None] * len(self.profile.client_ids)
         self.everybody: list[Client] = []
