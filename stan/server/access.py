@@ -24,8 +24,8 @@ def connection_options(config: Config) -> dict[str, Any]:
     context = _tls_context(config)
     if context is not None:
         options["tls"] = context
-    if config.tls_server_name:  # also when it is the NATS server that wants TLS
-        options["tls_hostname"] = config.tls_server_name
+        if config.tls_server_name:
+            options["tls_hostname"] = config.tls_server_name
     return options
 
 
@@ -81,6 +81,7 @@ def _tls_context(config: Config) -> ssl.SSLContext | None:
         config.secure
         or config.tls_client_ca
         or config.tls_client_cert
+        or config.tls_server_name
         or config.tls_skip_verify
         or any(url.startswith(("tls://", "wss://")) for url in config.nats_servers)
     )

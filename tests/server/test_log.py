@@ -20,11 +20,14 @@ from stan.server.nats_configuration import write_nats_configuration
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
     logger, child = logging.getLogger("stan"), logging.getLogger("stan.nats")
+    loop = logging.getLogger("asyncio")
     before = (logger.handlers, logger.propagate, logger.level, child.level)
     yield
     logger.handlers, logger.propagate = before[0], before[1]
     logger.setLevel(before[2])
     child.setLevel(before[3])
+    loop.handlers, loop.propagate = [], True
+    loop.setLevel(logging.NOTSET)
 
 
 def record(name: str, level: int, text: str) -> logging.LogRecord:
@@ -211,3 +214,22 @@ def test_a_directory_that_is_gone_disturbs_nobody(
     log.close()
     assert "back" in (directory / "stan.log").read_text()
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_the_event_loop_says_looks_like_any_other_line(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    log = Log(load_config([], {}))
+    loop = logging.getLogger("asyncio")
+    loop.warning("a stranger spoke no TLS")
+    loop.error("a task was lost")
+    log.change(load_config(["-SD"], {}))
+    loop.warning("seen when debugging")
+    log.close()
+    out, err = capfd.readouterr()
+    assert out == ""
+    ends = [
+        line.partition("] ")[2].partition(" ")[2].partition(" ")[2] for line in err.splitlines()
+    ]
+    assert ends == ["[ERR] STREAM: a task was lost", "[WRN] STREAM: seen when debugging"]
+    assert loop.propagate

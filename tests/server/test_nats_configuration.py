@@ -1,5 +1,6 @@
 """What the child NATS server is told, made from the operator's file and flags."""
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -129,11 +130,12 @@ def test_a_password_that_is_kept_as_a_hash_is_told_us_in_the_streaming_block(
     assert connection_options(load_config(["-sc", path], {}))["password"] == expected
 
 
-def test_the_name_in_the_certificate_is_kept_when_only_the_server_wants_tls(
-    tmp_path: Path,
-) -> None:
-    path = write(tmp_path, "streaming { ns: 'nats://h:4222', tls { server_name: n } }")
-    assert connection_options(load_config(["-sc", path], {}))["tls_hostname"] == "n"
+@pytest.mark.parametrize("key", ["server_name: n", "server_hostname: n", "insecure: true"])
+def test_whoever_says_how_to_verify_wants_tls(key: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"streaming {{ ns: 'nats://h:4222', tls {{ {key} }} }}")
+    options = connection_options(load_config(["-sc", path], {}))
+    assert isinstance(options["tls"], ssl.SSLContext)
+    assert options.get("tls_hostname", "n") == "n"
 
 
 def test_tls_without_a_certificate_is_refused() -> None:

@@ -58,6 +58,30 @@ async def test_what_lets_nobody_in_is_not_waited_for(said: bytes, reason: str) -
         await server.wait_closed()
 
 
+async def test_a_server_has_read_all_we_said_when_it_refuses_us() -> None:
+    """What it has not read when it closes makes a reset, which may overtake its reason."""
+    heard: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"auth_required":true}\r\n')
+        heard.append(await reader.read(65536))
+        writer.write(b"-ERR 'Authorization Violation'\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = "nats://{}:{}".format(*server.sockets[0].getsockname())
+    try:
+        with pytest.raises(NatsServerError, match="nats: Authorization Violation"):
+            await Transport().connect([url], user="me", password="word%")
+    finally:
+        server.close()
+        await server.wait_closed()
+    assert len(heard) == 1
+    assert heard[0].startswith(b"CONNECT ")
+    assert heard[0].endswith(b"\r\nPING\r\n")
+    assert b'"pass": "word%"' in heard[0]
+
+
 async def test_a_server_that_falls_silent_is_waited_for_no_longer_than_said() -> None:
     held: list[asyncio.StreamWriter] = []
 
