@@ -142,28 +142,42 @@ class Engine:
             else:
                 member = by_ack_inbox.get(subject)
                 if member is not None:
-                    self._ack(member, payload)
                     touched[member] = None
-                else:
-                    self._request(subject, payload, reply, now_ns)
+                    index = self._acks(frames, index, member)
+                    continue
+                self._request(subject, payload, reply, now_ns)
             index += 1
         for member in touched:
             if member.active:
                 self.delivery.advance(member.cursor, now_ns)
 
-    def _ack(self, member: Subscription, payload: bytes) -> None:
+    def _acks(self, frames: list[Frame], index: int, member: Subscription) -> int:
+        """Take the ack at `index` and those behind it for the same member. Returns the
+        index of the first frame that is none."""
+        inbox = frames[index][0]
         head = member.cursor.channel.ack_head
-        if payload.startswith(head):
-            sequence = read_varint(payload, len(head))
+        head_size = len(head)
+        acknowledge = self.delivery.acknowledge
+        end = len(frames)
+        while index < end:
+            subject, _, payload = frames[index]
+            if payload is None or subject != inbox:
+                break
+            index += 1
+            sequence = read_varint(payload, head_size) if payload.startswith(head) else -1
+            if sequence < 0:
+                sequence = self._read_ack(member, payload)
             if sequence >= 0:
-                self.delivery.acknowledge(member, sequence)
-                return
+                acknowledge(member, sequence)
+        return index
+
+    def _read_ack(self, member: Subscription, payload: bytes) -> int:
+        """The sequence in an ack that was not encoded as clients do; -1 for no such ack."""
         try:
             ack = parse(Ack, payload)
         except ValueError:
-            return
-        if ack.subject == member.cursor.channel.name:
-            self.delivery.acknowledge(member, ack.sequence)
+            return -1
+        return int(ack.sequence) if ack.subject == member.cursor.channel.name else -1
 
     def _request(self, subject: bytes, payload: bytes, reply: bytes, now_ns: int) -> None:
         self.publishing.interrupt()

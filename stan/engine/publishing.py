@@ -112,7 +112,8 @@ class Publishing:
         data_start, data_end = shape.data_start, shape.data_end
         guids, payloads = burst.guids, burst.payloads
         had = len(guids)
-        for subject, reply, payload in frames[index:end]:
+        for position in range(index, end):
+            subject, reply, payload = frames[position]
             if (
                 payload is None
                 or len(payload) != size
