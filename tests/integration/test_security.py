@@ -126,8 +126,7 @@ async def test_the_server_and_the_client_get_in(ground: Ground, way: str, tmp_pa
             async with stan.connect(server.cluster, "me", servers=url, **options(ground)) as sc:
                 assert await sc.publish("foo", b"hello")
     finally:
-        for server in servers:
-            server.stop()
+        await asyncio.gather(*(asyncio.to_thread(server.stop) for server in servers))
     for server in servers:
         assert server.process is not None
         assert SECRET not in server.process.output
