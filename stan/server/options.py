@@ -89,18 +89,18 @@ def _nats(
 
 
 def _file(kind: Kind, flag: str, names: str) -> Option:
+    """No value of it is the default, so that whatever is given is answered."""
     keys = tuple(f"{block}.{name}" for block in ("file", "file_options") for name in names.split())
     text = "Accepted for compatibility, without effect"
-    default: str | int | bool = "" if kind is Kind.TEXT else 0
-    return Option(FILE, flag, kind, (flag,), keys, text, default, ignored=_NO_FILE_STORE)
+    return Option(FILE, flag, kind, (flag,), keys, text, ignored=_NO_FILE_STORE)
 
 
-def _raft(kind: Kind, names: str, default: str | int | bool = "") -> Option:
-    name = names.split()[0]
-    keys = tuple(f"cluster.{key}" for key in names.split())
+def _raft(kind: Kind, name: str, default: str | int | bool = "", has_flag: bool = True) -> Option:
     text = "Recognized; clustering is not offered"
     field = f"cluster_{name}"
-    return Option(CLUSTERING, field, kind, (field,), keys, text, default, refused=_NO_RAFT)
+    flags = (field,) if has_flag else ()
+    keys = (f"cluster.{name}",)
+    return Option(CLUSTERING, field, kind, flags, keys, text, default, refused=_NO_RAFT)
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -292,6 +292,13 @@ OPTIONS: tuple[Option, ...] = (
     _raft(Kind.BOOLEAN, "raft_logging", False),
     _raft(Kind.BOOLEAN, "proceed_on_restore_failure", False),
     _raft(Kind.BOOLEAN, "allow_add_remove_node", False),
+    _raft(Kind.DURATION, "raft_heartbeat_timeout", has_flag=False),
+    _raft(Kind.DURATION, "raft_election_timeout", has_flag=False),
+    _raft(Kind.DURATION, "raft_lease_timeout", has_flag=False),
+    _raft(Kind.DURATION, "raft_commit_timeout", has_flag=False),
+    _raft(Kind.BOOLEAN, "bolt_free_list_sync", False, has_flag=False),
+    _raft(Kind.BOOLEAN, "bolt_free_list_map", False, has_flag=False),
+    _raft(Kind.BOOLEAN, "nodes_connections", False, has_flag=False),
 
     _file(Kind.BOOLEAN, "file_compact_enabled", "compact compact_enabled"),
     _file(Kind.INTEGER, "file_compact_frag", "compact_frag compact_fragmentation"),
@@ -303,10 +310,14 @@ OPTIONS: tuple[Option, ...] = (
     _file(Kind.INTEGER, "file_crc_poly", "crc_poly"),
     _file(Kind.BOOLEAN, "file_sync", "sync do_sync sync_on_flush"),
     _file(Kind.DURATION, "file_auto_sync", "auto_sync"),
-    _file(Kind.INTEGER, "file_slice_max_msgs", "slice_max_msgs slice_max_count"),
-    _file(Kind.SIZE, "file_slice_max_bytes", "slice_max_bytes"),
-    _file(Kind.DURATION, "file_slice_max_age", "slice_max_age"),
-    _file(Kind.TEXT, "file_slice_archive_script", "slice_archive_script slice_archive"),
+    _file(Kind.INTEGER, "file_slice_max_msgs",
+          "slice_max_msgs slice_max_count slice_msgs slice_count"),
+    _file(Kind.SIZE, "file_slice_max_bytes",
+          "slice_max_bytes slice_max_size slice_bytes slice_size"),
+    _file(Kind.DURATION, "file_slice_max_age",
+          "slice_max_age slice_max_time slice_age slice_time_limit"),
+    _file(Kind.TEXT, "file_slice_archive_script",
+          "slice_archive_script slice_archive slice_script"),
     _file(Kind.INTEGER, "file_fds_limit", "fds_limit file_descriptors_limit"),
     _file(Kind.INTEGER, "file_parallel_recovery", "parallel_recovery"),
     _file(Kind.BOOLEAN, "file_truncate_bad_eof", ""),
