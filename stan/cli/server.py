@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from stan.cli import migrate
+from stan.cli.text import leave
 from stan.errors import ConfigError, StanError
 from stan.server.banner import PROGRAM, server_version
 from stan.server.config import Config, format_config, load_config
@@ -73,7 +74,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """The console script."""
-    sys.exit(main(sys.argv[1:]))
+    leave(main)
 
 
 async def _serve(config: Config, log: Log, read_config: Callable[[], Config]) -> int:

@@ -27,10 +27,11 @@ def leave(main: Callable[[list[str]], int]) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             # Odd bytes of the command line are printed as they came.
             stream.reconfigure(errors="surrogateescape")
-    code = main(sys.argv[1:])
+    code = 1
     try:
+        code = main(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:
+    except BrokenPipeError:  # such as `stan-server -help | head`
         # Keep the interpreter's own last flush from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
