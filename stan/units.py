@@ -1,4 +1,4 @@
-"""Durations and sizes as operators write them: Go durations, sizes in powers of 1024.
+"""Durations and sizes as operators write them: Go durations, sizes with units.
 
 Only conversions between text and integers live here, with no knowledge of any option.
 Inside the program a duration is a count of nanoseconds and a size a count of bytes;
@@ -21,8 +21,8 @@ _UNITS_NS = {
 _DURATION = re.compile(r"([-+]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)")
 _DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
-_SIZES_BYTES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_SIZE = re.compile(r"([-+]?\d+)\s*([kmgt]?)i?(b?)", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_SIZE = re.compile(r"([-+]?\d+)\s*([kmgt]?)(i?b?)", re.IGNORECASE)
 
 _MAX_INT64 = 2**63 - 1
 
@@ -68,14 +68,16 @@ def format_duration(duration_ns: int) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Bytes in a size such as ``1000``, ``64KB`` or ``1g``; a unit is a power of 1024.
+    """Bytes in a size such as ``1000``, ``64KB`` or ``1g``. As in the NATS configuration
+    language ``KB``, ``KiB`` and ``Ki`` are 1024 bytes, a bare ``k`` is 1000.
 
     Raises ValueError, naming the text, for anything else.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"invalid size {text!r}: write it like 1000, 64KB or 2GB")
-    return int(match[1]) * _SIZES_BYTES[match[2].lower()]
+    base = 1024 if match[3] else 1000
+    return int(match[1]) * int(base ** _POWERS[match[2].lower()])
 
 
 def format_size(size_bytes: int) -> str:

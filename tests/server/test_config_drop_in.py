@@ -297,11 +297,22 @@ def test_every_limit_is_taken_for_a_channel(
 
 @pytest.mark.parametrize(
     ("given", "meaning"),
-    [("1000", 1000), ("1KB", 1024), ("2k", 2048), ("3M", 3 << 20), ("4gb", 4 << 30), ("-1", -1)],
+    [
+        ("1000", 1000),
+        ("1KB", 1024),
+        ("2k", 2000),  # not 2048, and so in the file
+        ("2Ki", 2048),
+        ("3M", 3 * 10**6),
+        ("4gb", 4 << 30),
+        ("5TiB", 5 << 40),
+        ("-1", -1),
+    ],
 )
 def test_sizes(given: str, meaning: int, tmp_path: Path) -> None:
     assert load("-max_bytes", given).max_bytes == meaning
     assert load(f"--mb={given}").max_bytes == meaning
+    file = in_file(tmp_path / "stan.conf", "store_limits.max_bytes", given)
+    assert load("-sc", file).max_bytes == meaning
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,13 @@ def test_a_written_duration_reads_back(duration_ns: int) -> None:
     ("text", "size_bytes"),
     [
         ("1000", 1000),
-        ("1k", 1024),
+        ("1k", 1000),
+        ("1Ki", 1024),
         ("64KB", 65536),
         ("2 MiB", 2 << 20),
         ("-1", -1),
-        ("1T", 1 << 40),
+        ("1T", 10**12),
+        ("1TB", 1 << 40),
     ],
 )
 def test_sizes_are_read(text: str, size_bytes: int) -> None:
