@@ -11,13 +11,13 @@ import contextlib
 import gc
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
 import string
 import sys
 from collections.abc import Callable, Coroutine
-from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,11 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 
 _ALPHANUMERIC = string.digits + string.ascii_letters
 _ID_LENGTH = 22
+# What NATS says; of what is published only the part of the subject that clients do not choose.
+_VIOLATION = re.compile(
+    r'permissions violation for (subscription to .*|publish to "(_stan\.)?[^."]*)', re.IGNORECASE
+)
+_MOST_VIOLATIONS = 20
 
 
 def new_id() -> str:
@@ -84,6 +89,7 @@ class Server:
         self._read_config = read_config
         self._ready = False
         self._connecting = False
+        self._violations: set[str] = set()
         self._ending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._watchers: set[asyncio.Task[None]] = set()
 
@@ -149,7 +155,7 @@ class Server:
             self._watch(self._watch_nats(self.nats))
             servers = [self.nats.url]
         transport = self.transport
-        transport.on_error = partial(log.debug, "NATS: %s")
+        transport.on_error = self._nats_complains
         transport.on_down = self._down
         transport.on_lost = self._lost
         self._connecting = True
@@ -254,6 +260,17 @@ class Server:
         except Exception as error:  # a defect of ours: the trace is wanted
             log.critical("Unexpected failure: %s", error, exc_info=error)
             self.end(EXIT_FAILED)
+
+    def _nats_complains(self, text: str) -> None:
+        """A permission that is missing leaves the server deaf or dumb, and is never only a
+        detail. It is said once for each kind of subject, not for every message."""
+        violation = _VIOLATION.search(text)
+        is_news = violation is not None and violation[0] not in self._violations
+        if violation is not None and is_news and len(self._violations) < _MOST_VIOLATIONS:
+            self._violations.add(violation[0])
+            log.error("NATS: %s", text)
+        else:
+            log.debug("NATS: %s", text)
 
     def _down(self) -> None:
         if not self._ending.done():

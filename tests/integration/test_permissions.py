@@ -1,0 +1,138 @@
+"""The NATS permissions that docs/operations.md tells operators to give: these and no others.
+
+The NATS server is configured with exactly the text on that page. Everything a client can do
+must work within it, and a permission that is missing must be named in the log.
+"""
+
+import asyncio
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import stan
+from tests.conformance.server import (
+    LoggedProcess,
+    StreamingServer,
+    free_port,
+    implementation_under_test,
+)
+
+GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"
+CLUSTER = "test-cluster"
+WAIT_S = 20
+
+
+def permissions() -> str:
+    """The block of the operations guide that begins with `authorization`."""
+    [block] = re.findall(r"```\n(authorization \{\n.*?)```", GUIDE.read_text(), re.DOTALL)
+    return str(block)
+
+
+class Place:
+    """A NATS server with users, and streaming servers on it."""
+
+    def __init__(self, directory: Path, configuration: str) -> None:
+        path = directory / "nats.conf"
+        path.write_text(configuration)
+        beside_python = Path(sys.executable).with_name("nats-server")
+        binary = shutil.which("nats-server") or str(beside_python)
+        port = free_port()
+        self.url = f"nats://127.0.0.1:{port}"
+        self.nats = LoggedProcess([binary, "-a", "127.0.0.1", "-p", str(port), "-c", str(path)])
+        self.nats.wait_for("Server is ready")
+        self.server = StreamingServer(
+            *(implementation_under_test(), self.url, "SQL", directory),
+            ("-user", "streaming", "-pass", "secret-1"),
+            cluster=CLUSTER,
+        )
+
+    def connect(self, client_id: str, **options: Any) -> Any:
+        """A client, as the user that clients are."""
+        return stan.connect(
+            CLUSTER, client_id, servers=self.url, user="app", password="secret-2", **options
+        )
+
+    def stop(self) -> None:
+        """End them."""
+        self.server.stop()
+        self.nats.stop()
+
+
+Make = Callable[[str], Place]
+
+
+@pytest.fixture
+def make_place(tmp_path: Path) -> Iterator[Make]:
+    places: list[Place] = []
+
+    def make(configuration: str) -> Place:
+        places.append(Place(tmp_path, configuration))
+        return places[-1]
+
+    yield make
+    for place in places:
+        place.stop()
+
+
+async def receive(subscription: stan.Subscription, count: int) -> list[bytes]:
+    """The payloads of the next messages, which are acked by hand."""
+    received = []
+    async with asyncio.timeout(WAIT_S):
+        while len(received) < count:
+            message = await anext(subscription)
+            received.append(message.data)
+            await message.ack()
+    return received
+
+
+async def test_the_permissions_of_the_guide_are_enough_for_everything(make_place: Make) -> None:
+    place = make_place(permissions())
+    await asyncio.to_thread(place.server.start)
+    async with AsyncExitStack() as stack:
+        sc = await stack.enter_async_context(place.connect("me", ping_interval=1))
+        other = await stack.enter_async_context(place.connect("other"))
+        durable = await sc.subscribe("orders.new", durable="mine", manual_acks=True)
+        plain = await other.subscribe("orders.new", manual_acks=True)
+        group = await other.subscribe(
+            "orders.new", queue="workers", durable="group", manual_acks=True
+        )
+        await sc.publish("orders.new", b"1")
+        assert await (await other.publish_async("orders.new", b"2"))
+        for subscription in (durable, plain, group):
+            assert await receive(subscription, 2) == [b"1", b"2"]
+        # The server asks the first one whether it lives, and it answers.
+        with pytest.raises(stan.StanError, match="clientID already registered"):
+            await place.connect("me")
+        await group.unsubscribe()
+        await plain.close()
+        # A restart listens to the same acks again.
+        await asyncio.to_thread(place.server.kill)
+        await asyncio.to_thread(place.server.start)
+        await other.publish("orders.new", b"3")
+        assert await receive(durable, 1) == [b"3"]
+        await durable.close()
+        again = await sc.subscribe("orders.new", durable="mine", manual_acks=True)
+        await sc.publish("orders.new", b"4")
+        assert await receive(again, 1) == [b"4"]
+        await again.unsubscribe()
+    assert "Violation" not in place.nats.output
+    assert place.server.process is not None
+    assert "violation" not in place.server.process.output
+
+
+async def test_a_client_is_not_a_server(make_place: Make) -> None:
+    place = make_place(permissions())
+    place.server.flags = ("-user", "app", "-pass", "secret-2")
+    await asyncio.to_thread(place.server.start)
+    assert place.server.process is not None
+    place.server.process.wait_for(
+        r"\[ERR\] STREAM: NATS: nats: permissions violation for subscription to"
+        r' "_stan\.discover\.test-cluster"'
+    )
+    place.nats.wait_for("Subscription Violation")  # which the other test must not find
