@@ -8,6 +8,7 @@ which anything is in doubt is dropped, never used again.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -31,6 +32,7 @@ T = TypeVar("T")
 Step = Callable[[Session], T]
 
 _READERS = 4
+_BUSY_PAUSE_S = 0.01
 _log = logging.getLogger("stan.store")
 
 
@@ -116,6 +118,7 @@ class ThreadDatabase:
     def __init__(self, source: Source, flavor: Flavor, timeout_s: float, lease_s: float) -> None:
         self.flavor = flavor
         self._source = source
+        self._timeout_s = timeout_s
         connect_args = {"timeout": timeout_s, "cached_statements": 256}
         self._engine = create_engine(
             source.url,
@@ -171,12 +174,22 @@ class ThreadDatabase:
             if not self._ready:
                 self._source.path.parent.mkdir(parents=True, exist_ok=True)
                 self._ready = True
-            return self._engine.connect()
         except OSError as error:
             raise StoreRefusedError(f"cannot create {self._source.path.parent}: {error}") from error
-        except Exception as error:
-            failure = explain(error, Phase.IDLE, self.flavor)[0]
-            raise type(failure)(f"{self._source.location}: {failure}") from error
+        patient_until_s = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return self._engine.connect()
+            except Exception as error:
+                failure = explain(error, Phase.IDLE, self.flavor)[0]
+                # Of two that turn a new file into one with a write-ahead log at once, SQLite
+                # sends one away without waiting.
+                if not (
+                    isinstance(failure, StoreUnavailableError)
+                    and time.monotonic() < patient_until_s
+                ):
+                    raise type(failure)(f"{self._source.location}: {failure}") from error
+            time.sleep(_BUSY_PAUSE_S)
 
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
