@@ -103,6 +103,8 @@ class Entrance(Client):
             await super()._connect_to_server(s)
             return
         s.last_attempt = time.monotonic()
+        if self._transport is not None:
+            self._transport.close()  # nats-py leaves it open when a handshake failed
         tcp = _Tcp()
         await tcp.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
         self._transport = tcp
@@ -134,6 +136,10 @@ class Entrance(Client):
                     f"nats: the NATS server wants a client certificate it trusts ({explain(error)})"
                 ) from error
             raise
+        except (Error, OSError, TypeError):  # the last one is about an option
+            raise
+        except Exception as error:  # nats-py would end reconnecting
+            raise Error(f"nats: what answers is no NATS server ({explain(error)})") from error
 
     def _connect_command(self) -> bytes:
         try:

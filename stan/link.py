@@ -82,10 +82,7 @@ class Link(Entrance):
             reader = stream._io_reader
             tap = _TapProtocol(_Splitter(self), reader, writer.transport.get_protocol())
             writer.transport.set_protocol(tap)
-            # What came right behind the handshake may end in the middle of an operation.
-            rest = bytes(reader._buffer)
-            reader._buffer.clear()
-            tap.data_received(rest)
+            tap.take_over()
 
     async def _process_op_err(self, e: Exception) -> None:
         """The connection failed: nats-py closes it and connects anew.
@@ -165,23 +162,33 @@ class _TapProtocol(asyncio.Protocol):
     stream, task or copy in between, and as large a chunk as the socket had.
     """
 
-    def __init__(
-        self, splitter: _Splitter, reader: asyncio.StreamReader, stream: asyncio.BaseProtocol
-    ) -> None:
+    def __init__(self, splitter: _Splitter, reader: Any, stream: asyncio.BaseProtocol) -> None:
         self._splitter = splitter
         self._reader = reader
         self._stream: Any = stream
 
+    def take_over(self) -> None:
+        """Take what came right behind the handshake, which may end in the middle of an
+        operation, or be the connection's last words: a stream that ended takes no more."""
+        buffer = self._reader._buffer
+        rest = bytes(buffer)
+        buffer.clear()
+        buffer.extend(self._take(rest))
+
     def data_received(self, data: bytes) -> None:
+        others = self._take(data)
+        if others:
+            self._stream.data_received(others)
+
+    def _take(self, data: bytes) -> bytes:
+        """Report the tapped messages; the rest is for the stream."""
         if not data or self._reader.exception() is not None:
-            return
+            return b""
         try:
-            others = self._splitter.take(data)
+            return b"".join(self._splitter.take(data))
         except ProtocolError as error:
             self._reader.set_exception(error)  # nats-py reads it, and connects anew
-            return
-        if others:
-            self._stream.data_received(b"".join(others))
+            return b""
 
     def eof_received(self) -> bool | None:
         return bool(self._stream.eof_received())

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from stan.link import Link
 from stan.wire.frames import Frame, pub
 from tests.conformance.server import NatsServer
@@ -146,8 +148,10 @@ async def test_taps_survive_a_reconnect_and_writes_in_between_are_refused(
 class FakeNats:
     """A NATS server that says exactly what a test wants, in the pieces it wants."""
 
-    def __init__(self, behind_first_pong: bytes) -> None:
+    def __init__(self, behind_first_pong: bytes, *, ends: bool = False) -> None:
         self._behind_pong = behind_first_pong
+        self._ends = ends  # the first connection, with that
+        self.greetings: list[bytes] = []  # of the next connections, instead of an INFO
         self.connections: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -160,11 +164,15 @@ class FakeNats:
         assert task is not None
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
-        writer.write(b'INFO {"max_payload":1048576,"headers":true}\r\n')
+        info = b'INFO {"max_payload":1048576,"headers":true}\r\n'
+        writer.write(self.greetings.pop(0) if self.greetings else info)
         async for line in reader:
             if line == b"PING\r\n":
                 writer.write(b"PONG\r\n" + self._behind_pong)
                 self._behind_pong = b""
+                if self._ends:
+                    self._ends = False
+                    break
             elif line.startswith(b"SUB"):
                 self.connections.put_nowait(writer)
         writer.close()
@@ -203,5 +211,29 @@ async def test_what_no_nats_server_says_ends_the_connection_and_a_new_one_serves
     (await nats.connection()).write(b"MSG s 1 2\r\ncd\r\n")
     assert await frames.take() == (b"s", b"", b"cd")
     assert link.stats["reconnects"] == 1
+    await link.close()
+    await nats.stop()
+
+
+async def test_a_server_that_goes_right_behind_the_handshake_is_left_for_a_new_connection() -> None:
+    nats = FakeNats(b"INFO {}\r\n", ends=True)
+    link, frames = await open_link(await nats.start())
+    await link.tap("s")
+    (await nats.connection()).write(b"MSG s 1 2\r\ncd\r\n")
+    assert await frames.take() == (b"s", b"", b"cd")
+    await link.close()
+    await nats.stop()
+
+
+@pytest.mark.parametrize("greeting", [b"INFO []\r\n", b"x" * 300_000], ids=["no object", "endless"])
+async def test_a_greeting_that_is_none_does_not_end_reconnecting(greeting: bytes) -> None:
+    nats = FakeNats(b"")
+    link, frames = await open_link(await nats.start())
+    await link.tap("s")
+    nats.greetings = [greeting]
+    (await nats.connection()).write(b"MSG s 1 -5\r\nab\r\n")
+    (await nats.connection()).write(b"MSG s 1 2\r\ncd\r\n")
+    assert await frames.take() == (b"s", b"", b"cd")
+    assert not nats.greetings
     await link.close()
     await nats.stop()
