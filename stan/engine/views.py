@@ -6,8 +6,8 @@ by one and lets others run in between. Numbers mean what the protocol's monitori
 by them; wire names and JSON are the server's business.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeAlias
 
 from stan.engine.channels import Channel
 from stan.engine.engine import Engine
@@ -92,6 +92,29 @@ class ClientView(NamedTuple):
     failed_heartbeats: int
 
 
+# What is counted of very many things: plain tuples, whose fields mean what they mean above.
+
+# name, stored_bytes, messages, last, first, dropped
+ChannelRow: TypeAlias = tuple[str, int, int, int, int, int]
+# channel, client_id, inbox, queue_name, durable_name, is_durable, is_offline, last_sent,
+# pending, max_in_flight, is_stalled
+SubscriptionRow: TypeAlias = tuple[str, str, str, str, str, bool, bool, int, int, int, bool]
+# channel, client_id, queue_name, durable_name, is_durable, unsent + pending, pending, members,
+# is_stalled, redelivered, lost, oldest_sequence, when that was stored (0 when only its
+# message tells), channel_id
+ConsumerRow: TypeAlias = tuple[
+    str, str, str, str, bool, int, int, int, bool, int, int, int, int, int
+]
+
+
+class Block(NamedTuple):
+    """Some channels and all that hangs on them."""
+
+    channels: list[ChannelRow]
+    subscriptions: list[SubscriptionRow]
+    consumers: list[ConsumerRow]
+
+
 class View:
     """Reads an engine. No call waits, and each is consistent in itself."""
 
@@ -132,21 +155,7 @@ class View:
 
     def channel(self, name: str) -> ChannelView | None:
         channel = self._engine.channels.by_name.get(name)
-        if channel is None:
-            return None
-        last = channel.last
-        return ChannelView(
-            channel_id=channel.channel_id,
-            name=name,
-            messages=channel.count,
-            stored_bytes=channel.end_position - channel.first_position,
-            first=channel.first if last else 0,
-            last=last,
-            first_timestamp_ns=channel.first_timestamp_ns,
-            last_timestamp_ns=channel.last_timestamp_ns,
-            dropped=max(0, channel.first - 1),
-            subscriptions_count=len(channel.subscriptions),
-        )
+        return view_channel(channel) if channel is not None else None
 
     def client(self, client_id: str) -> ClientView | None:
         client = self._engine.clients.by_id.get(client_id)
@@ -167,25 +176,56 @@ class View:
             return []
         return [view_subscription(one) for one in _in_order(channel)]
 
-    def client_subscriptions(self, client_id: str) -> dict[str, list[SubscriptionView]]:
-        """A client's subscriptions by channel, channels in byte order."""
+    def client_subscriptions(self, client_id: str) -> Iterator[tuple[str, list[SubscriptionView]]]:
+        """A client's subscriptions by channel, channels in byte order. There may be very many:
+        which they are is found at once, what there is to see of each when its turn comes."""
         client = self._engine.clients.by_id.get(client_id)
-        found: dict[str, list[SubscriptionView]] = {}
+        found: dict[str, list[Subscription]] = {}
         for one in client.subscriptions.values() if client is not None else ():
-            found.setdefault(one.cursor.channel.name, []).append(view_subscription(one))
-        return dict(sorted(found.items()))
+            found.setdefault(one.cursor.channel.name, []).append(one)
+        for name in sorted(found):
+            yield name, [view_subscription(one) for one in found[name]]
 
     def consumers(self, name: str) -> list[ConsumerView]:
         """A channel's durables, then its queue groups."""
         channel = self._engine.channels.by_name.get(name)
-        if channel is None:
-            return []
-        durables = [view_consumer(one.cursor, [one]) for one in channel.durables.values()]
-        groups = [
-            view_consumer(cursor, [cursor.shadow] if cursor.shadow else cursor.members)
-            for cursor in channel.groups.values()
-        ]
-        return durables + groups
+        return _consumers(channel) if channel is not None else []
+
+    def block(self, names: Iterable[str]) -> Block:
+        """The channels of these names that exist; subscriptions in no certain order."""
+        by_name = self._engine.channels.by_name
+        channels = [by_name[name] for name in names if name in by_name]
+        subscriptions = [one for each in channels for one in each.subscriptions.values()]
+        return Block(
+            [
+                (
+                    one.name,
+                    one.end_position - one.first_position,
+                    one.count,
+                    one.last,
+                    one.first if one.last else 0,
+                    one.first - 1 if one.first > 1 else 0,
+                )
+                for one in channels
+            ],
+            [
+                (
+                    one.cursor.channel.name,
+                    one.client_id,
+                    one.inbox,
+                    one.cursor.group,
+                    one.durable,
+                    one.is_durable,
+                    not one.active,
+                    one.last_sent if len(one.cursor.members) > 1 else one.cursor.last_sent,
+                    len(one.in_flight),
+                    one.max_in_flight,
+                    len(one.in_flight) >= one.max_in_flight,
+                )
+                for one in subscriptions
+            ],
+            _count_consumers(channels),
+        )
 
     def cached_message(self, channel: str, sequence: int) -> bytes | None:
         """The sized message if it is in memory."""
@@ -193,53 +233,164 @@ class View:
         return found.shelf.message(sequence) if found is not None else None
 
 
-def _in_order(channel: Channel) -> Iterable[Subscription]:
-    plain = [one for one in channel.subscriptions.values() if not one.group]
-    yield from (one for one in plain if one.active)
-    yield from (one for one in plain if not one.active)
+def view_channel(channel: Channel) -> ChannelView:
+    """What there is to see of a channel."""
+    first, last = channel.first, channel.last
+    return ChannelView(
+        channel.channel_id,
+        channel.name,
+        channel.count,
+        channel.end_position - channel.first_position,
+        first if last else 0,
+        last,
+        channel.first_timestamp_ns,
+        channel.last_timestamp_ns,
+        first - 1 if first > 1 else 0,
+        len(channel.subscriptions),
+    )
+
+
+def _consumers(channel: Channel) -> list[ConsumerView]:
+    found = [view_consumer(one.cursor, [one]) for one in channel.durables.values()]
     for cursor in channel.groups.values():
-        yield from cursor.members
+        found.append(view_consumer(cursor, [cursor.shadow] if cursor.shadow else cursor.members))
+    return found
+
+
+def _in_order(channel: Channel) -> list[Subscription]:
+    found = list(channel.subscriptions.values())
+    if len(found) == 1:
+        return found
+    if channel.groups:
+        found = [one for one in found if not one.cursor.group]
+    found.sort(key=_is_offline)  # which keeps the order of equals
+    for cursor in channel.groups.values():
+        found += cursor.members
         if cursor.shadow is not None:
-            yield cursor.shadow
+            found.append(cursor.shadow)
+    return found
+
+
+def _is_offline(one: Subscription) -> bool:
+    return not one.active
 
 
 def view_subscription(one: Subscription) -> SubscriptionView:
     """What there is to see of one subscription."""
-    cursor = one.cursor
+    cursor, pending = one.cursor, len(one.in_flight)
     return SubscriptionView(
-        client_id=one.client_id,
-        inbox=one.inbox,
-        ack_inbox=one.ack_inbox,
-        durable_name=one.durable,
-        queue_name=cursor.group,
-        is_durable=one.is_durable,
-        is_offline=not one.active,
-        max_in_flight=one.max_in_flight,
-        ack_wait_s=one.ack_wait_s,
+        one.client_id,
+        one.inbox,
+        one.ack_inbox,
+        one.durable,
+        cursor.group,
+        one.is_durable,
+        not one.active,
+        one.max_in_flight,
+        one.ack_wait_s,
         # A member of several knows what it got itself; a lone one stands for its group.
-        last_sent=one.last_sent if len(cursor.members) > 1 else cursor.last_sent,
-        pending=len(one.in_flight),
-        is_stalled=one.is_stalled,
+        one.last_sent if len(cursor.members) > 1 else cursor.last_sent,
+        pending,
+        pending >= one.max_in_flight,
     )
 
 
 def view_consumer(cursor: Cursor, holders: list[Subscription]) -> ConsumerView:
     """What there is to see of a cursor; `holders` have its messages in flight."""
-    channel = cursor.channel
-    next_unsent = max(cursor.last_sent + 1, channel.first)
-    unsent = max(0, channel.last + 1 - next_unsent)
-    earliest = [min(one.in_flight) for one in holders if one.in_flight]
-    oldest = max(min(earliest), channel.first) if earliest else next_unsent if unsent else 0
+    members = pending = earliest = 0
+    is_stalled = True
+    for one in holders:
+        if one.active:
+            members += 1
+        held = len(one.in_flight)
+        if held:
+            pending += held
+            first_held = min(one.in_flight)
+            earliest = min(earliest, first_held) if earliest else first_held
+        if held < one.max_in_flight:
+            is_stalled = False
+    unsent, lost, oldest = _position(cursor, earliest)
+    head, group = holders[0], cursor.group
     return ConsumerView(
-        client_id="" if cursor.group else holders[0].client_id,
-        durable_name="" if cursor.group else holders[0].durable,
-        queue_name=cursor.group,
-        is_durable=holders[0].is_durable,
-        members=sum(1 for one in holders if one.active),
-        pending=sum(len(one.in_flight) for one in holders),
-        unsent=unsent,
-        lost=cursor.lost + max(0, channel.first - 1 - cursor.last_sent),
-        redelivered=cursor.redelivered,
-        oldest_sequence=oldest if oldest <= channel.last else 0,
-        is_stalled=all(one.is_stalled for one in holders),
+        "" if group else head.client_id,
+        "" if group else head.durable,
+        group,
+        head.is_durable,
+        members,
+        pending,
+        unsent,
+        lost,
+        cursor.redelivered,
+        oldest,
+        is_stalled,
     )
+
+
+def _position(cursor: Cursor, earliest: int) -> tuple[int, int, int]:
+    """How many messages are unsent and lost, and which is the oldest not acknowledged, when
+    `earliest` is the first in flight, or 0."""
+    channel, last_sent = cursor.channel, cursor.last_sent
+    first, last = channel.first, channel.last
+    if last_sent < first:
+        lost, next_unsent = cursor.lost + first - 1 - last_sent, first
+    else:
+        lost, next_unsent = cursor.lost, last_sent + 1
+    unsent = last + 1 - next_unsent if next_unsent <= last else 0
+    oldest = earliest or (next_unsent if unsent else 0)
+    if 0 < oldest < first:
+        oldest = first if first <= last else 0
+    return unsent, lost, oldest
+
+
+def _count_consumers(channels: list[Channel]) -> list[ConsumerRow]:
+    found: list[ConsumerRow] = []
+    for channel in channels:
+        for one in channel.durables.values():
+            cursor, pending = one.cursor, len(one.in_flight)
+            unsent, lost, oldest = _position(cursor, min(one.in_flight) if pending else 0)
+            found.append(
+                (
+                    channel.name,
+                    one.client_id,
+                    "",
+                    one.durable,
+                    one.is_durable,
+                    unsent + pending,
+                    pending,
+                    1 if one.active else 0,
+                    pending >= one.max_in_flight,
+                    cursor.redelivered,
+                    lost,
+                    oldest,
+                    _stored_ns(channel, oldest),
+                    channel.channel_id,
+                )
+            )
+        for cursor in channel.groups.values():
+            group = view_consumer(cursor, [cursor.shadow] if cursor.shadow else cursor.members)
+            found.append(
+                (
+                    channel.name,
+                    "",
+                    group.queue_name,
+                    "",
+                    group.is_durable,
+                    group.unsent + group.pending,
+                    group.pending,
+                    group.members,
+                    group.is_stalled,
+                    group.redelivered,
+                    group.lost,
+                    group.oldest_sequence,
+                    _stored_ns(channel, group.oldest_sequence),
+                    channel.channel_id,
+                )
+            )
+    return found
+
+
+def _stored_ns(channel: Channel, sequence: int) -> int:
+    """When a message at an end of the channel was stored; 0 for others."""
+    if sequence == channel.first:
+        return channel.first_timestamp_ns
+    return channel.last_timestamp_ns if sequence == channel.last else 0

@@ -5,12 +5,14 @@ Names and shapes are those of the original, on which consoles, scalers and dashb
 the business of `gojson`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
+from sys import intern
 
 from stan.engine.limits import ChannelLimits
 from stan.engine.views import ChannelView, ClientView, SubscriptionView, Totals
-from stan.server.gojson import Map, Value
+from stan.server.gojson import PLACE, Raw, Value, encode
 
 # Times.
 
@@ -65,57 +67,95 @@ def describe_limits(limits: ChannelLimits) -> dict[str, Value]:
     }
 
 
-def describe_client(client: ClientView, channels: Map) -> dict[str, Value]:
-    """One client, with its subscriptions by channel when there are any."""
+def describe_client(client: ClientView, subscriptions: str) -> dict[str, Value]:
+    """One client, with its subscriptions by channel when there are any, as JSON."""
     document: dict[str, Value] = {
         "id": client.client_id,
         "hb_inbox": client.heartbeat_inbox,
         "subs_count": client.subscriptions_count,
     }
-    if channels:
-        document["subscriptions"] = channels
-    return document
-
-
-def describe_channel(
-    channel: ChannelView, subscriptions: Sequence[SubscriptionView] | None
-) -> dict[str, Value]:
-    """One channel, with its subscriptions when they are given and there are any."""
-    document: dict[str, Value] = {
-        "name": channel.name,
-        "msgs": channel.messages,
-        "bytes": channel.stored_bytes,
-        "first_seq": channel.first,
-        "last_seq": channel.last,
-        "subs_count": channel.subscriptions_count,
-    }
     if subscriptions:
-        document["subscriptions"] = describe_subscriptions(subscriptions)
+        document["subscriptions"] = Raw(subscriptions)
     return document
 
 
-def describe_subscriptions(subscriptions: Iterable[SubscriptionView]) -> list[Value]:
-    """Each subscription, in order."""
-    return [_describe_subscription(one) for one in subscriptions]
+# Lists of channels and subscriptions are long, and little in them changes: what stands
+# around the numbers is made once, and kept for those asked for lately.
+
+_MOST_FRAMES = 65_536
+_Names = tuple[str, str, str, str, str, bool, bool, int, int]
 
 
-def _describe_subscription(one: SubscriptionView) -> dict[str, Value]:
-    document: dict[str, Value] = {
-        "client_id": one.client_id,
-        "inbox": one.inbox,
-        "ack_inbox": one.ack_inbox,
-    }
-    if one.durable_name:
-        document["durable_name"] = one.durable_name
-    if one.queue_name:
-        document["queue_name"] = one.queue_name
+def write_channel(
+    channel: ChannelView, subscriptions: Sequence[SubscriptionView], depth: int
+) -> str:
+    """One channel as JSON, with its subscriptions if there are any, `depth` levels deep."""
+    frame = _channel_frame(channel.name, tuple([one[:-3] for one in subscriptions]), depth)
+    return _fill(
+        frame,
+        [
+            str(channel.messages),
+            str(channel.stored_bytes),
+            str(channel.first),
+            str(channel.last),
+            str(channel.subscriptions_count),
+        ],
+        subscriptions,
+    )
+
+
+def write_subscriptions(subscriptions: Sequence[SubscriptionView], depth: int) -> str:
+    """A list of subscriptions as JSON, in order, `depth` levels deep."""
+    frame = _subscriptions_frame(tuple([one[:-3] for one in subscriptions]), depth)
+    return _fill(frame, [], subscriptions)
+
+
+def _fill(frame: list[str], numbers: list[str], subscriptions: Sequence[SubscriptionView]) -> str:
+    for one in subscriptions:
+        last_sent, pending, is_stalled = one[-3:]
+        numbers += (str(last_sent), str(pending), "true" if is_stalled else "false")
+    parts = frame.copy()
+    parts[1::2] = numbers
+    return "".join(parts)
+
+
+@lru_cache(maxsize=_MOST_FRAMES)
+def _channel_frame(name: str, subscriptions: tuple[_Names, ...], depth: int) -> list[str]:
+    """What stands around the numbers of a channel, with empty places for them."""
+    numbers = ("msgs", "bytes", "first_seq", "last_seq", "subs_count")
+    document: dict[str, Value] = {"name": name, **dict.fromkeys(numbers, PLACE)}
+    if subscriptions:
+        document["subscriptions"] = [_describe_subscription(one) for one in subscriptions]
+    return _split(document, depth)
+
+
+@lru_cache(maxsize=_MOST_FRAMES)
+def _subscriptions_frame(subscriptions: tuple[_Names, ...], depth: int) -> list[str]:
+    return _split([_describe_subscription(one) for one in subscriptions], depth)
+
+
+def _split(document: Value, depth: int) -> list[str]:
+    pieces = encode(document, depth).split(PLACE)
+    parts = [""] * (2 * len(pieces) - 1)
+    # Most pieces are the same in all frames: they are kept once.
+    parts[::2] = map(intern, pieces)
+    return parts
+
+
+def _describe_subscription(names: _Names) -> dict[str, Value]:
+    client_id, inbox, ack_inbox, durable, queue, is_durable, is_offline, most, wait_s = names
+    document: dict[str, Value] = {"client_id": client_id, "inbox": inbox, "ack_inbox": ack_inbox}
+    if durable:
+        document["durable_name"] = durable
+    if queue:
+        document["queue_name"] = queue
     document |= {
-        "is_durable": one.is_durable,
-        "is_offline": one.is_offline,
-        "max_inflight": one.max_in_flight,
-        "ack_wait": one.ack_wait_s,
-        "last_sent": one.last_sent,
-        "pending_count": one.pending,
-        "is_stalled": one.is_stalled,
+        "is_durable": is_durable,
+        "is_offline": is_offline,
+        "max_inflight": most,
+        "ack_wait": wait_s,
+        "last_sent": PLACE,
+        "pending_count": PLACE,
+        "is_stalled": PLACE,
     }
     return document

@@ -4,14 +4,12 @@ Invariant: the samples of a family stand together, whatever the order they were 
 and a label's value may hold any text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from stan.server.gojson import Slices
 from stan.server.histogram import Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_PIECE_LINES = 512
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
@@ -27,11 +25,19 @@ class Family:
 
     def __init__(self, name: str, kind: str, text: str) -> None:
         self.name = name
-        self.lines: list[str] = [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+        self.pieces: list[bytes] = [f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()]
 
     def add(self, labels: str, value: float) -> None:
         """One sample; `labels` are joined by commas."""
-        self.lines.append(f"{self.name}{{{labels}}} {value}" if labels else f"{self.name} {value}")
+        self._add(f"{self.name}{{{labels}}} {value}" if labels else f"{self.name} {value}")
+
+    def add_many(self, labels: Sequence[str], values: Iterable[float]) -> None:
+        """A sample for each of these, one beside the other; labels stand in braces."""
+        if not labels:
+            return
+        name = self.name
+        lines = [f"{name}{some} {one}\n" for some, one in zip(labels, values, strict=True)]
+        self.pieces.append("".join(lines).encode())
 
     def add_histogram(self, labels: str, histogram: Histogram) -> None:
         """The buckets, the sum and the count."""
@@ -39,17 +45,14 @@ class Family:
         below = 0
         for bound, count in zip(histogram.bounds, histogram.counts, strict=False):
             below += count
-            self.lines.append(f'{self.name}_bucket{{{labels}{comma}le="{bound}"}} {below}')
+            self._add(f'{self.name}_bucket{{{labels}{comma}le="{bound}"}} {below}')
         below += histogram.counts[-1]
-        self.lines.append(f'{self.name}_bucket{{{labels}{comma}le="+Inf"}} {below}')
-        self.lines.append(f"{self.name}_sum{{{labels}}} {histogram.total}")
-        self.lines.append(f"{self.name}_count{{{labels}}} {below}")
+        self._add(f'{self.name}_bucket{{{labels}{comma}le="+Inf"}} {below}')
+        self._add(f"{self.name}_sum{{{labels}}} {histogram.total}")
+        self._add(f"{self.name}_count{{{labels}}} {below}")
 
-
-def add_row(families: Sequence[Family], labels: str, values: Sequence[float]) -> None:
-    """One sample to each family, all with the same labels."""
-    for family, value in zip(families, values, strict=True):
-        family.lines.append(f"{family.name}{{{labels}}} {value}")
+    def _add(self, lines: str) -> None:
+        self.pieces.append(f"{lines}\n".encode())
 
 
 class Exposition:
@@ -72,13 +75,6 @@ class Exposition:
         """A metric of one sample that only rises."""
         self.family(name, "counter", text).add(labels, value)
 
-    async def chunks(self) -> list[bytes]:
-        """The page in pieces. Lets others run in between."""
-        slices = Slices()
-        pieces: list[bytes] = []
-        for family in self._families:
-            for start in range(0, len(family.lines), _PIECE_LINES):
-                lines = family.lines[start : start + _PIECE_LINES]
-                pieces.append(("\n".join(lines) + "\n").encode())
-                await slices.pause()
-        return pieces
+    def pieces(self) -> list[bytes]:
+        """The page, in very many pieces."""
+        return [piece for family in self._families for piece in family.pieces]

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 # Between two slices everything else in the process has its turn.
 SLICE_S = 0.001
-_SLICE_ITEMS = 32
+_CHUNK_ITEMS = 64
 _INDENT = "  "
 _BOOLEANS = {True: "true", False: "false"}
 # What Go escapes in strings besides what JSON demands.
@@ -51,9 +51,9 @@ def encode(value: Value, depth: int = 0) -> str:
         return _BOOLEANS[value] if isinstance(value, bool) else str(value)
     inside = _INDENT * (depth + 1)
     if isinstance(value, list):
-        return _enclose("[]", [inside + encode(one, depth + 1) for one in value], depth)
+        return enclose("[]", [inside + encode(one, depth + 1) for one in value], depth)
     lines = [f"{inside}{quote(name)}: {encode(one, depth + 1)}" for name, one in value.items()]
-    return _enclose("{}", lines, depth)
+    return enclose("{}", lines, depth)
 
 
 def quote(text: str) -> str:
@@ -67,12 +67,16 @@ def quote(text: str) -> str:
 @lru_cache(maxsize=64)
 def _frame(depth: int, *names: str) -> str:
     inside = _INDENT * (depth + 1)
-    return _enclose(
-        "{}", [f"{inside}{quote(name).replace('%', '%%')}: %s" for name in names], depth
-    )
+    return enclose("{}", [f"{inside}{quote(name).replace('%', '%%')}: %s" for name in names], depth)
 
 
-def _enclose(brackets: str, lines: list[str], depth: int) -> str:
+def indentation(depth: int) -> str:
+    """What stands before a line `depth` levels deep."""
+    return _INDENT * depth
+
+
+def enclose(brackets: str, lines: list[str], depth: int) -> str:
+    """A list or an object of lines that are indented already."""
     if not lines:
         return brackets
     body = ",\n".join(lines)
@@ -85,9 +89,14 @@ class Slices:
     def __init__(self) -> None:
         self._end_s = time.perf_counter() + SLICE_S
 
+    @property
+    def are_over(self) -> bool:
+        """Whether others should have their turn now."""
+        return time.perf_counter() >= self._end_s
+
     async def pause(self) -> None:
         """Let others run if the slice is used up."""
-        if time.perf_counter() >= self._end_s:
+        if self.are_over:
             await asyncio.sleep(0)
             self._end_s = time.perf_counter() + SLICE_S
 
@@ -104,27 +113,32 @@ PLACE = Raw("\0")
 
 
 async def encode_list(
-    items: Iterable[T], describe: Callable[[T], Awaitable[Value | None]], depth: int
+    items: Iterable[T], write: Callable[[T], Awaitable[str | None]], depth: int
 ) -> EncodedList:
-    """A list of what `describe` makes of each item; items of which it makes None are left
-    out. Lets others run in between."""
+    """A list of the JSON that `write` makes of each item, one level deeper; items of which it
+    makes None are left out. Lets others run in between."""
     chunks: list[bytes] = []
-    lines: list[str] = []
+    texts: list[str] = []
     inside = _INDENT * (depth + 1)
+    between = f",\n{inside}"
     count = 0
     slices = Slices()
     for item in items:
-        value = await describe(item)
-        if value is None:
+        text = await write(item)
+        if text is None:
             continue
-        lines.append(("[\n" if count == 0 else ",\n") + inside + encode(value, depth + 1))
+        if not texts:
+            text = (between if chunks else f"[\n{inside}") + text
+        texts.append(text)
         count += 1
-        if len(lines) == _SLICE_ITEMS:
-            chunks.append("".join(lines).encode())
-            lines.clear()
+        if len(texts) == _CHUNK_ITEMS:
+            chunks.append(between.join(texts).encode())
+            texts.clear()
+        if slices.are_over:
             await slices.pause()
-    lines.append(f"\n{_INDENT * depth}]" if count else "[]")
-    chunks.append("".join(lines).encode())
+    if texts:
+        chunks.append(between.join(texts).encode())
+    chunks.append(f"\n{_INDENT * depth}]".encode() if count else b"[]")
     return EncodedList(chunks, count)
 
 

@@ -7,13 +7,15 @@ comes from views and counters; a page is made in slices, so no scrape keeps the 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import repeat
 
 from stan.engine.engine import Engine
-from stan.engine.views import ChannelView, ConsumerView, SubscriptionView, View
+from stan.engine.views import ChannelRow, ConsumerRow, SubscriptionRow, View
 from stan.server import process
 from stan.server.ages import Ages
-from stan.server.exposition import Exposition, add_row, label
+from stan.server.exposition import Exposition, Family, label
 from stan.server.gojson import Slices
 from stan.server.identity import Identity
 from stan.server.pump import Pump
@@ -40,6 +42,15 @@ _CONSUMER = (
     ("consumer_redelivered_msgs_total", "counter", "Messages sent again since the start"),
     ("consumer_lost_msgs_total", "counter", "Messages dropped by limits before they were sent"),
 )
+_AGE = (
+    (
+        "consumer_oldest_unacked_seconds",
+        "gauge",
+        "Age of the oldest message not acknowledged, sent or not; 0 when there is none",
+    ),
+)
+_BLOCK_CHANNELS = 64
+_MOST_LABELS = 65_536
 
 
 class Metrics:
@@ -64,12 +75,13 @@ class Metrics:
     async def page(self) -> list[bytes]:
         """All metrics, as text in pieces."""
         async with self._one_at_a_time:
-            exposition = Exposition()
+            exposition, slices = Exposition(), Slices()
             self._server(exposition)
             self._traffic(exposition)
             self._process(exposition)
-            await self._channels(exposition)
-            return await exposition.chunks()
+            await slices.pause()
+            await self._channels(exposition, slices)
+            return exposition.pieces()
 
     # The server.
 
@@ -138,103 +150,143 @@ class Metrics:
 
     # Channels.
 
-    async def _channels(self, page: Exposition) -> None:
-        rows = _ChannelRows(page, label("server_id", self._identity.server_id))
-        view, ages = self._view, self._ages
-        ages.begin()
-        slices = Slices()
-        for name in view.channel_names():
-            channel = view.channel(name)
-            if channel is None:
-                continue
-            labels = rows.add_channel(channel)
-            if channel.subscriptions_count:
-                for one in view.channel_subscriptions(name):
-                    rows.add_subscription(labels, one)
-                for consumer in view.consumers(name):
-                    labels_of_one = rows.add_consumer(labels, consumer)
-                    if not consumer.oldest_sequence:
-                        rows.add_age(labels_of_one, 0)
-                        continue
-                    stored_ns = await ages.timestamp_ns(channel, consumer.oldest_sequence)
-                    if stored_ns:
-                        rows.add_age(labels_of_one, self._clock() - stored_ns)
+    async def _channels(self, page: Exposition, slices: Slices) -> None:
+        channels, subscriptions, consumers, (age,) = (
+            [page.family(f"nss_chan_{name}", kind, text) for name, kind, text in metrics]
+            for metrics in (_CHANNEL, _SUBSCRIPTION, _CONSUMER, _AGE)
+        )
+        server = label("server_id", self._identity.server_id)
+        names = self._view.channel_names()
+        self._ages.begin()
+        for start in range(0, len(names), _BLOCK_CHANNELS):
+            block = self._view.block(names[start : start + _BLOCK_CHANNELS])
+            add_channels(channels, server, block.channels)
+            add_subscriptions(subscriptions, server, block.subscriptions)
+            labels = add_consumers(consumers, server, block.consumers)
+            await self._add_ages(age, labels, block.consumers, slices)
             await slices.pause()
 
+    async def _add_ages(
+        self,
+        age: Family,
+        labels: Sequence[str],
+        consumers: Sequence[ConsumerRow],
+        slices: Slices,
+    ) -> None:
+        """How long each consumer's oldest message has waited; nothing where it is unknown."""
+        known, waits_s = [], []
+        ages, now_ns = self._ages, self._clock()
+        for some, row in zip(labels, consumers, strict=True):
+            sequence, stored_ns, channel_id = row[-3:]
+            wait_ns = 0
+            if sequence:
+                stored_ns = stored_ns or ages.known_ns(channel_id, row[0], sequence)
+                if not stored_ns:
+                    stored_ns = await ages.load_ns(channel_id, row[0], sequence)
+                    await slices.pause()
+                if not stored_ns:
+                    continue
+                wait_ns = max(0, now_ns - stored_ns)
+            known.append(some)
+            waits_s.append(wait_ns / 1e9)
+        age.add_many(known, waits_s)
 
-class _ChannelRows:
-    """The families whose samples come channel by channel."""
 
-    def __init__(self, page: Exposition, server: str) -> None:
-        self._server = server
-        self._channel, self._subscription, self._consumer = (
-            [page.family(f"nss_chan_{name}", kind, text) for name, kind, text in metrics]
-            for metrics in (_CHANNEL, _SUBSCRIPTION, _CONSUMER)
-        )
-        self._age = page.family(
-            "nss_chan_consumer_oldest_unacked_seconds",
-            "gauge",
-            "Age of the oldest message not acknowledged, sent or not; 0 when there is none",
-        )
+# Very many samples: made column by column, so that little is done for each of them.
 
-    def add_channel(self, one: ChannelView) -> str:
-        """A row of each channel metric. Returns the channel's labels."""
-        labels = f"{self._server},{label('channel', one.name)}"
-        add_row(
-            self._channel,
-            labels,
-            (one.stored_bytes, one.messages, one.last, one.first, one.dropped),
-        )
-        return labels
 
-    def add_subscription(self, channel: str, one: SubscriptionView) -> None:
-        """A row of each subscription metric."""
-        durable, queue = split_names(one.durable_name, one.queue_name, one.is_durable)
-        labels = ",".join(
-            (
-                channel,
-                label("client_id", one.client_id),
-                label("inbox", one.inbox),
-                label("queue_name", queue),
-                f'is_durable="{str(one.is_durable).lower()}"',
-                f'is_offline="{str(one.is_offline).lower()}"',
-                label("durable_name", durable),
-            )
-        )
-        add_row(
-            self._subscription,
-            labels,
-            (one.last_sent, one.pending, one.max_in_flight, int(one.is_stalled)),
-        )
+def add_channels(families: Sequence[Family], server: str, rows: Sequence[ChannelRow]) -> None:
+    """A sample of each channel metric for each of these."""
+    if rows:
+        names, *numbers = zip(*rows, strict=True)
+        _add(families, list(map(channel_labels, repeat(server), names)), numbers)
 
-    def add_consumer(self, channel: str, one: ConsumerView) -> str:
-        """A row of each consumer metric but the age. Returns the consumer's labels."""
-        durable, queue = split_names(one.durable_name, one.queue_name, one.is_durable)
-        labels = ",".join(
-            (
-                channel,
-                label("client_id", one.client_id),
-                label("queue_name", queue),
-                label("durable_name", durable),
-            )
-        )
-        add_row(
-            self._consumer,
-            labels,
-            (
-                one.unsent + one.pending,
-                one.pending,
-                one.members,
-                int(one.is_stalled),
-                one.redelivered,
-                one.lost,
-            ),
-        )
-        return labels
 
-    def add_age(self, labels: str, age_ns: int) -> None:
-        """How long a consumer's oldest message has waited."""
-        self._age.add(labels, max(0, age_ns) / 1e9)
+def add_subscriptions(
+    families: Sequence[Family], server: str, rows: Sequence[SubscriptionRow]
+) -> None:
+    """A sample of each subscription metric for each of these."""
+    if rows:
+        *names, last_sent, pending, most, are_stalled = zip(*rows, strict=True)
+        labels = list(map(subscription_labels, repeat(server), *names))
+        _add(families, labels, (last_sent, pending, most, map(int, are_stalled)))
+
+
+def add_consumers(
+    families: Sequence[Family], server: str, rows: Sequence[ConsumerRow]
+) -> list[str]:
+    """A sample of each consumer metric for each of these. Returns the labels of each."""
+    if not rows:
+        return []
+    columns = list(zip(*rows, strict=True))
+    labels = list(map(consumer_labels, repeat(server), *columns[:5]))
+    lag, pending, members, are_stalled, redelivered, lost = columns[5:11]
+    numbers = (lag, pending, members, map(int, are_stalled), redelivered, lost)
+    _add(families, labels, numbers)
+    return labels
+
+
+def _add(
+    families: Sequence[Family], labels: Sequence[str], columns: Sequence[Iterable[float]]
+) -> None:
+    for family, column in zip(families, columns, strict=True):
+        family.add_many(labels, column)
+
+
+# Labels seldom change and are longer than all else: those used lately are kept.
+
+
+@lru_cache(maxsize=_MOST_LABELS)
+def channel_labels(server: str, channel: str) -> str:
+    """The labels of a channel."""
+    return f"{{{server},{label('channel', channel)}}}"
+
+
+@lru_cache(maxsize=_MOST_LABELS)
+def subscription_labels(
+    server: str,
+    channel: str,
+    client_id: str,
+    inbox: str,
+    queue_name: str,
+    durable_name: str,
+    is_durable: bool,
+    is_offline: bool,
+) -> str:
+    """The labels of a subscription, as the old exporter gave them."""
+    durable, queue = split_names(durable_name, queue_name, is_durable)
+    some = (
+        server,
+        label("channel", channel),
+        label("client_id", client_id),
+        label("inbox", inbox),
+        label("queue_name", queue),
+        f'is_durable="{str(is_durable).lower()}"',
+        f'is_offline="{str(is_offline).lower()}"',
+        label("durable_name", durable),
+    )
+    return f"{{{','.join(some)}}}"
+
+
+@lru_cache(maxsize=_MOST_LABELS)
+def consumer_labels(
+    server: str,
+    channel: str,
+    client_id: str,
+    queue_name: str,
+    durable_name: str,
+    is_durable: bool,
+) -> str:
+    """The labels of a durable or a queue group."""
+    durable, queue = split_names(durable_name, queue_name, is_durable)
+    some = (
+        server,
+        label("channel", channel),
+        label("client_id", client_id),
+        label("queue_name", queue),
+        label("durable_name", durable),
+    )
+    return f"{{{','.join(some)}}}"
 
 
 def split_names(durable_name: str, queue_name: str, is_durable: bool) -> tuple[str, str]:

@@ -10,25 +10,37 @@ import os
 import re
 import ssl as tls
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from aiohttp import web
 
 from stan.engine.engine import Engine
-from stan.engine.views import View
+from stan.engine.views import SubscriptionView, View
 from stan.errors import MonitorError, StoreError
 from stan.server import process
 from stan.server.documents import (
-    describe_channel,
     describe_client,
     describe_limits,
-    describe_subscriptions,
     describe_totals,
     format_time,
     format_uptime,
+    write_channel,
+    write_subscriptions,
 )
 from stan.server.exposition import CONTENT_TYPE
-from stan.server.gojson import PLACE, Map, Raw, Slices, Value, encode, encode_list, fill_in
+from stan.server.gojson import (
+    PLACE,
+    Map,
+    Raw,
+    Slices,
+    Value,
+    enclose,
+    encode,
+    encode_list,
+    fill_in,
+    indentation,
+    quote,
+)
 from stan.server.identity import FT_ACTIVE, Identity
 from stan.server.index import INDEX_HTML
 from stan.server.metrics import Metrics
@@ -42,6 +54,8 @@ _http_log.setLevel(logging.CRITICAL + 1)
 
 DEFAULT_LIMIT = 1024
 MAX_INT64 = 2**63 - 1
+# How much of a long answer is handed to the socket at a time.
+WRITE_BYTES = 65_536
 # How long a store may take to prove that it is there.
 READY_TIMEOUT_S = 2.0
 # Answers to readiness questions are reused this long, whoever asks.
@@ -170,7 +184,7 @@ class Monitor:
         wanted = request.query.get("client", "")
         if wanted:
             one = await self._client(wanted, with_subscriptions, 0)
-            return _json(request, one) if one else _not_found(f"Client {wanted} not found")
+            return _json(request, Raw(one)) if one else _not_found(f"Client {wanted} not found")
         ids = self._view.client_ids()
         document, page = self._page(request, ids)
         found = await encode_list(page, lambda one: self._client(one, with_subscriptions, 2), 1)
@@ -181,14 +195,14 @@ class Monitor:
         with_subscriptions = _integer(request, "subs") == 1
         wanted = request.query.get("channel", "")
         if wanted:
-            one = await self._channel(wanted, with_subscriptions)
-            return _json(request, one) if one else _not_found(f"Channel {wanted} not found")
+            one = await self._channel(wanted, with_subscriptions, 0)
+            return _json(request, Raw(one)) if one else _not_found(f"Channel {wanted} not found")
         names = self._view.channel_names()
         document, page = self._page(request, names)
         if with_subscriptions:
-            found = await encode_list(page, lambda name: self._channel(name, True), 1)
+            found = await encode_list(page, lambda name: self._channel(name, True, 2), 1)
         else:
-            found = await encode_list(page, _itself, 1)
+            found = await encode_list(page, _name, 1)
         document |= {"count": found.length, "total": len(names)}
         if found.length:
             document["channels" if with_subscriptions else "names"] = PLACE
@@ -209,29 +223,29 @@ class Monitor:
         head = self._head() | {"offset": offset, "limit": limit}
         return head, names[offset : offset + limit]
 
-    async def _client(
-        self, client_id: str, with_subscriptions: bool, depth: int
-    ) -> dict[str, Value] | None:
+    async def _client(self, client_id: str, with_subscriptions: bool, depth: int) -> str | None:
         """A client that stands `depth` levels deep; it may have very many subscriptions."""
         client = self._view.client(client_id)
         if client is None:
             return None
-        channels = Map()
+        lines = []
         if with_subscriptions:
-            slices = Slices()
-            for name, some in self._view.client_subscriptions(client_id).items():
-                channels[name] = Raw(encode(describe_subscriptions(some), depth + 2))
+            slices, inside = Slices(), indentation(depth + 2)
+            for name, some in self._view.client_subscriptions(client_id):
+                lines.append(f"{inside}{quote(name)}: {write_subscriptions(some, depth + 2)}")
                 await slices.pause()
-        return describe_client(client, channels)
+        subscriptions = enclose("{}", lines, depth + 1) if lines else ""
+        return encode(describe_client(client, subscriptions), depth)
 
-    async def _channel(self, name: str, with_subscriptions: bool) -> dict[str, Value] | None:
+    async def _channel(self, name: str, with_subscriptions: bool, depth: int) -> str | None:
+        """A channel that stands `depth` levels deep."""
         channel = self._view.channel(name)
         if channel is None:
             return None
-        some = None
+        some: list[SubscriptionView] = []
         if with_subscriptions and channel.subscriptions_count:
             some = self._view.channel_subscriptions(name)
-        return describe_channel(channel, some)
+        return write_channel(channel, some, depth)
 
     # Health.
 
@@ -275,7 +289,7 @@ def _integer(request: web.Request, name: str) -> int:
     return -value if text.startswith("-") else value
 
 
-def _json(request: web.Request, document: dict[str, Value], status: int = 200) -> web.Response:
+def _json(request: web.Request, document: Value, status: int = 200) -> web.Response:
     """The document, or for `callback=f` a script that calls f with it."""
     text = encode(document)
     callback = request.query.get("callback", "")
@@ -286,8 +300,8 @@ def _json(request: web.Request, document: dict[str, Value], status: int = 200) -
     return web.Response(body=text.encode(), headers=headers, status=status)
 
 
-async def _itself(name: str) -> Value:
-    return name
+async def _name(name: str) -> str:
+    return quote(name)
 
 
 async def _send(
@@ -307,11 +321,25 @@ async def _send(
     await response.prepare(request)
     if request.method != "HEAD":
         slices = Slices()
-        for chunk in chunks:
-            await response.write(chunk)
+        for some in _gather(chunks):
+            await response.write(some)
             await slices.pause()
     await response.write_eof()
     return response
+
+
+def _gather(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same, in fewer pieces: each is one call of the operating system."""
+    held: list[bytes] = []
+    held_bytes = 0
+    for chunk in chunks:
+        held.append(chunk)
+        held_bytes += len(chunk)
+        if held_bytes >= WRITE_BYTES:
+            yield b"".join(held)
+            held.clear()
+            held_bytes = 0
+    yield b"".join(held)
 
 
 def _plain(text: str, status: int) -> web.Response:

@@ -64,7 +64,8 @@ async def kept(server: Process) -> list[int]:
 async def test_limits_and_levels_are_reloaded(start: Start, tmp_path: Path) -> None:
     conf = tmp_path / "stan.conf"
     write(conf, "store_limits { max_msgs: 50 }")
-    server = await start("-sc", str(conf), "-mb", "1MB")
+    store = ("-st", "SQL", "--sql_source", str(tmp_path / "stan.db"))
+    server = await start("-sc", str(conf), "-mb", "1MB", *store)
     await server.read_until(READY)
     url = f"nats://127.0.0.1:{server.port}"
     async with stan.connect("test-cluster", "writer", servers=[url]) as sc:

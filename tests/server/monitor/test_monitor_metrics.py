@@ -120,6 +120,7 @@ async def test_age_is_read_from_the_store_once(played: Monitored) -> None:
     assert view.cached_message("foo", 8) is None
     loads = []
     load = played.store.load
+    key = (channel.channel_id, "foo", 8)
 
     async def counting(one):  # type: ignore[no-untyped-def]
         loads.append(one)
@@ -128,7 +129,7 @@ async def test_age_is_read_from_the_store_once(played: Monitored) -> None:
     played.store.load = counting  # type: ignore[method-assign]
     for _ in range(3):
         ages.begin()
-        stored_ns = await ages.timestamp_ns(channel, 8)
+        stored_ns = ages.known_ns(*key) or await ages.load_ns(*key)
         assert channel.first_timestamp_ns <= stored_ns <= channel.last_timestamp_ns
     assert len(loads) == 1
 
@@ -145,8 +146,8 @@ async def test_age_is_unknown_while_the_store_is_away(played: Monitored) -> None
     assert channel is not None
     ages = Ages(view, Away())  # type: ignore[arg-type]
     ages.begin()
-    assert await ages.timestamp_ns(channel, 8) == 0
-    assert await ages.timestamp_ns(channel, channel.first) == channel.first_timestamp_ns
+    assert ages.known_ns(channel.channel_id, "foo", 8) == 0
+    assert await ages.load_ns(channel.channel_id, "foo", 8) == 0
 
 
 @pytest.mark.parametrize("text", ["plain", 'quo"te', "back\\slash", "new\nline", "é<>&"])
@@ -161,7 +162,7 @@ async def test_histograms_are_cumulative() -> None:
         histogram.observe(number)
     page = Exposition()
     page.family("h", "histogram", "text").add_histogram('a="b"', histogram)
-    text = b"".join(await page.chunks()).decode()
+    text = b"".join(page.pieces()).decode()
     assert text.splitlines()[2:] == [
         'h_bucket{a="b",le="1"} 1',
         'h_bucket{a="b",le="2"} 3',

@@ -94,7 +94,7 @@ def test_members_of_a_group_are_one_consumer() -> None:
     assert (one.queue_name, one.members, one.pending, one.unsent) == ("d:g", 2, 3, 5)
     assert one.oldest_sequence == 11
     assert [shown.last_sent for shown in seen.channel_subscriptions("foo")] == [14, 15]
-    assert list(seen.client_subscriptions("here")) == ["foo"]
+    assert [name for name, _ in seen.client_subscriptions("here")] == ["foo"]
 
 
 def test_offline_durables_stand_after_active_ones_and_before_groups() -> None:
@@ -117,3 +117,45 @@ def test_limits_are_resolved_and_sorted() -> None:
         (">", ChannelLimits(max_bytes=9)),
         ("foo", ChannelLimits(max_bytes=9, max_messages=5)),
     ]
+
+
+def test_a_block_counts_what_the_views_show() -> None:
+    """Durables, on and offline, behind and not; members of groups; a group left alone."""
+    here = {"client_id": "here", "is_closed": False}
+    seen = view(
+        subscription(1, last_sent=4),
+        subscription(2, last_sent=18, in_flight=(8, 15, 18), **here),
+        subscription(3, last_sent=20, durable_name="", is_durable=False, **here),
+        subscription(4, last_sent=14, queue_group="g", durable_name="", **here),
+        subscription(5, last_sent=15, in_flight=(11, 15), queue_group="g", durable_name="", **here),
+        subscription(6, last_sent=12, in_flight=(12,), queue_group="d:h", durable_name=""),
+        subscription(7, channel_id=2, max_in_flight=1, **here),
+    )
+    block = seen.block(["foo", "none", "bar"])
+    shown = [one for name in ("foo", "bar") if (one := seen.channel(name)) is not None]
+    assert block.channels == [
+        (one.name, one.stored_bytes, one.messages, one.last, one.first, one.dropped)
+        for one in shown
+    ]
+    assert sorted(block.subscriptions) == sorted(
+        (
+            *(name, one.client_id, one.inbox, one.queue_name, one.durable_name, one.is_durable),
+            *(one.is_offline, one.last_sent, one.pending, one.max_in_flight, one.is_stalled),
+        )
+        for name in ("foo", "bar")
+        for one in seen.channel_subscriptions(name)
+    )
+    assert [row[:-2] for row in block.consumers] == [
+        (
+            *(name, one.client_id, one.queue_name, one.durable_name, one.is_durable),
+            *(one.unsent + one.pending, one.pending, one.members, one.is_stalled),
+            *(one.redelivered, one.lost, one.oldest_sequence),
+        )
+        for name in ("foo", "bar")
+        for one in seen.consumers(name)
+    ]
+    assert [len(rows) for rows in block] == [2, 7, 5]
+    # Which of them is at an end of the channel, whose times are 5 and 6.
+    stored = {row[-3]: row[-2] for row in block.consumers}
+    assert stored == {10: 5, 11: 0, 12: 0, 0: 0}
+    assert [row[-1] for row in block.consumers] == [1, 1, 1, 1, 2]
