@@ -104,7 +104,8 @@ class Entrance(Client):
             return
         s.last_attempt = time.monotonic()
         if self._transport is not None:
-            self._transport.close()  # nats-py leaves it open when a handshake failed
+            # nats-py leaves it open when a handshake failed.
+            self._transport.close()  # type: ignore[no-untyped-call]
         tcp = _Tcp()
         await tcp.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
         self._transport = tcp

@@ -87,6 +87,8 @@ class Channels:
         self.by_name: dict[str, Channel] = {}
         self.by_id: dict[int, Channel] = {}
         self.next_channel_id: int = 1
+        # Folded names that the store has in several spellings: originals before 0.25 allowed it.
+        self.twins: set[str] = set()
         self._by_folded_name: dict[str, str] = {}
         self._settings = settings
         self._changes = changes
@@ -122,7 +124,9 @@ class Channels:
         channel = Channel(record, self._settings.limits.resolve(record.name))
         self.by_name[record.name] = channel
         self.by_id[record.channel_id] = channel
-        self._by_folded_name[record.name.lower()] = record.name
+        folded = record.name.lower()
+        if self._by_folded_name.setdefault(folded, record.name) != record.name:
+            self.twins.add(folded)
         return channel
 
     def take_limits(self, now_ns: int) -> None:
@@ -169,7 +173,8 @@ class Channels:
         channel.deleted = True
         del self.by_name[channel.name]
         del self.by_id[channel.channel_id]
-        del self._by_folded_name[channel.name.lower()]
+        if self._by_folded_name.get(channel.name.lower()) == channel.name:
+            del self._by_folded_name[channel.name.lower()]
         self._timers.clear(channel.age_timer)
         self._timers.clear(channel.inactivity_timer)
         self._cache.drop(channel.shelf)

@@ -1,6 +1,8 @@
 """A new engine on what the old one stored: nothing acked is lost, nothing kept is skipped."""
 
+from stan.engine.records import Batch, ChannelRecord
 from stan.engine.settings import SECOND_NS
+from stan.store.memory import MemoryStore
 from stan.wire.stan_pb2 import StartPosition
 from tests.engine.rig import Rig, limited, recover
 
@@ -130,3 +132,17 @@ def test_an_inactive_channel_goes_with_its_offline_durables_099() -> None:
     assert not rig.engine.channels.by_name
     rig.publish(b"a")
     assert rig.engine.channels.by_name["foo"].last == 1
+
+
+def test_channels_that_differ_in_case_only_come_from_an_old_store_and_may_go() -> None:
+    store = MemoryStore()
+    names = [ChannelRecord(1, "Foo"), ChannelRecord(2, "foo")]
+    store.commit_now(Batch(1, channels_created=names))
+    rig = Rig(limited(max_inactivity_ns=SECOND_NS), store)
+    rig.connect()
+    rig.publish(b"a", channel="foo")
+    rig.publish(b"b", channel="Foo")
+    rig.publish(b"c", channel="FOO")
+    assert [error[:9] for _, error in rig.acks()] == ["", "", "rejecting"]
+    rig.wait(SECOND_NS)
+    assert not rig.engine.channels.by_name
