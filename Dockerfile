@@ -1,14 +1,14 @@
 # A streaming server with all drivers; a NATS server of its own is included.
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY stan ./stan
 COPY migrations ./migrations
 RUN python -m venv /opt/stan \
  && /opt/stan/bin/pip install --no-cache-dir '.[embedded,postgres,mysql,speed]'
 
 FROM python:3.13-slim
-RUN useradd --system --create-home --home-dir /var/lib/stan stan
+RUN useradd --uid 10001 --create-home --home-dir /var/lib/stan stan
 COPY --from=build /opt/stan /opt/stan
 ENV PATH=/opt/stan/bin:$PATH
 USER stan
