@@ -46,6 +46,8 @@ class FileOrigin:
     """See stan.importing.origin.Origin. `check_crc` may be turned off for a store that was
     written with another polynomial than the usual one."""
 
+    follows_messages = True
+
     def __init__(self, folder: Path, warn: Warn, *, check_crc: bool = True) -> None:
         self.location = str(folder)
         self._folder = folder

@@ -57,6 +57,9 @@ class Origin(Protocol):
 
     location: str
     """Where it is, for people; no password in it."""
+    follows_messages: bool
+    """Whether the original numbered by the messages that were left, even if a subscription
+    had got later ones. Otherwise it went on behind those, and delivered none before them."""
 
     async def open(self) -> str:
         """Look whether it can be read; the cluster ID, empty when none was recorded."""

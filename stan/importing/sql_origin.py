@@ -50,6 +50,8 @@ _MESSAGES = "SELECT seq, data FROM {Messages} WHERE id=? AND seq>? AND seq<=? OR
 class SqlOrigin:
     """See stan.importing.origin.Origin. Raises ConfigError for a source that makes no sense."""
 
+    follows_messages = False
+
     def __init__(self, driver: str, source: str) -> None:
         parsed = parse_source(driver, source)
         self.location = parsed.location

@@ -204,7 +204,14 @@ class Transfer:
         """The durables, and a last sequence that outlives its message."""
         batch = Batch(0)
         last = max(copy.channel.last_sequence, *(one.last_sent for one in subscriptions), 0)
-        if last > copy.last:
+        if last > copy.last and copy.last and self._origin.follows_messages:
+            self._warn(
+                f'channel "{copy.channel.name}": subscriptions had got messages up to {last}, and '
+                f"the last one that is left is {copy.last}: they go on after that one"
+            )
+            for durable in copy.durables:
+                durable.last_sent = min(durable.last_sent, copy.last)
+        elif last > copy.last:
             if copy.last:
                 self._warn(
                     f'channel "{copy.channel.name}": the original had reached sequence {last}, '

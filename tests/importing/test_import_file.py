@@ -158,6 +158,28 @@ async def test_a_position_beyond_the_messages_counts(ground: Ground) -> None:
     assert (bounds.first_sequence, bounds.last_sequence) == (9, 8)
 
 
+async def test_messages_lost_at_the_end_cost_no_other_ones(ground: Ground) -> None:
+    """As after a power cut that spared the subscriptions: the original, too, delivers what
+    is left, and numbers from there on."""
+    ground.slice(*map(files.message, range(1, 4)))
+    ground.subscriptions(
+        files.record(durable(1, "me", "fast"), files.NEW),
+        files.record(durable(2, "me", "slow"), files.NEW),
+        *(files.sent(1, sequence) for sequence in range(1, 6)),
+        *(files.acked(1, sequence) for sequence in range(1, 5)),
+        files.sent(2, 1),
+    )
+    await ground.run()
+    assert await ground.sequences() == [1, 2, 3]
+    fast, slow = subscriptions_of(await ground.recovered(), "foo")
+    assert (fast.last_sent, fast.in_flight) == (3, ())
+    assert (slow.last_sent, slow.in_flight) == (1, (1,))
+    (warning,) = ground.warnings
+    assert warning.endswith(
+        "up to 5, and the last one that is left is 3: they go on after that one"
+    )
+
+
 async def test_clients_are_counted(ground: Ground) -> None:
     added = [files.record(ClientInfo(ID=name), 1) for name in ("a", "b")]
     gone = files.record(ClientDelete(ID="a"), 2)
