@@ -63,10 +63,18 @@ async def test_exporter(played: Monitored) -> None:
     server = await document(played, "serverz")
     for name in ("cluster_id", "server_id", "version", "go", "state", "start_time"):
         check_types(server, {name: str})
+    for name in ("clients", "subscriptions", "channels"):
+        check_types(server, {name: int})
+    for name in ("msgs", "bytes"):
+        check_types(server, {f"total_{name}": int, f"in_{name}": int, f"out_{name}": int})
     assert server.get("role", "") == ""
     for channel in (await document(played, "channelsz?subs=1"))["channels"]:
+        check_types(channel, {"name": str, "bytes": int, "msgs": int, "last_seq": int})
         for one in channel.get("subscriptions", []):
-            check_types(one, {"inbox": str, "max_inflight": int, "is_durable": bool})
+            check_types(one, {"last_sent": int, "pending_count": int, "max_inflight": int})
+            check_types(one, {"client_id": str, "inbox": str})
+            check_types(one, {"is_durable": bool, "is_offline": bool})
+            assert type(one.get("queue_name", "")) is type(one.get("durable_name", "")) is str
             if one["is_durable"] and one.get("queue_name"):
                 assert len(one["queue_name"].split(":")) == 2
 
@@ -81,11 +89,18 @@ async def test_kualico_console(played: Monitored) -> None:
             assert type(channel) is str
             for one in some:
                 check_types(one, {"client_id": str, "last_sent": int})
+                if one["is_durable"] and "queue_name" in one:  # shown as name and group
+                    assert [*map(bool, one["queue_name"].split(":"))] == [True, True]
     total = sum(len(some) for one in clients for some in one.get("subscriptions", {}).values())
     assert total == sum(one["subs_count"] for one in clients) == 7
     channels = (await document(played, "channelsz?subs=1"))["channels"]
     assert [one["name"] for one in channels] == sorted(one["name"] for one in channels)
-    assert sum(one["msgs"] for one in channels) == (await document(played, "serverz"))["total_msgs"]
+    server = await document(played, "serverz")
+    assert sum(one["msgs"] for one in channels) == server["total_msgs"]
+    assert (len(channels), len(clients)) == (server["channels"], server["clients"])
+    for one in channels:
+        check_types(one, {"last_seq": int})
+        assert len(one.get("subscriptions", [])) == one["subs_count"]
 
 
 @pytest.mark.parametrize("field", ["in_msgs", "in_bytes", "out_msgs", "out_bytes"])
