@@ -17,6 +17,9 @@ PIECE_MESSAGES = 1000
 PIECE_BYTES = 4 << 20
 """How much is read, and then committed, at a time; more only for one large message."""
 
+SEQUENCE_MAX = 1 << 62
+"""No channel gets this far. Beyond twice that no database has numbers for sequences."""
+
 Warn = Callable[[str], None]
 
 
@@ -97,4 +100,6 @@ def decode_message(data: bytes, where: str) -> OriginMessage:
         message = parse(MsgProto, data)
     except ValueError as error:
         raise OriginError(f"{where} cannot be read: {error}") from None
+    if message.sequence > SEQUENCE_MAX:
+        raise OriginError(f"{where} has sequence {message.sequence}, which no channel reaches")
     return OriginMessage(message.sequence, message.timestamp, message.reply, message.data)

@@ -35,7 +35,7 @@ def read_sequences(text: bytes | str | None) -> list[int]:
         return []
     try:
         sequences = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         sequences = None
     if not isinstance(sequences, list) or not all(type(n) is int for n in sequences):
         raise OriginError("a row of SubsPending does not hold a list of sequences")

@@ -75,12 +75,16 @@ class SqlOrigin:
         return _cluster_id(rows[0]) if rows else ""
 
     async def channels(self) -> list[OriginChannel]:
-        rows = await self._fetch(_CHANNELS)
-        return [
-            OriginChannel(number, name, maxseq or 0)
-            for number, name, maxseq, deleted in rows
-            if not deleted
-        ]
+        found: dict[str, OriginChannel] = {}
+        for number, name, maxseq, deleted in await self._fetch(_CHANNELS):
+            if deleted:
+                continue
+            if not isinstance(name, str) or not name or name in found:
+                raise OriginError(
+                    f"channel {number} in {self.location} has no name of its own: {name!r}"
+                )
+            found[name] = OriginChannel(number, name, maxseq or 0)
+        return list(found.values())
 
     async def count_clients(self) -> int:
         return int((await self._fetch(_CLIENTS))[0][0])
@@ -99,7 +103,7 @@ class SqlOrigin:
             return OriginSubscription(None, last_sent)
         where = f'subscription {number} of channel "{channel.name}"'
         try:
-            state = parse(SubState, bytes(proto))
+            state = parse(SubState, _blob(proto))
         except ValueError as error:
             raise OriginError(f"{where} cannot be read: {error}") from None
         subscription = OriginSubscription(state, max(last_sent, state.lastSent))
@@ -137,12 +141,17 @@ class SqlOrigin:
         return await self._database.read(step)
 
 
+def _blob(value: Any) -> bytes:
+    """A column's bytes; an SQLite file may hold text there."""
+    return value.encode(errors="replace") if isinstance(value, str) else bytes(value or b"")
+
+
 def _cluster_id(row: tuple[Any, ...]) -> str:
     cluster_id, proto, version = row
     if version != _VERSION:
         raise OriginError(f"sql: unsupported version: {version} (supports [1..{_VERSION}])")
     try:
-        information = parse(ServerInfo, bytes(proto or b""))
+        information = parse(ServerInfo, _blob(proto))
     except ValueError as error:
         raise OriginError(f"the row of ServerInfo cannot be read: {error}") from None
     if cluster_id != information.ClusterID:
@@ -169,7 +178,7 @@ def _cut(sizes: list[tuple[Any, ...]]) -> list[int]:
 
 def _message(channel: OriginChannel, sequence: int, data: bytes | None) -> OriginMessage:
     where = f'message {sequence} of channel "{channel.name}"'
-    message = decode_message(bytes(data or b""), where)
+    message = decode_message(_blob(data), where)
     if message.sequence != sequence:
         raise OriginError(f"{where} says that it is message {message.sequence}")
     return message

@@ -13,6 +13,7 @@ from stan.engine.records import Batch, ChannelRecord, Run, ServerRecord, Trim
 from stan.errors import OriginError, StoreRefusedError
 from stan.importing.durables import Durable, gather_durables, is_durable
 from stan.importing.origin import (
+    SEQUENCE_MAX,
     Origin,
     OriginChannel,
     OriginMessage,
@@ -204,6 +205,10 @@ class Transfer:
         """The durables, and a last sequence that outlives its message."""
         batch = Batch(0)
         last = max(copy.channel.last_sequence, *(one.last_sent for one in subscriptions), 0)
+        if last > SEQUENCE_MAX:
+            raise OriginError(
+                f'a position in channel "{copy.channel.name}" is {last}, which no channel reaches'
+            )
         if last > copy.last and copy.last and self._origin.follows_messages:
             self._warn(
                 f'channel "{copy.channel.name}": subscriptions had got messages up to {last}, and '

@@ -8,6 +8,7 @@ import pytest
 from stan.errors import OriginError, StoreRefusedError
 from stan.importing.origin import OriginChannel
 from stan.importing.sql_origin import SqlOrigin
+from stan.wire.stan_pb2 import MsgProto
 
 from .conftest import Ground
 from .reading import bounds_of, read_channel, subscriptions_of
@@ -177,10 +178,13 @@ async def test_pending_sequences_without_a_message_are_ignored(ground: Ground) -
     assert subscription.in_flight == (3, 4)
 
 
-async def test_a_list_that_is_none_names_the_subscription(ground: Ground) -> None:
+@pytest.mark.parametrize(
+    "text", [b"[1,", b"{}", b"[1.5]", b"[" * 100_000], ids=["cut", "object", "float", "deep"]
+)
+async def test_a_list_that_is_none_names_the_subscription(ground: Ground, text: bytes) -> None:
     await ground.tables.channel(1, "foo")
     await ground.tables.subscription(1, durable(4, "me", "dur"))
-    await ground.tables.pending(4, pending=b"[1,")
+    await ground.tables.pending(4, pending=text)
     with pytest.raises(OriginError, match=r'^subscription 4 of channel "foo" cannot be read'):
         await ground.run()
 
@@ -313,3 +317,30 @@ async def test_an_import_that_broke_starts_over(
     assert [record.name for record, _ in recovered.channels] == ["foo", "bar"]
     assert len(recovered.subscriptions) == 1
     assert len(await read_channel(store, recovered, "foo")) == 3
+
+
+@pytest.mark.parametrize("name", [None, "", b"\xff", "other"])
+async def test_a_channel_without_a_name_of_its_own_is_refused(ground: Ground, name: object) -> None:
+    await ground.tables.channel(1, "other")
+    await ground.tables.insert("Channels", id=2, name=name)
+    with pytest.raises(OriginError, match="^channel 2 in .* has no name of its own: "):
+        await ground.run()
+
+
+@pytest.mark.parametrize("where", ["maxseq", "position", "message"])
+async def test_a_sequence_that_no_channel_reaches_is_refused(ground: Ground, where: str) -> None:
+    most = (1 << 63) - 1
+    await ground.tables.channel(1, "foo", maxseq=most if where == "maxseq" else 0)
+    if where == "message":
+        await ground.tables.message(1, "foo", most)
+    if where == "position":
+        await ground.tables.subscription(1, durable(1, "me", "dur", lastSent=1 << 63))
+    with pytest.raises(OriginError, match=r'channel "foo".* \d{19}, which no channel reaches$'):
+        await ground.run()
+
+
+async def test_blobs_that_an_sqlite_file_holds_as_text_are_read(ground: Ground) -> None:
+    await ground.tables.channel(1, "foo")
+    data = MsgProto(sequence=1, subject="foo", data=b"text").SerializeToString().decode()
+    await ground.tables.insert("Messages", id=1, seq=1, timestamp=1, size=9, data=data)
+    assert (await ground.run()).payload_bytes == 4
