@@ -323,7 +323,7 @@ async def test_an_import_that_broke_starts_over(
 async def test_a_channel_without_a_name_of_its_own_is_refused(ground: Ground, name: object) -> None:
     await ground.tables.channel(1, "other")
     await ground.tables.insert("Channels", id=2, name=name)
-    with pytest.raises(OriginError, match="^channel 2 in .* has no name of its own: "):
+    with pytest.raises(OriginError, match=r"^channel 2 in .* has no name of its own: "):
         await ground.run()
 
 
@@ -332,7 +332,7 @@ async def test_a_sequence_that_no_channel_reaches_is_refused(ground: Ground, whe
     most = (1 << 63) - 1
     await ground.tables.channel(1, "foo", maxseq=most if where == "maxseq" else 0)
     if where == "message":
-        await ground.tables.message(1, "foo", most)
+        await ground.tables.message(1, "foo", most, timestamp=1)
     if where == "position":
         await ground.tables.subscription(1, durable(1, "me", "dur", lastSent=1 << 63))
     with pytest.raises(OriginError, match=r'channel "foo".* \d{19}, which no channel reaches$'):
