@@ -26,30 +26,32 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--store", choices=["sqlite", *_SERVERS], default="sqlite")
     parser.add_argument("--heavy", action="store_true", help="flood the server")
+    parser.add_argument("--encrypt", action="store_true", help="with payloads encrypted")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     options = parser.parse_args(argv)
     plan = Plan(kills=options.kills, heavy=options.heavy, seed=options.seed)
     print(f"crash test on {options.store}, seed {plan.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="stan-crash-") as folder:
-        return asyncio.run(_run(options.store, plan, Path(folder)))
+        return asyncio.run(_run(options, plan, Path(folder)))
 
 
-async def _run(store: str, plan: Plan, folder: Path) -> int:
-    if store == "sqlite":
-        return await _try(SqliteData(folder), plan)
-    kind = _SERVERS[store]
+async def _run(options: argparse.Namespace, plan: Plan, folder: Path) -> int:
+    key = "correct horse" if options.encrypt else ""
+    if options.store == "sqlite":
+        return await _try(SqliteData(folder), plan, key)
+    kind = _SERVERS[options.store]
     if reason := kind.missing():
         print(reason, file=sys.stderr)
         return 1
     server: DatabaseServer = await asyncio.to_thread(kind)
     try:
-        return await _try(ServedData(server, await server.create_database()), plan)
+        return await _try(ServedData(server, await server.create_database()), plan, key)
     finally:
         await asyncio.to_thread(server.remove)
 
 
-async def _try(data: Data, plan: Plan) -> int:
-    trial = Trial(Ground(data), plan, lambda line: print(line, flush=True))
+async def _try(data: Data, plan: Plan, key: str) -> int:
+    trial = Trial(Ground(data, encryption_key=key), plan, lambda line: print(line, flush=True))
     report = await trial.run()
     print(report)
     return 1 if report.faults else 0

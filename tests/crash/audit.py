@@ -28,7 +28,7 @@ class Audit:
         """Check everything that must hold now. Returns what is recorded of each reader."""
         for channel, (channel_id, first, last, count) in (await ground.read_channels()).items():
             known = self.last.get(channel, 0)
-            rows = await ground.read_messages(channel_id, known + 1)
+            rows = await ground.read_messages(channel, channel_id, known + 1)
             self._take_rows(channel, known, rows)
             self._expect(first == 1 and count == last, f"{channel}: bounds {first}-{last} {count}")
             self._expect(
@@ -43,11 +43,13 @@ class Audit:
     async def reread(self, ground: Ground) -> None:
         """Read every row once more: what was stored once must not have changed."""
         for channel, (channel_id, *_) in (await ground.read_channels()).items():
-            rows = await ground.read_messages(channel_id, 1)
+            rows = await ground.read_messages(channel, channel_id, 1)
             self._expect(len(rows) == self.last[channel], f"{channel}: rows came or went")
             for sequence, data in rows:
                 if self.digests.get((channel, sequence)) != hash(data):
                     self.faults.append(f"{channel} {sequence}: the row was changed")
+        used = {(channel, nonce) for channel, _, nonce in ground.nonces}
+        self._expect(len(used) == len(ground.nonces), "a nonce was used twice")
 
     def _take_rows(self, channel: str, known: int, rows: Iterable[tuple[int, bytes]]) -> None:
         for sequence, data in rows:

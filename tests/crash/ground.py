@@ -11,8 +11,11 @@ import sqlite3
 import sys
 import urllib.request
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
+
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from tests.conformance.server import READY, LoggedProcess, StartFailed, free_port
 from tests.servers import RestartableNats
@@ -95,13 +98,20 @@ class StoredSubscription:
 class Ground:
     """The processes of one crash test."""
 
-    def __init__(self, data: Data, flags: tuple[str, ...] = ()) -> None:
+    def __init__(self, data: Data, flags: tuple[str, ...] = (), encryption_key: str = "") -> None:
         self.data = data
         self.cluster = f"crash-{secrets.token_hex(4)}"
         self.nats = RestartableNats()
         self._monitor_port = free_port()
-        self._flags = flags
+        self._key = encryption_key
+        self._flags = flags + (
+            ("-encryption_cipher", "CHACHA", "-encryption_key", encryption_key)
+            if encryption_key
+            else ()
+        )
         self.process: LoggedProcess | None = None
+        self.nonces: set[tuple[str, int, bytes]] = set()
+        """Channel, sequence and nonce of every encrypted row that was read."""
         # Where the server finds both; a test may put a proxy in between.
         self.source = data.source
         self.nats_url = self.nats.url
@@ -176,13 +186,21 @@ class Ground:
         )
         return {name: (int(a), int(b), int(c), int(d)) for name, a, b, c, d in rows}
 
-    async def read_messages(self, channel_id: int, from_sequence: int) -> list[tuple[int, bytes]]:
-        """The rows of a channel from this sequence on."""
+    async def read_messages(
+        self, channel: str, channel_id: int, from_sequence: int
+    ) -> list[tuple[int, bytes]]:
+        """The rows of a channel from this sequence on. Raises InvalidTag for one that is not
+        encrypted although it should be."""
         rows = await self.data.query(
             f"SELECT sequence, data FROM stan_messages WHERE channel_id={channel_id} "
             f"AND sequence>={from_sequence} ORDER BY sequence"
         )
-        return [(int(sequence), bytes(data)) for sequence, data in rows]
+        found = [(int(sequence), bytes(data)) for sequence, data in rows]
+        if not self._key:
+            return found
+        self.nonces.update((channel, sequence, data[1:13]) for sequence, data in found)
+        cipher = ChaCha20Poly1305(_channel_key(self._key, channel))
+        return [(sequence, cipher.decrypt(data[1:13], data[13:], None)) for sequence, data in found]
 
     async def read_subscriptions(self) -> list[StoredSubscription]:
         """What is recorded about every subscription."""
@@ -201,3 +219,9 @@ def _expand(text: str) -> frozenset[int]:
         first, _, last = part.partition("-")
         numbers.update(range(int(first), int(last or first) + 1))
     return frozenset(numbers)
+
+
+def _channel_key(key: str, channel: str) -> bytes:
+    """The original's way from the operator's key to a channel's, written anew as well."""
+    text = sha256(key.encode()).digest() + b"." + channel.encode()
+    return sha256(bytes(len(text)) + text).digest()
