@@ -1,5 +1,6 @@
-# A streaming server with all drivers; a NATS server of its own is included.
-FROM python:3.13-slim AS build
+# A streaming server with all drivers, its engine compiled; a NATS server of its own is included.
+FROM python:3.13 AS build
+ENV STAN_COMPILE=1
 WORKDIR /src
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY stan ./stan
