@@ -105,12 +105,11 @@ class Transfer:
             )
         channels = await self._origin.channels()
         tally.clients_left = await self._origin.count_clients()
-        if self._store is not None:
-            await self._prepare(self._store)
+        left = await self._prepare(self._store) if self._store is not None else []
         numbered = list(enumerate(channels, self._next_channel_id))
         created = [ChannelRecord(number, channel.name) for number, channel in numbered]
-        if created:
-            await self._commit(Batch(0, channels_created=created))
+        if created or left:  # in one batch: a store without channels would be served
+            await self._commit(Batch(0, channels_deleted=left, channels_created=created))
         ends = [
             (channel, await self._copy_channel(number, channel)) for number, channel in numbered
         ]
@@ -130,8 +129,8 @@ class Transfer:
                     "then import again"
                 )
 
-    async def _prepare(self, store: Store) -> None:
-        """Open the store; refuse one in use, start over in one that an import left."""
+    async def _prepare(self, store: Store) -> list[int]:
+        """Open the store; refuse one in use. The channels that an earlier import left."""
         await store.open()
         recovered = await store.recover()
         if recovered.server is not None:
@@ -144,8 +143,7 @@ class Transfer:
         self._next_subscription_id = recovered.next_subscription_id
         if recovered.channels:
             self._say("an earlier import did not end: starting over")
-            deleted = [record.channel_id for record, _ in recovered.channels]
-            await self._commit(Batch(0, channels_deleted=deleted))
+        return [record.channel_id for record, _ in recovered.channels]
 
     async def _copy_channel(self, channel_id: int, channel: OriginChannel) -> int:
         """Copy all of a channel; the sequence of the last message that was read."""
