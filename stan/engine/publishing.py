@@ -21,8 +21,11 @@ from stan.wire.messages import (
     PublishShape,
     ack_head,
     encode_error_ack,
+    encode_message,
     parse,
     publish_shape,
+    size_message,
+    size_run,
     string_field,
     varint,
 )
@@ -33,7 +36,6 @@ INVALID_PUBLISH = "stan: invalid publish request"
 OVERLOADED = "stan: server is overloaded, publish again later"
 PAYLOAD_TOO_LARGE = "nats: maximum payload exceeded"
 
-_LOW_BYTES = [bytes((n | 128,)) for n in range(128)]
 # What a MsgProto adds to channel, reply and data, at most: two tags with varints of ten
 # bytes, the data's tag and length, and a redelivery mark.
 _MESSAGE_OVERHEAD_BYTES = 2 * 11 + 6 + 8
@@ -330,7 +332,6 @@ def extend_run(run: Run, burst: Burst, overhead_bytes: int = 0) -> None:
     """Encode a burst's messages behind those the run has. The store adds `overhead_bytes`
     to each payload that is not empty."""
     field = burst.channel.field
-    tail = b"\x28" + varint(run.timestamp_ns) if run.timestamp_ns else b""
     sequence = run.first_sequence + len(run.sized)
     had = len(run.sized)
     sized, sizes = run.sized, run.sizes
@@ -341,31 +342,17 @@ def extend_run(run: Run, burst: Burst, overhead_bytes: int = 0) -> None:
     if burst.replies:
         replies = burst.replies + [""] * (len(burst.guids) - len(burst.replies))
         for reply, data in zip(replies, burst.payloads, strict=True):
-            middle = field + string_field(0x1A, reply.encode()) + string_field(0x22, data) + tail
-            message = b"\x08" + varint(sequence) + middle
-            sized.append(b"%d\r\n%b\r\n" % (len(message), message))
+            message = encode_message(sequence, field, reply, data, run.timestamp_ns)
+            sized.append(size_message(message))
             sizes.append(len(message) + _growth(len(data), overhead_bytes))
             sequence += 1
     else:
-        # The hot path: no call and one formatting a message while lengths stay the same.
-        low_bytes = _LOW_BYTES
-        last_size = -1
-        middle = high = b""
-        whole_size = stored_size = 0
-        high_of = -1
-        for data in burst.payloads:
-            size = len(data)
-            if sequence >> 7 != high_of or size != last_size:
-                high_of = sequence >> 7
-                high = varint(high_of) if high_of else b""
-                last_size = size
-                middle = field + (b"\x22" + varint(size) if size else b"")
-                whole_size = size + 2 + len(high) + len(middle) + len(tail)
-                stored_size = whole_size + _growth(size, overhead_bytes)
-            low = low_bytes[sequence & 127] if high_of else varint(sequence)
-            sized.append(b"%d\r\n\x08%b%b%b%b%b\r\n" % (whole_size, low, high, middle, data, tail))
-            sizes.append(stored_size)
-            sequence += 1
+        more, more_sizes = size_run(sequence, field, burst.payloads, run.timestamp_ns)
+        sized.extend(more)
+        if overhead_bytes:
+            for n, data in enumerate(burst.payloads):
+                more_sizes[n] += _growth(len(data), overhead_bytes)
+        sizes.extend(more_sizes)
     run.payloads.extend(burst.payloads)
 
 

@@ -15,6 +15,7 @@ from stan.wire.messages import (
     publish_shape,
     read_varint,
     size_message,
+    size_run,
     string_field,
     unsize_message,
     varint,
@@ -88,6 +89,21 @@ def test_a_message_is_encoded_as_protobuf_does(
     assert message == proto.SerializeToString()
     assert message_timestamp(message) == timestamp_ns
     assert unsize_message(size_message(message)) == message
+
+
+@given(UINT64, st.text(), st.lists(st.binary(max_size=200)), st.integers(0, 9), TIMES)
+def test_a_run_is_encoded_as_its_messages_are(
+    first: int, channel: str, payloads: list[bytes], repeats: int, timestamp_ns: int
+) -> None:
+    first = min(first, 2**64 - 1 - 100_000)
+    payloads = [data for data in payloads for _ in range(repeats + 1)]
+    field = string_field(0x12, channel.encode())
+    sized, sizes = size_run(first, field, payloads, timestamp_ns)
+    messages = [
+        encode_message(first + n, field, "", data, timestamp_ns) for n, data in enumerate(payloads)
+    ]
+    assert sized == [size_message(message) for message in messages]
+    assert sizes == [len(message) for message in messages]
 
 
 @given(st.binary(max_size=20), st.integers(1, 2**40))
