@@ -3,8 +3,9 @@
 A stored payload is an algorithm byte, a 12-byte nonce, the ciphertext and a 16-byte tag;
 each channel has a key of its own. An empty payload stays empty, and one whose first byte
 is no algorithm's was stored before encryption was turned on. Nothing here knows rows,
-databases or options. Invariants: no nonce is used twice with a key; the operator's key is
-not kept, and neither it nor what is made of it is ever in an error.
+databases or options. Invariants: a process uses no nonce twice with a key, two processes
+only by a chance of one in 2**32; the operator's key is not kept, and neither it nor what
+is made of it is ever in an error.
 """
 
 import platform
