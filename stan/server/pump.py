@@ -25,6 +25,7 @@ from stan.errors import (
 )
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
+from stan.server.tracing import trace_frames, trace_operations
 from stan.server.transport import Transport
 from stan.store.contract import InstantStore, Store
 from stan.wire.frames import Frame
@@ -124,6 +125,9 @@ class Pump:
         """What the transport calls with each chunk. Never raises: a defect ends the server,
         whose state is in the store, rather than nats-py's read loop."""
         try:
+            if log.isEnabledFor(TRACE):
+                for line in trace_frames(frames, self.engine.subjects):
+                    log.log(TRACE, "%s", line)
             self.engine.receive(frames, self._clock())
             self._turn()
         except Exception as error:
@@ -176,8 +180,14 @@ class Pump:
         if self._must_be_silent():
             return
         operations = self.engine.take_sends()
+        if not operations:
+            return
+        sent = b"".join(operations)
+        if log.isEnabledFor(TRACE):
+            for line in trace_operations(sent):
+                log.log(TRACE, "%s", line)
         # Without a connection they are dropped: what matters is sent again.
-        if operations and not self._transport.write(b"".join(operations)):
+        if not self._transport.write(sent):
             self.dropped_sends += len(operations)
 
     def _say(self) -> None:

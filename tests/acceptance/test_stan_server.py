@@ -322,6 +322,23 @@ async def test_messages_survive_a_kill(start: Start, tmp_path: Path) -> None:
     assert received == [b"%d" % number for number in range(10)]
 
 
+async def test_tracing_shows_the_protocol_and_no_payload(start: Start) -> None:
+    server = await start("-SV")
+    await server.read_until(READY)
+    url = f"nats://127.0.0.1:{server.port}"
+    async with stan.connect("test-cluster", "me", servers=[url]) as sc:
+        await sc.subscribe("foo")
+        await sc.publish("foo", b"a secret")
+    line = await server.read_until("Received PubMsg")
+    assert "[TRC] STREAM: Received PubMsg on _STAN.pub.test-cluster.foo: clientID=me" in line
+    assert "data=8 bytes" in line
+    await server.read_until("Sent MsgProto")
+    await server.read_until("Received CloseRequest")
+    server.process.send_signal(signal.SIGINT)
+    await server.end()
+    assert "a secret" not in "\n".join(server.lines)
+
+
 async def test_reload_concerns_the_child_only(start: Start) -> None:
     server = await start()
     await server.read_until(READY)
