@@ -1,7 +1,7 @@
 """stan-server import, from the original's data to clients that go on where they were.
 
 The recorded FILE store is what `play` left in the original (v0.25.6), without its index
-files; where the original's binary is found (STAN_TEST_SERVER, or PATH), the tests at the end
+files; where the original's binary is found (STAN_ORIGINAL_SERVER, or PATH), the tests at the end
 play it anew.
 """
 
@@ -270,9 +270,9 @@ async def test_clients_of_a_recorded_store_go_on_where_they_were(
 
 def original_server() -> str:
     """The original's binary; skips without one."""
-    binary = os.environ.get("STAN_TEST_SERVER") or shutil.which("nats-streaming-server")
+    binary = os.environ.get("STAN_ORIGINAL_SERVER") or shutil.which("nats-streaming-server")
     if not binary:
-        pytest.skip("the original is not here (STAN_TEST_SERVER, or nats-streaming-server on PATH)")
+        pytest.skip("the original is not here (STAN_ORIGINAL_SERVER, or nats-streaming-server on PATH)")
     return binary
 
 
