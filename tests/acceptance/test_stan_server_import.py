@@ -272,7 +272,9 @@ def original_server() -> str:
     """The original's binary; skips without one."""
     binary = os.environ.get("STAN_ORIGINAL_SERVER") or shutil.which("nats-streaming-server")
     if not binary:
-        pytest.skip("the original is not here (STAN_ORIGINAL_SERVER, or nats-streaming-server on PATH)")
+        pytest.skip(
+            "the original is not here (STAN_ORIGINAL_SERVER, or nats-streaming-server on PATH)"
+        )
     return binary
 
 
