@@ -25,6 +25,7 @@ from stan.errors import (
 )
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
+from stan.server.log import TRACE
 from stan.server.tracing import trace_frames, trace_operations
 from stan.server.transport import Transport
 from stan.store.contract import InstantStore, Store
@@ -32,7 +33,6 @@ from stan.wire.frames import Frame
 
 log = logging.getLogger("stan.server")
 
-TRACE = 5
 _LEVELS = {
     "info": logging.INFO,
     "warning": logging.WARNING,
