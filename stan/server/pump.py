@@ -86,6 +86,7 @@ class Pump:
         self._awake_s = _read_uptime_s()
         self._proving = False
         self._deposed = False
+        self._held = b""  # what a sleep kept from being sent
 
     # Life.
 
@@ -177,12 +178,17 @@ class Pump:
             engine.committed(batch, result, self._clock())
 
     def _send(self) -> None:
-        if self._must_be_silent():
+        if self._proving or self._deposed:
             return
         operations = self.engine.take_sends()
-        if not operations:
+        if not operations and not self._held:
             return
-        sent = b"".join(operations)
+        sent = self._held + b"".join(operations)
+        # Looked at last of all, so that hardly a moment is left to fall asleep in between.
+        if self._must_be_silent():
+            self._held = sent
+            return
+        self._held = b""
         if log.isEnabledFor(TRACE):
             for line in trace_operations(sent):
                 log.log(TRACE, "%s", line)

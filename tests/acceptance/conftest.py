@@ -3,9 +3,10 @@
 import asyncio
 import os
 import secrets
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -47,6 +48,15 @@ class Running:
 
 Start = Callable[..., Awaitable[Running]]
 Run = Callable[..., Awaitable[Outcome]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heeded_sigint() -> Iterator[None]:
+    """A shell starts what runs in its background with SIGINT ignored, and children inherit
+    that; the commands are to be stopped by it as in a terminal."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 @pytest.fixture

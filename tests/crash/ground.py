@@ -7,6 +7,7 @@ more. Nothing is judged here. Invariant: every process started is stopped by its
 import asyncio
 import json
 import secrets
+import signal
 import sqlite3
 import sys
 import urllib.request
@@ -25,6 +26,8 @@ _SUBSCRIPTIONS = (
     "SELECT c.name, s.client_id, s.durable_name, s.queue_group, s.last_sent, s.in_flight "
     "FROM stan_subscriptions s JOIN stan_channels c ON c.channel_id = s.channel_id"
 )
+# epoll_wait, epoll_pwait and epoll_pwait2, as x86-64 and arm64 number them.
+_EPOLL_WAITS = ("232", "281", "22", "441")
 
 
 class Data(Protocol):
@@ -149,6 +152,19 @@ class Ground:
         await self._forgotten_by_nats()
         await self.data.settled()
 
+    async def freeze(self) -> LoggedProcess:
+        """SIGSTOP at a moment when the server waits for something to happen: what it had
+        decided before has left. Between a decision and its last system call nobody can keep
+        a process from going on where it was stopped."""
+        former = self.process
+        assert former is not None
+        former.process.send_signal(signal.SIGSTOP)
+        while not _waits_for_events(former.process.pid):
+            former.process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(0.001)  # a process does not tell when it is idle
+            former.process.send_signal(signal.SIGSTOP)
+        return former
+
     async def terminate(self) -> int:
         """SIGTERM; the exit code."""
         assert self.process is not None
@@ -210,6 +226,19 @@ class Ground:
                 _SUBSCRIPTIONS
             )
         ]
+
+
+def _waits_for_events(pid: int) -> bool:
+    """Whether a process that is being stopped was in epoll_wait or its like. Where the system
+    does not show it, the question cannot be asked and the answer is yes."""
+    process = Path(f"/proc/{pid}")
+    while (process / "stat").read_text().rpartition(")")[2].split()[0] not in "TtZX":
+        pass
+    try:
+        number = (process / "syscall").read_text().split()[0]
+    except OSError:
+        return True
+    return number in _EPOLL_WAITS
 
 
 def _expand(text: str) -> frozenset[int]:

@@ -69,9 +69,7 @@ async def test_a_frozen_server_is_replaced_and_wakes_up_silent(
     deposed: list[LoggedProcess] = []
 
     async def freeze() -> None:
-        former = ground.process
-        assert former is not None
-        former.process.send_signal(signal.SIGSTOP)
+        former = await ground.freeze()
         await trial.hand_over()
         ground.spawn()
         await ground.ready()
@@ -103,9 +101,7 @@ async def test_a_frozen_server_says_nothing_to_strangers(
     try:
         ground.spawn()
         await ground.ready()
-        former = ground.process
-        assert former is not None
-        former.process.send_signal(signal.SIGSTOP)
+        former = await ground.freeze()
         try:
             ground.spawn()
             await ground.ready()
