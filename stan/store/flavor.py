@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from stan.store.rows import StoredRun
     from stan.store.session import Row, Session
 
 
@@ -30,9 +31,8 @@ class Flavor(Protocol):
     lock_schema_sql: tuple[str, ...]
     """Statements that keep other starters out while the schema is changed."""
     unlock_schema_sql: tuple[str, ...]
-    at_once_rows: int
-    """From how many messages on a transaction serves better than `write_at_once`; 0 where
-    there is no such statement."""
+    writes_at_once: bool
+    """Whether there is `write_at_once`."""
 
     def mark(self, sql: str) -> str:
         """`sql` with the driver's parameter marks in place of `?`."""
@@ -46,22 +46,22 @@ class Flavor(Protocol):
         """Insert a row, or replace the one with the same key, the first column."""
         ...
 
-    def insert_messages(self, session: "Session", rows: "list[Row]") -> None:
-        """Put rows in the order of MESSAGE_COLUMNS into stan_messages, fast."""
+    def insert_messages(self, session: "Session", runs: "list[StoredRun]") -> None:
+        """Put the messages into stan_messages, fast."""
         ...
 
     def write_at_once(
         self,
         session: "Session",
         fence: "Row",
-        messages: "list[Row]",
+        runs: "list[StoredRun]",
         channels: "list[Row]",
         subscriptions: "list[Row]",
     ) -> bool:
         """Commit messages, bounds and subscriptions as one statement that is a transaction.
 
         `fence` is (batch number, lease in milliseconds, epoch). False: the epoch is not
-        ours any more, nothing was written. Only called for less than `at_once_rows`.
+        ours any more, nothing was written.
         """
         ...
 

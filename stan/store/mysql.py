@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stan.errors import ConfigError
 from stan.store.flavor import Fault, first_line, flatten, insert_sql
-from stan.store.rows import MESSAGE_COLUMNS
+from stan.store.rows import MESSAGE_COLUMNS, StoredRun, message_rows
 
 if TYPE_CHECKING:
     from stan.store.session import Row, Session
@@ -39,7 +39,7 @@ class MysqlFlavor:
     now_ms_sql = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
     lock_schema_sql: tuple[str, ...] = ("SELECT GET_LOCK('stan_schema', 60)",)
     unlock_schema_sql: tuple[str, ...] = ("SELECT RELEASE_LOCK('stan_schema')",)
-    at_once_rows = 0
+    writes_at_once = False
 
     def __init__(self, durability: str) -> None:
         if durability != "full":
@@ -64,7 +64,8 @@ class MysqlFlavor:
         changes = ", ".join(f"{name}=VALUES({name})" for name in columns[1:])
         return f"{insert_sql(table, columns)} ON DUPLICATE KEY UPDATE {changes}"
 
-    def insert_messages(self, session: "Session", rows: "list[Row]") -> None:
+    def insert_messages(self, session: "Session", runs: list[StoredRun]) -> None:
+        rows = message_rows(runs)
         start = 0
         while start < len(rows):
             stop = _statement_end(rows, start)
@@ -75,7 +76,7 @@ class MysqlFlavor:
         self,
         session: "Session",
         fence: "Row",
-        messages: "list[Row]",
+        runs: list[StoredRun],
         channels: "list[Row]",
         subscriptions: "list[Row]",
     ) -> bool:

@@ -1,7 +1,8 @@
-"""PostgreSQL's ways, by asyncpg: COPY for many messages, one prepared statement for few.
+"""PostgreSQL's ways, by asyncpg: messages go in as arrays, a plain batch in one statement.
 
-Every session limits how long it may hold locks, so that a connection which died in the
-middle of a transaction does not keep its successor out.
+Every session limits how long it may hold locks, so that a connection which died or froze
+in the middle of a transaction does not keep its successor out. That is why there is no
+COPY here: a client that stops inside one holds its locks for ever.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from stan.errors import ConfigError
 from stan.store.flavor import Fault, first_line, insert_sql
-from stan.store.rows import BOUNDS_COLUMNS, MESSAGE_COLUMNS, SUBSCRIPTION_COLUMNS
+from stan.store.rows import (
+    BOUNDS_COLUMNS,
+    MESSAGE_COLUMNS,
+    SUBSCRIPTION_COLUMNS,
+    StoredRun,
+    message_rows,
+)
 
 if TYPE_CHECKING:
     from stan.store.session import Row, Session
 
-_COPY_FROM_ROWS = 16
 _NOW_MS = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
 _TYPES = {
     "reply": "text",
@@ -30,11 +36,6 @@ _TYPES = {
     "is_closed": "int",
 }
 _SYNCHRONOUS = {"full": "on", "normal": "off", "off": "off"}
-_INSERT_SQL = (
-    "INSERT INTO stan_messages (channel_id, sequence, timestamp_ns, position, reply, data) "
-    "SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], "
-    "?::text[], ?::bytea[])"
-)
 # SQLSTATE classes and codes that pass by themselves.
 _UNAVAILABLE = ("40", "53300", "55P03", "57014", "53400")
 _LOST = ("08", "57P", "25P03")
@@ -55,7 +56,7 @@ class PostgresFlavor:
     now_ms_sql = _NOW_MS
     lock_schema_sql: tuple[str, ...] = ("BEGIN", "SELECT pg_advisory_xact_lock(6001823417)")
     unlock_schema_sql: tuple[str, ...] = ("COMMIT",)
-    at_once_rows = 256
+    writes_at_once = True
 
     def __init__(self, durability: str) -> None:
         if durability not in _SYNCHRONOUS:
@@ -77,28 +78,30 @@ class PostgresFlavor:
         changes = ", ".join(f"{name}=excluded.{name}" for name in columns[1:])
         return f"{insert_sql(table, columns)} ON CONFLICT ({columns[0]}) DO UPDATE SET {changes}"
 
-    def insert_messages(self, session: "Session", rows: "list[Row]") -> None:
-        if len(rows) >= _COPY_FROM_ROWS:
-            copy_rows(session, "stan_messages", MESSAGE_COLUMNS, rows)
-        else:
-            session.execute(_INSERT_SQL, [list(column) for column in zip(*rows, strict=True)])
+    def insert_messages(self, session: "Session", runs: list[StoredRun]) -> None:
+        if runs:
+            source, parameters = _messages(runs)
+            session.execute(f"{_INSERT} {source}", parameters)
 
     def write_at_once(
         self,
         session: "Session",
         fence: "Row",
-        messages: "list[Row]",
+        runs: list[StoredRun],
         channels: "list[Row]",
         subscriptions: "list[Row]",
     ) -> bool:
-        parameters = [
-            *fence,
-            *_transpose(messages, len(MESSAGE_COLUMNS)),
-            *_transpose(channels, 1 + len(BOUNDS_COLUMNS)),
-        ]
+        parameters: list[Any] = [*fence]
+        source = moved = ""
+        if runs:
+            source, values = _messages(runs)
+            parameters += values
+        if channels:
+            moved, values = _bounds(channels)
+            parameters += values
         if subscriptions:
-            parameters += _transpose(subscriptions, len(SUBSCRIPTION_COLUMNS))
-        sql = _at_once_sql(with_subscriptions=bool(subscriptions))
+            parameters += _transpose(subscriptions)
+        sql = _at_once_sql(source, moved, with_subscriptions=bool(subscriptions))
 
         async def fetch(driver: Any) -> Any:
             return await driver.fetch(sql, *parameters)
@@ -133,52 +136,58 @@ class PostgresFlavor:
         return Fault.REFUSED, f"PostgreSQL: {reason}: {words}" if reason else f"PostgreSQL: {words}"
 
 
-def copy_rows(
-    session: "Session", table: str, columns: Sequence[str], rows: "Sequence[Row]"
-) -> None:
-    """Send the rows by COPY, in the session's transaction."""
-
-    async def copy(driver: Any) -> None:
-        await driver.copy_records_to_table(table, records=rows, columns=columns)
-
-    _run_async(session, copy)
-
-
 def _run_async(session: "Session", work: Callable[[Any], Awaitable[Any]]) -> Any:
     """Use the driver's own connection from the greenlet that a step runs in."""
     adapted: Any = session.connection.connection.dbapi_connection
     return adapted.run_async(work)
 
 
-def _transpose(rows: "list[Row]", columns: int) -> list[list[Any]]:
+def _transpose(rows: "list[Row]") -> list[list[Any]]:
     """A list per column, for unnest."""
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(columns)]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _messages(runs: list[StoredRun]) -> tuple[str, list[Any]]:
+    """The query that gives the rows to insert, and its parameters.
+
+    Most batches are one run, of which only the positions and the data need arrays.
+    """
+    if len(runs) == 1 and not runs[0].replies:
+        run = runs[0]
+        before = run.first_sequence - 1
+        return _ONE_RUN, [run.channel_id, before, run.timestamp_ns, run.positions, run.payloads]
+    return _ROWS, _transpose(message_rows(runs))
+
+
+def _bounds(channels: "list[Row]") -> tuple[str, list[Any]]:
+    """The statement that moves the channels' bounds, open at its end, and its parameters."""
+    if len(channels) == 1:
+        channel_id, *values = channels[0]
+        return _MOVE_ONE, [*values, channel_id]
+    return _MOVE_MANY, _transpose(channels)
 
 
 @cache
-def _at_once_sql(*, with_subscriptions: bool) -> str:
+def _at_once_sql(source: str, moved: str, *, with_subscriptions: bool) -> str:
     """One statement that proves the lease, and only then writes.
 
     Every part asks the fence, so the row of the server is locked and compared before
     anything else; without a match nothing is written and 0 comes back.
     """
-    allowed = "WHERE EXISTS (SELECT 1 FROM fence)"
-    changes = ", ".join(f"{name} = v.{name}" for name in BOUNDS_COLUMNS)
+    allowed = "EXISTS (SELECT 1 FROM fence)"
     parts = [
         f"fence AS (UPDATE stan_server SET batch_number=?, lease_expires_ms={_NOW_MS} + ? "
-        "WHERE id=1 AND epoch=? RETURNING 1)",
-        f"written AS (INSERT INTO stan_messages ({', '.join(MESSAGE_COLUMNS)}) "
-        f"SELECT * FROM unnest({_arrays(MESSAGE_COLUMNS)}) {allowed})",
-        f"moved AS (UPDATE stan_channels c SET {changes} "
-        f"FROM unnest({_arrays(('channel_id', *BOUNDS_COLUMNS))}) "
-        f"AS v(channel_id, {', '.join(BOUNDS_COLUMNS)}) "
-        "WHERE c.channel_id = v.channel_id AND EXISTS (SELECT 1 FROM fence))",
+        "WHERE id=1 AND epoch=? RETURNING 1)"
     ]
+    if source:
+        parts.append(f"written AS ({_INSERT} {source} WHERE {allowed})")
+    if moved:
+        parts.append(f"moved AS ({moved} AND {allowed})")
     if with_subscriptions:
         changes = ", ".join(f"{name}=excluded.{name}" for name in SUBSCRIPTION_COLUMNS[1:])
         parts.append(
             f"progress AS (INSERT INTO stan_subscriptions ({', '.join(SUBSCRIPTION_COLUMNS)}) "
-            f"SELECT * FROM unnest({_arrays(SUBSCRIPTION_COLUMNS)}) {allowed} "
+            f"SELECT * FROM unnest({_arrays(SUBSCRIPTION_COLUMNS)}) WHERE {allowed} "
             f"ON CONFLICT (subscription_id) DO UPDATE SET {changes})"
         )
     return _mark(f"WITH {', '.join(parts)} SELECT count(*) FROM fence")
@@ -193,3 +202,20 @@ def _mark(sql: str) -> str:
     parts = sql.split("?")
     marked = (f"{part}${number}" for number, part in enumerate(parts[:-1], 1))
     return "".join(marked) + parts[-1]
+
+
+_INSERT = f"INSERT INTO stan_messages ({', '.join(MESSAGE_COLUMNS)})"
+_ROWS = f"SELECT * FROM unnest({_arrays(MESSAGE_COLUMNS)})"
+_ONE_RUN = (
+    "SELECT ?::bigint, ?::bigint + o, ?::bigint, p, NULL::text, d "
+    "FROM unnest(?::bigint[], ?::bytea[]) WITH ORDINALITY AS v(p, d, o)"
+)
+_MOVE_ONE = (
+    f"UPDATE stan_channels SET {', '.join(f'{name}=?' for name in BOUNDS_COLUMNS)} "
+    "WHERE channel_id=?"
+)
+_MOVE_MANY = (
+    f"UPDATE stan_channels c SET {', '.join(f'{name} = v.{name}' for name in BOUNDS_COLUMNS)} "
+    f"FROM unnest({_arrays(('channel_id', *BOUNDS_COLUMNS))}) "
+    f"AS v(channel_id, {', '.join(BOUNDS_COLUMNS)}) WHERE c.channel_id = v.channel_id"
+)

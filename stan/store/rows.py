@@ -6,8 +6,9 @@ Payloads are encrypted and decrypted here and nowhere else.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
-from itertools import accumulate
+from itertools import accumulate, count, repeat
 from typing import TYPE_CHECKING, Any
 
 from stan.engine.records import Bounds, ClientRecord, History, Run, SubscriptionRecord
@@ -182,26 +183,47 @@ def bounds_row(bounds: Bounds) -> Row:
     )
 
 
-def message_rows(run: Run, encryption: "Encryption | None" = None) -> list[Row]:
-    """In the order of MESSAGE_COLUMNS."""
-    channel_id = run.channel_id
+@dataclass(slots=True, frozen=True)
+class StoredRun:
+    """A run as its rows hold it, column by column. `replies` is empty when no message has
+    one, `payloads` are encrypted when the store's are."""
+
+    channel_id: int
+    first_sequence: int
+    timestamp_ns: int
+    positions: list[int]
+    replies: list[str | None]
+    payloads: list[bytes]
+
+
+def stored_run(run: Run, encryption: "Encryption | None" = None) -> StoredRun:
     payloads = run.payloads
     if encryption is not None:
         payloads = encryption.encrypt(run.channel, run.first_sequence - 1, payloads)
-    timestamp_ns = run.timestamp_ns
-    positions = accumulate(run.sizes, initial=run.position)
-    sequences = range(run.first_sequence, run.first_sequence + len(payloads))
-    if not run.replies:
-        return [
-            (channel_id, sequence, timestamp_ns, position, None, data)
-            for sequence, position, data in zip(sequences, positions, payloads, strict=False)
+    positions = list(accumulate(run.sizes, initial=run.position))
+    positions.pop()  # where the next message will start
+    replies = [pack_text(reply) or None for reply in run.replies]
+    return StoredRun(
+        run.channel_id, run.first_sequence, run.timestamp_ns, positions, replies, payloads
+    )
+
+
+def message_rows(runs: Iterable[StoredRun]) -> list[Row]:
+    """In the order of MESSAGE_COLUMNS."""
+    rows: list[Row] = []
+    for run in runs:
+        channel_id, timestamp_ns = run.channel_id, run.timestamp_ns
+        rows += [
+            (channel_id, sequence, timestamp_ns, position, reply, data)
+            for sequence, position, reply, data in zip(
+                count(run.first_sequence),
+                run.positions,
+                run.replies or repeat(None),
+                run.payloads,
+                strict=False,
+            )
         ]
-    return [
-        (channel_id, sequence, timestamp_ns, position, pack_text(reply) or None, data)
-        for sequence, position, reply, data in zip(
-            sequences, positions, run.replies, payloads, strict=False
-        )
-    ]
+    return rows
 
 
 def history(channel: str, rows: Iterable[Row], encryption: "Encryption | None" = None) -> History:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stan.errors import ConfigError
 from stan.store.flavor import Fault, first_line, flatten, insert_sql
-from stan.store.rows import MESSAGE_COLUMNS
+from stan.store.rows import MESSAGE_COLUMNS, StoredRun, message_rows
 
 if TYPE_CHECKING:
     from stan.store.session import Row, Session
@@ -31,7 +31,7 @@ class SqliteFlavor:
     now_ms_sql = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     lock_schema_sql: tuple[str, ...] = ("BEGIN IMMEDIATE",)
     unlock_schema_sql: tuple[str, ...] = ("COMMIT",)
-    at_once_rows = 0
+    writes_at_once = False
 
     def __init__(self, durability: str) -> None:
         if durability not in _SYNCHRONOUS:
@@ -54,7 +54,8 @@ class SqliteFlavor:
         changes = ", ".join(f"{name}=excluded.{name}" for name in columns[1:])
         return f"{insert_sql(table, columns)} ON CONFLICT ({columns[0]}) DO UPDATE SET {changes}"
 
-    def insert_messages(self, session: "Session", rows: "list[Row]") -> None:
+    def insert_messages(self, session: "Session", runs: list[StoredRun]) -> None:
+        rows = message_rows(runs)
         for start in range(0, len(rows), _ROWS_PER_INSERT):
             part = rows[start : start + _ROWS_PER_INSERT]
             session.execute(_insert_sql(len(part)), flatten(part))
@@ -63,7 +64,7 @@ class SqliteFlavor:
         self,
         session: "Session",
         fence: "Row",
-        messages: "list[Row]",
+        runs: list[StoredRun],
         channels: "list[Row]",
         subscriptions: "list[Row]",
     ) -> bool:

@@ -16,12 +16,12 @@ from stan.store.rows import (
     BOUNDS_COLUMNS,
     CLIENT_COLUMNS,
     SUBSCRIPTION_COLUMNS,
-    Row,
+    StoredRun,
     bounds_row,
     client_key,
     client_row,
-    message_rows,
     pack_text,
+    stored_run,
     subscription_row,
 )
 from stan.store.session import Phase, Session
@@ -101,19 +101,18 @@ def apply_batch(
     """Write the whole batch and commit it. The ledger is only read."""
     draft = Draft(deleted=list(batch.channels_deleted))
     created = {channel.channel_id for channel in batch.channels_created}
-    rows = _extend_channels(batch, ledger, draft, created, encryption)
-    if len(rows) < session.flavor.at_once_rows and _is_plain(batch, draft):
-        _write_at_once(session, batch, draft, rows, epoch, lease_ms)
+    runs = _extend_channels(batch, ledger, draft, created, encryption)
+    if session.flavor.writes_at_once and _is_plain(batch, draft):
+        _write_at_once(session, batch, draft, runs, epoch, lease_ms)
         return draft
     session.begin()
     lease.fence(session, epoch, batch.number, lease_ms)
     for channel_id in batch.channels_deleted:
         session.execute(_DELETE_CHANNEL, (channel_id,))
         session.execute(_DELETE_SUBSCRIPTIONS, (channel_id,))
-    if rows:
-        session.flavor.insert_messages(session, rows)
+    session.flavor.insert_messages(session, runs)
     unfinished = _apply_trims(session, batch, ledger, draft, created)
-    _sweep_some(session, draft, len(rows))
+    _sweep_some(session, draft, sum(len(run.payloads) for run in runs))
     _write_channels(session, batch.channels_created, draft)
     _write_clients(session, batch)
     _write_subscriptions(session, batch)
@@ -168,9 +167,9 @@ def _extend_channels(
     draft: Draft,
     created: set[int],
     encryption: "Encryption | None",
-) -> list[Row]:
-    """The rows of the batch's messages; the draft gets the bounds that they make."""
-    rows: list[Row] = []
+) -> list[StoredRun]:
+    """The batch's messages as stored; the draft gets the bounds that they make."""
+    runs: list[StoredRun] = []
     for run in batch.runs:
         if not run.payloads:
             continue
@@ -178,8 +177,8 @@ def _extend_channels(
         if swept == bounds.first_sequence and not bounds.count:
             swept = run.first_sequence  # nothing stands below what is written now
         draft.changed[run.channel_id] = extend_bounds(bounds, run), swept
-        rows += message_rows(run, encryption)
-    return rows
+        runs.append(stored_run(run, encryption))
+    return runs
 
 
 def _is_plain(batch: Batch, draft: Draft) -> bool:
@@ -192,7 +191,7 @@ def _is_plain(batch: Batch, draft: Draft) -> bool:
 
 
 def _write_at_once(
-    session: Session, batch: Batch, draft: Draft, rows: list[Row], epoch: int, lease_ms: int
+    session: Session, batch: Batch, draft: Draft, runs: list[StoredRun], epoch: int, lease_ms: int
 ) -> None:
     """Commit a plain batch in one exchange with the database."""
     channels = [
@@ -203,7 +202,7 @@ def _write_at_once(
     subscriptions = [subscription_row(record) for record in records.values()]
     session.phase = Phase.COMMITTING
     fenced = session.flavor.write_at_once(
-        session, (batch.number, lease_ms, epoch), rows, channels, subscriptions
+        session, (batch.number, lease_ms, epoch), runs, channels, subscriptions
     )
     session.phase = Phase.IDLE
     if not fenced:

@@ -71,7 +71,7 @@ async def test_answers_to_commits_are_lost(
         if database_server.name == "mysql":
             proxy.lose_answer_to(b"COMMIT")
         else:
-            proxy.lose_answer(b"COMMIT\x00" if heavy else b"SELECT 1\x00")
+            proxy.lose_answer(b"SELECT 1\x00")
         async with asyncio.timeout(TIMEOUT_S):
             await proxy.fired.wait()
         await asyncio.sleep(dice.uniform(0, 0.05))
