@@ -90,9 +90,9 @@ def size_run(
     # The hot path: no call and one formatting a message while lengths stay the same.
     sized: list[bytes] = []
     sizes: list[int] = []
-    tail = b"\x28" + varint(timestamp_ns) if timestamp_ns else b""
+    tail = (b"\x28" + varint(timestamp_ns) if timestamp_ns else b"") + b"\r\n"
     low_bytes = _LOW_BYTES
-    middle = high = b""
+    head = middle = high = b""
     last_size = high_of = -1
     whole_size = 0
     for data in payloads:
@@ -101,10 +101,11 @@ def size_run(
             high_of = sequence >> 7
             high = varint(high_of) if high_of else b""
             last_size = size
-            middle = channel_field + (b"\x22" + varint(size) if size else b"")
-            whole_size = size + 2 + len(high) + len(middle) + len(tail)
+            middle = high + channel_field + (b"\x22" + varint(size) if size else b"")
+            whole_size = size + len(middle) + len(tail)  # its CRLF stands for tag and low byte
+            head = b"%d\r\n\x08" % whole_size
         low = low_bytes[sequence & 127] if high_of else _SMALL[sequence]
-        sized.append(b"%d\r\n\x08%b%b%b%b%b\r\n" % (whole_size, low, high, middle, data, tail))
+        sized.append(b"%b%b%b%b%b" % (head, low, middle, data, tail))
         sizes.append(whole_size)
         sequence += 1
     return sized, sizes
