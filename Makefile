@@ -10,7 +10,8 @@ PROTOC = $(PROTO_VENV)/bin/python -m grpc_tools.protoc -Iproto
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
-COMPILED_TESTS ?= tests/wire tests/engine tests/simulation tests/fuzz tests/conformance
+COMPILED_TESTS ?= tests/wire tests/engine tests/simulation tests/fuzz tests/conformance \
+	tests/interop tests/crash/test_crash.py
 SEEDS ?= 1000
 
 .DEFAULT_GOAL := help

@@ -46,7 +46,7 @@ async def test_kills_amid_large_commits_lose_nothing(tmp_path: Path) -> None:
     assert 0 < report.acknowledged <= report.stored
 
 
-async def test_kills_amid_large_copies_lose_nothing(request: pytest.FixtureRequest) -> None:
+async def test_kills_amid_large_statements_lose_nothing(request: pytest.FixtureRequest) -> None:
     plan = Plan(kills=4, heavy=True, seed=24)
     report = await attempt(await served("postgres", request), plan)
     assert 0 < report.acknowledged <= report.stored
