@@ -32,7 +32,7 @@ class Flavor(Protocol):
     """Statements that keep other starters out while the schema is changed."""
     unlock_schema_sql: tuple[str, ...]
     writes_at_once: bool
-    """Whether there is `write_at_once`."""
+    """Whether there are `write_at_once` and `find_first`."""
 
     def mark(self, sql: str) -> str:
         """`sql` with the driver's parameter marks in place of `?`."""
@@ -55,14 +55,22 @@ class Flavor(Protocol):
         session: "Session",
         fence: "Row",
         runs: "list[StoredRun]",
+        sweeps: "list[Row]",
         channels: "list[Row]",
         subscriptions: "list[Row]",
     ) -> bool:
         """Commit messages, bounds and subscriptions as one statement that is a transaction.
 
-        `fence` is (batch number, lease in milliseconds, epoch). False: the epoch is not
+        `fence` is (batch number, lease in milliseconds, epoch), a sweep the (channel ID,
+        first sequence, end) of rows to remove. False: the epoch is not
         ours any more, nothing was written.
         """
+        ...
+
+    def find_first(self, session: "Session", walks: "list[Row]") -> "list[Row]":
+        """Where many channels begin, by one query. A walk is (channel ID, first sequence, end,
+        lowest timestamp, lowest position), a row (channel ID, sequence, position, timestamp)
+        of the first message that fits; there is none where no message does."""
         ...
 
     def control(self, session: "Session", sql: str) -> None:

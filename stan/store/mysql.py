@@ -77,9 +77,13 @@ class MysqlFlavor:
         session: "Session",
         fence: "Row",
         runs: list[StoredRun],
+        sweeps: "list[Row]",
         channels: "list[Row]",
         subscriptions: "list[Row]",
     ) -> bool:
+        raise NotImplementedError
+
+    def find_first(self, session: "Session", walks: "list[Row]") -> "list[Row]":
         raise NotImplementedError
 
     def control(self, session: "Session", sql: str) -> None:

@@ -72,6 +72,9 @@ class PostgresFlavor:
             f"SET synchronous_commit = {self._synchronous}",
             f"SET lock_timeout = {int(timeout_s * 500)}",
             f"SET idle_in_transaction_session_timeout = {int(lease_s * 1000)}",
+            # Every query goes along a primary key. Guessing how many rows there are, the
+            # planner may collect thousands of them in order to take the first.
+            "SET enable_bitmapscan = off",
         )
 
     def upsert_sql(self, table: str, columns: Sequence[str]) -> str:
@@ -88,25 +91,32 @@ class PostgresFlavor:
         session: "Session",
         fence: "Row",
         runs: list[StoredRun],
+        sweeps: "list[Row]",
         channels: "list[Row]",
         subscriptions: "list[Row]",
     ) -> bool:
         parameters: list[Any] = [*fence]
-        source = moved = ""
+        source = swept = moved = ""
         if runs:
             source, values = _messages(runs)
             parameters += values
+        if sweeps:
+            swept = _SWEEP_ONE if len(sweeps) == 1 else _SWEEP_MANY
+            parameters += sweeps[0] if len(sweeps) == 1 else _transpose(sweeps)
         if channels:
             moved, values = _bounds(channels)
             parameters += values
         if subscriptions:
             parameters += _transpose(subscriptions)
-        sql = _at_once_sql(source, moved, with_subscriptions=bool(subscriptions))
+        sql = _at_once_sql(source, swept, moved, with_subscriptions=bool(subscriptions))
 
         async def fetch(driver: Any) -> Any:
             return await driver.fetch(sql, *parameters)
 
         return bool(_run_async(session, fetch)[0][0])
+
+    def find_first(self, session: "Session", walks: "list[Row]") -> "list[Row]":
+        return session.fetch(_FIND_FIRST, _transpose(walks))
 
     def control(self, session: "Session", sql: str) -> None:
         async def execute(driver: Any) -> None:
@@ -168,7 +178,7 @@ def _bounds(channels: "list[Row]") -> tuple[str, list[Any]]:
 
 
 @cache
-def _at_once_sql(source: str, moved: str, *, with_subscriptions: bool) -> str:
+def _at_once_sql(source: str, swept: str, moved: str, *, with_subscriptions: bool) -> str:
     """One statement that proves the lease, and only then writes.
 
     Every part asks the fence, so the row of the server is locked and compared before
@@ -181,6 +191,8 @@ def _at_once_sql(source: str, moved: str, *, with_subscriptions: bool) -> str:
     ]
     if source:
         parts.append(f"written AS ({_INSERT} {source} WHERE {allowed})")
+    if swept:
+        parts.append(f"swept AS ({swept} AND {allowed})")
     if moved:
         parts.append(f"moved AS ({moved} AND {allowed})")
     if with_subscriptions:
@@ -210,12 +222,28 @@ _ONE_RUN = (
     "SELECT ?::bigint, ?::bigint + o, ?::bigint, p, NULL::text, d "
     "FROM unnest(?::bigint[], ?::bytea[]) WITH ORDINALITY AS v(p, d, o)"
 )
+_SWEEP_ONE = "DELETE FROM stan_messages WHERE channel_id=? AND sequence>=? AND sequence<?"
+_SWEEP_MANY = (
+    "DELETE FROM stan_messages m USING unnest(?::bigint[], ?::bigint[], ?::bigint[]) "
+    "AS v(channel_id, start, stop) "
+    "WHERE m.channel_id = v.channel_id AND m.sequence >= v.start AND m.sequence < v.stop"
+)
+_FIND_FIRST = (
+    "SELECT v.channel_id, first.* "
+    "FROM unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[]) "
+    "AS v(channel_id, start, stop, lowest_ns, lowest) CROSS JOIN LATERAL ("
+    "SELECT sequence, position, timestamp_ns FROM stan_messages m "
+    "WHERE m.channel_id = v.channel_id AND m.sequence >= v.start AND m.sequence < v.stop "
+    "AND m.timestamp_ns >= v.lowest_ns AND m.position >= v.lowest "
+    "ORDER BY m.sequence LIMIT 1) AS first"
+)
+_CHANNEL_COLUMNS = (*BOUNDS_COLUMNS, "swept_sequence")
 _MOVE_ONE = (
-    f"UPDATE stan_channels SET {', '.join(f'{name}=?' for name in BOUNDS_COLUMNS)} "
+    f"UPDATE stan_channels SET {', '.join(f'{name}=?' for name in _CHANNEL_COLUMNS)} "
     "WHERE channel_id=?"
 )
 _MOVE_MANY = (
-    f"UPDATE stan_channels c SET {', '.join(f'{name} = v.{name}' for name in BOUNDS_COLUMNS)} "
-    f"FROM unnest({_arrays(('channel_id', *BOUNDS_COLUMNS))}) "
-    f"AS v(channel_id, {', '.join(BOUNDS_COLUMNS)}) WHERE c.channel_id = v.channel_id"
+    f"UPDATE stan_channels c SET {', '.join(f'{name} = v.{name}' for name in _CHANNEL_COLUMNS)} "
+    f"FROM unnest({_arrays(('channel_id', *_CHANNEL_COLUMNS))}) "
+    f"AS v(channel_id, {', '.join(_CHANNEL_COLUMNS)}) WHERE c.channel_id = v.channel_id"
 )

@@ -16,6 +16,7 @@ from stan.store.rows import (
     BOUNDS_COLUMNS,
     CLIENT_COLUMNS,
     SUBSCRIPTION_COLUMNS,
+    Row,
     StoredRun,
     bounds_row,
     client_key,
@@ -25,7 +26,7 @@ from stan.store.rows import (
     subscription_row,
 )
 from stan.store.session import Phase, Session
-from stan.store.trimming import drop_head
+from stan.store.trimming import drop_head, find_heads
 
 if TYPE_CHECKING:
     from stan.store.encryption import Encryption
@@ -102,7 +103,11 @@ def apply_batch(
     draft = Draft(deleted=list(batch.channels_deleted))
     created = {channel.channel_id for channel in batch.channels_created}
     runs = _extend_channels(batch, ledger, draft, created, encryption)
-    if session.flavor.writes_at_once and _is_plain(batch, draft):
+    if (
+        session.flavor.writes_at_once
+        and _is_plain(batch)
+        and _trim_ahead(session, batch, ledger, draft)
+    ):
         _write_at_once(session, batch, draft, runs, epoch, lease_ms)
         return draft
     session.begin()
@@ -112,7 +117,7 @@ def apply_batch(
         session.execute(_DELETE_SUBSCRIPTIONS, (channel_id,))
     session.flavor.insert_messages(session, runs)
     unfinished = _apply_trims(session, batch, ledger, draft, created)
-    _sweep_some(session, draft, sum(len(run.payloads) for run in runs))
+    session.execute_many(DELETE_MESSAGES, _take_sweeps(draft, runs))
     _write_channels(session, batch.channels_created, draft)
     _write_clients(session, batch)
     _write_subscriptions(session, batch)
@@ -181,28 +186,56 @@ def _extend_channels(
     return runs
 
 
-def _is_plain(batch: Batch, draft: Draft) -> bool:
-    """Whether there are only messages and subscriptions to write, and nothing to sweep."""
-    if batch.channels_deleted or batch.channels_created or batch.trims:
+def _is_plain(batch: Batch) -> bool:
+    """Whether there are only messages, trims and subscriptions to write."""
+    return not (
+        batch.channels_deleted
+        or batch.channels_created
+        or batch.clients_put
+        or batch.clients_deleted
+        or batch.subscriptions_deleted
+    )
+
+
+def _trim_ahead(session: Session, batch: Batch, ledger: Ledger, draft: Draft) -> bool:
+    """Find where the trimmed channels will begin among the rows that stand already, so that
+    all can be written at once. False, and nothing changed, when it takes more than that."""
+    if not batch.trims:
+        return True
+    stored = {trim.channel_id: ledger.bounds.get(trim.channel_id, Bounds()) for trim in batch.trims}
+    kept = find_heads(session, batch.trims, stored)
+    if kept is None:
         return False
-    if batch.clients_put or batch.clients_deleted or batch.subscriptions_deleted:
-        return False
-    return all(swept >= bounds.first_sequence for bounds, swept in draft.changed.values())
+    for channel_id, head in kept.items():
+        before = stored[channel_id]
+        bounds, swept = draft.changed.get(channel_id, (before, ledger.swept[channel_id]))
+        after = replace(
+            bounds,
+            first_sequence=head.first_sequence,
+            first_position=head.first_position,
+            first_timestamp_ns=head.first_timestamp_ns,
+            count=bounds.count - (before.count - head.count),
+        )
+        draft.changed[channel_id] = after, swept
+    draft.result = Result({channel_id: draft.changed[channel_id][0] for channel_id in kept})
+    return True
 
 
 def _write_at_once(
     session: Session, batch: Batch, draft: Draft, runs: list[StoredRun], epoch: int, lease_ms: int
 ) -> None:
     """Commit a plain batch in one exchange with the database."""
+    sweeps = _take_sweeps(draft, runs)
     channels = [
-        (channel_id, *bounds_row(bounds)) for channel_id, (bounds, _) in draft.changed.items()
+        (channel_id, *bounds_row(bounds), swept)
+        for channel_id, (bounds, swept) in draft.changed.items()
     ]
     # One statement must not write a row twice; the last record of a subscription counts.
     records = {record.subscription_id: record for record in batch.subscriptions_put}
     subscriptions = [subscription_row(record) for record in records.values()]
     session.phase = Phase.COMMITTING
     fenced = session.flavor.write_at_once(
-        session, (batch.number, lease_ms, epoch), runs, channels, subscriptions
+        session, (batch.number, lease_ms, epoch), runs, sweeps, channels, subscriptions
     )
     session.phase = Phase.IDLE
     if not fenced:
@@ -222,16 +255,19 @@ def _apply_trims(
     return unfinished
 
 
-def _sweep_some(session: Session, draft: Draft, inserted: int) -> None:
-    """Remove rows below the bounds, more than come in, so that they never pile up under
-    load; what is left is the background's."""
-    budget = max(_SWEEP_ROWS, inserted * _SWEEP_RATIO)
+def _take_sweeps(draft: Draft, runs: list[StoredRun]) -> list[Row]:
+    """Rows below the bounds to remove, as (channel, start, end): more than come in, so that
+    they never pile up under load; what is left is the background's. The draft takes them
+    for removed."""
+    budget = max(_SWEEP_ROWS, sum([len(run.payloads) for run in runs]) * _SWEEP_RATIO)
+    sweeps: list[Row] = []
     for channel_id, (bounds, swept) in draft.changed.items():
         end = min(bounds.first_sequence, swept + budget)
         if end > swept:
-            session.execute(DELETE_MESSAGES, (channel_id, swept, end))
+            sweeps.append((channel_id, swept, end))
             draft.changed[channel_id] = bounds, end
             budget -= end - swept
+    return sweeps
 
 
 def _write_channels(session: Session, created: list[ChannelRecord], draft: Draft) -> None:

@@ -5,10 +5,11 @@ found by walking the primary key from the first one, a bounded number of rows a 
 Rows are not removed here. Invariant: the bounds are exact, gaps in the sequences included.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from stan.engine.records import Bounds, Trim
-from stan.store.session import Session
+from stan.store.session import Row, Session
 
 STEP_ROWS = 20_000
 
@@ -31,13 +32,51 @@ def drop_head(session: Session, bounds: Bounds, trim: Trim) -> tuple[Bounds, boo
     if trim.min_timestamp_ns > bounds.last_timestamp_ns:
         return _emptied(bounds), True
     min_sequence = min(trim.min_sequence, bounds.last_sequence)
-    if (
-        min_sequence <= bounds.first_sequence
-        and trim.min_position <= bounds.first_position
-        and trim.min_timestamp_ns <= bounds.first_timestamp_ns
-    ):
+    if _drops_nothing(bounds, replace(trim, min_sequence=min_sequence)):
         return bounds, True
     return _walk(session, bounds, trim, min_sequence)
+
+
+def find_heads(
+    session: Session, trims: Iterable[Trim], stored: Mapping[int, Bounds]
+) -> dict[int, Bounds] | None:
+    """The bounds of these channels after the trims, in one exchange, as far as the rows that
+    stand are concerned; `stored` are the bounds before. None when a trim takes more: none of
+    them stands or would stay, sequences are missing, or the walk is long."""
+    kept: dict[int, Bounds] = {}
+    walks: list[Row] = []
+    for trim in trims:
+        bounds = stored[trim.channel_id]
+        gaps = bounds.count <= bounds.last_sequence - bounds.first_sequence
+        if not bounds.count or gaps or trim.channel_id in kept:
+            return None
+        kept[trim.channel_id] = bounds
+        if _drops_nothing(bounds, trim):
+            continue
+        start = max(bounds.first_sequence, trim.min_sequence)
+        floors = (trim.min_timestamp_ns, trim.min_position)
+        walks.append((trim.channel_id, start, start + STEP_ROWS, *floors))
+    found = session.flavor.find_first(session, walks) if walks else []
+    if len(found) < len(walks):
+        return None
+    for channel_id, first, position, timestamp_ns in found:
+        bounds = kept[channel_id]
+        kept[channel_id] = replace(
+            bounds,
+            first_sequence=first,
+            first_position=position,
+            first_timestamp_ns=timestamp_ns,
+            count=bounds.last_sequence - first + 1,
+        )
+    return kept
+
+
+def _drops_nothing(bounds: Bounds, trim: Trim) -> bool:
+    return (
+        trim.min_sequence <= bounds.first_sequence
+        and trim.min_position <= bounds.first_position
+        and trim.min_timestamp_ns <= bounds.first_timestamp_ns
+    )
 
 
 def _emptied(bounds: Bounds) -> Bounds:

@@ -71,6 +71,31 @@ async def test_rows_of_what_was_dropped_go_away(sql_place: Place) -> None:
     assert (await again.recover()).next_channel_id == 2
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+async def test_a_batch_at_the_limit_removes_what_it_drops(sql_place: Place, channels: int) -> None:
+    store = await sql_place.opened()
+    writer = Writer(store)
+    ids = range(1, channels + 2)
+    for channel_id in ids:
+        await writer.create(channel_id)
+        await writer.append(channel_id, [b"old"] * 10, 1000)
+    for at in range(5):
+        result = await writer.commit(
+            runs=[writer.run(channel_id, [b"new"] * 3, 2000 + at) for channel_id in ids[1:]],
+            trims=[Trim(channel_id, min_sequence=4 + 3 * at) for channel_id in ids[1:]],
+        )
+        assert set(result.bounds) == set(ids[1:])
+        assert not result.unfinished
+    expected = {channel_id: (16, 25, 10) if channel_id > 1 else (1, 10, 10) for channel_id in ids}
+    for channel_id in ids:
+        bounds = await bounds_of(store, channel_id)
+        found = bounds.first_sequence, bounds.last_sequence, bounds.count
+        assert found == expected[channel_id]
+        first, last, _ = found
+        assert list(await read_all(store, channel_id)) == list(range(first, last + 1))
+    assert await count_rows(sql_place, "stan_messages") == 10 * len(ids)
+
+
 async def count_rows(place: Place, table: str) -> int:
     sql = f"SELECT COUNT(*) FROM {table}"
     if place.server is None:
