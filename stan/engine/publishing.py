@@ -207,6 +207,7 @@ class Publishing:
         burst = Burst(channel, reply, guid_size if guid_size < 128 else 0)
         self._queue.append(burst)
         self._burst = burst
+        self._last_size = 0  # a shape is for those that follow one of the same burst
         self._reply = reply
         self._channel_name = message.subject
         self._client_id = message.clientID
@@ -224,9 +225,11 @@ class Publishing:
             known = message.connID in self._clients.by_connection_id
         else:
             known = message.clientID in self._clients.by_id
-        if not known or not message.guid or not is_acceptable_channel(message.subject):
+        if not known or not message.guid:
             return INVALID_PUBLISH
-        return ""
+        if message.subject in self._channels.by_name or is_acceptable_channel(message.subject):
+            return ""
+        return INVALID_PUBLISH
 
     def refuse(self, reply: bytes, guid: str, error: str) -> None:
         self.refused += 1
@@ -276,12 +279,16 @@ class Publishing:
     def acknowledge(self, bursts: list[Burst]) -> None:
         """Tell the publishers that their messages are stored, in order."""
         operations = self._outbox.operations
+        head = join = subject = b""
+        guid_size = 0
         for burst in bursts:
             if not burst.ack_subject:
                 continue
             if burst.guid_size:
-                head = ack_head(burst.ack_subject, burst.guid_size)
-                join = b"\r\n" + head
+                if burst.guid_size != guid_size or burst.ack_subject != subject:
+                    guid_size, subject = burst.guid_size, burst.ack_subject
+                    head = ack_head(subject, guid_size)
+                    join = b"\r\n" + head
                 operations.append(head + join.join(burst.guids) + b"\r\n")
             else:
                 for guid in burst.guids:

@@ -8,6 +8,7 @@ message is one framed for delivery: its length in ASCII, CRLF, the bytes, CRLF, 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -72,9 +73,12 @@ def encode_message(
         out += string_field(0x1A, reply.encode())
     if data:
         out += b"\x22%b%b" % (varint(len(data)), data)
-    if timestamp_ns:
-        out += b"\x28" + varint(timestamp_ns)
-    return out
+    return out + _timestamp_field(timestamp_ns)
+
+
+@lru_cache(maxsize=16)  # a batch has one
+def _timestamp_field(timestamp_ns: int) -> bytes:
+    return b"\x28" + varint(timestamp_ns) if timestamp_ns else b""
 
 
 def size_message(message: bytes) -> bytes:
@@ -87,10 +91,13 @@ def size_run(
 ) -> tuple[list[bytes], list[int]]:
     """The sized messages of consecutive sequences from this one on, all of one timestamp and
     without reply, and the sizes of the messages encoded."""
+    if len(payloads) == 1:
+        message = encode_message(sequence, channel_field, "", payloads[0], timestamp_ns)
+        return [size_message(message)], [len(message)]
     # The hot path: no call and one formatting a message while lengths stay the same.
     sized: list[bytes] = []
     sizes: list[int] = []
-    tail = (b"\x28" + varint(timestamp_ns) if timestamp_ns else b"") + b"\r\n"
+    tail = _timestamp_field(timestamp_ns) + b"\r\n"
     low_bytes = _LOW_BYTES
     head = middle = high = b""
     last_size = high_of = -1
