@@ -75,7 +75,6 @@ class Publishing:
         """Something else happened: the next publish is looked at from scratch."""
         self._burst: Burst | None = None
         self._shape: PublishShape | None = None
-        self._last_size: int = 0
         self._reply: bytes = b""
         self._channel_name: str = ""
         self._client_id: str = ""
@@ -98,6 +97,19 @@ class Publishing:
         """Queue the publishes from `index` on that were sent to the same subject and differ
         from the burst's last one only in the bytes of guid and payload."""
         burst = self._burst
+        if burst is None:
+            return index
+        index += self._take_equal(frames, index, shape, to, burst)
+        if index < len(frames):
+            payload = frames[index][2]
+            if payload is not None and len(payload) != shape.size:
+                index += self._take_similar(frames, index, shape, to, burst)
+        return index
+
+    def _take_equal(
+        self, frames: list[Frame], index: int, shape: PublishShape, to: bytes, burst: Burst
+    ) -> int:
+        """Queue those that have the size of the burst's last one, too. Returns how many."""
         settings = self._settings
         size = shape.size
         # One more than the limit, as if each had been looked at by itself.
@@ -105,8 +117,8 @@ class Publishing:
             settings.queue_messages - self.queued_messages,
             (settings.queue_bytes - self.queued_bytes) // size,
         )
-        if burst is None or room < 0:
-            return index
+        if room < 0:
+            return 0
         end = min(len(frames), index + room + 1)
         first_reply = self._reply
         head, middle, tail = shape.head, shape.middle, shape.tail
@@ -139,7 +151,66 @@ class Publishing:
         burst.queued_bytes += taken_bytes
         self.queued_messages += taken
         self.queued_bytes += taken_bytes
-        return index + taken
+        return taken
+
+    def _take_similar(
+        self, frames: list[Frame], index: int, shape: PublishShape, to: bytes, burst: Burst
+    ) -> int:
+        """Queue those whose payloads may have another length. Returns how many."""
+        settings = self._settings
+        largest = settings.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES
+        bytes_left = settings.queue_bytes - self.queued_bytes
+        room = settings.queue_messages - self.queued_messages
+        first_reply = self._reply
+        head, channel_field, tail = shape.head, shape.channel_field, shape.tail
+        guid_start, guid_end = shape.guid_start, shape.guid_end
+        tag_at = guid_end + len(channel_field)
+        tail_size = len(tail)
+        guids, payloads = burst.guids, burst.payloads
+        had = len(guids)
+        taken_bytes = payload_bytes = 0
+        for position in range(index, min(len(frames), index + room + 1)):
+            subject, reply, payload = frames[position]
+            if (
+                taken_bytes > bytes_left
+                or payload is None
+                or not payload.startswith(head)
+                or not payload.startswith(channel_field, guid_end)
+                or not payload.endswith(tail)
+                or reply != first_reply
+                or subject != to
+            ):
+                break
+            size = len(payload)
+            start, end = tag_at, size - tail_size
+            if start != end:
+                if end - start < 3 or payload[start] != 0x2A or size > largest:
+                    break
+                length = payload[start + 1]
+                start += 2
+                if length > 127:
+                    high = payload[start]
+                    if high > 127:
+                        break
+                    length = length & 127 | high << 7
+                    start += 1
+                if not length or start + length != end:
+                    break
+            guid = payload[guid_start:guid_end]
+            if not guid.isascii():
+                break
+            guids.append(guid)
+            payloads.append(payload[start:end])
+            taken_bytes += size
+            payload_bytes += end - start
+        taken = len(guids) - had
+        self.in_messages += taken
+        self.in_bytes += taken_bytes
+        burst.payload_bytes += payload_bytes
+        burst.queued_bytes += taken_bytes
+        self.queued_messages += taken
+        self.queued_bytes += taken_bytes
+        return taken
 
     def _take(self, payload: bytes, reply: bytes, now_ns: int) -> None:
         """Take one PubMsg: queue it, or refuse it at once."""
@@ -186,9 +257,8 @@ class Publishing:
         self.queued_messages += 1
         self.queued_bytes += size
         self._shape = None
-        if size == self._last_size and not burst.replies:
+        if len(burst.guids) > 1 and not burst.replies:
             self._shape = publish_shape(payload, message, guid_bytes)
-        self._last_size = size
 
     def _begin(self, message: PubMsg, payload: bytes, reply: bytes, now_ns: int) -> Burst | None:
         """Look at everything a burst shares; None when this message was refused."""
@@ -207,7 +277,6 @@ class Publishing:
         burst = Burst(channel, reply, guid_size if guid_size < 128 else 0)
         self._queue.append(burst)
         self._burst = burst
-        self._last_size = 0  # a shape is for those that follow one of the same burst
         self._reply = reply
         self._channel_name = message.subject
         self._client_id = message.clientID

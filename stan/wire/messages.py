@@ -157,6 +157,8 @@ class PublishShape:
     data_start: int
     data_end: int
     tail: bytes
+    channel_field: bytes
+    """What `middle` begins with; tag and length of a payload follow, if there is one."""
 
 
 def publish_shape(payload: bytes, message: PubMsg, guid: bytes) -> PublishShape | None:
@@ -164,17 +166,15 @@ def publish_shape(payload: bytes, message: PubMsg, guid: bytes) -> PublishShape 
     another way than clients do, or has other fields than nearly all have."""
     data = message.data
     head = string_field(0x0A, message.clientID.encode()) + b"\x12" + varint(len(guid))
-    middle = string_field(0x1A, message.subject.encode())
+    middle = channel_field = string_field(0x1A, message.subject.encode())
     if data:
         middle += b"\x2a" + varint(len(data))
     tail = string_field(0x32, message.connID)
     if not guid or b"".join((head, guid, middle, data, tail)) != payload:
         return None
-    guid_end = len(head) + len(guid)
-    data_start = guid_end + len(middle)
-    return PublishShape(
-        len(payload), head, len(head), guid_end, middle, data_start, data_start + len(data), tail
-    )
+    start, end, size = len(head), len(head) + len(guid), len(payload)
+    data_start, data_end = end + len(middle), size - len(tail)
+    return PublishShape(size, head, start, end, middle, data_start, data_end, tail, channel_field)
 
 
 def encode_error_ack(guid: str, error: str) -> bytes:

@@ -35,9 +35,12 @@ class Chunks:
         )
 
     def make(self) -> list[Frame]:
-        size = self.random.choice([0, 4, 130])
-        connection_id = self.random.choice([b"", b"conn-you"])
-        return [self._frame(size, connection_id) for _ in range(self.random.randrange(1, 60))]
+        choose = self.random.choice
+        odd = [[0, 1, 4], [126, 127, 128, 129], [0, 4, 130, 360, 500], [9, 16_383, 16_384]]
+        sizes = choose([[0], [4], [130], *odd])
+        connection_id = choose([b"", b"conn-you"])
+        count = self.random.randrange(1, 60)
+        return [self._frame(choose(sizes), connection_id) for _ in range(count)]
 
     def _frame(self, size: int, connection_id: bytes) -> Frame:
         chance = self.random.random()
