@@ -21,6 +21,33 @@ class Fault(Enum):
     LOST = "the connection is gone, or may as well be"
 
 
+class AtOnce(Protocol):
+    """Batches written as one statement that is a transaction in itself."""
+
+    def write(
+        self,
+        session: "Session",
+        fence: "Row",
+        runs: "list[StoredRun]",
+        sweeps: "list[Row]",
+        channels: "list[Row]",
+        subscriptions: "list[Row]",
+    ) -> bool:
+        """Commit messages, bounds and subscriptions as one statement that is a transaction.
+
+        `fence` is (batch number, lease in milliseconds, epoch), a sweep the (channel ID,
+        first sequence, end) of rows to remove. False: the epoch is not ours any more,
+        nothing was written.
+        """
+        ...
+
+    def find_first(self, session: "Session", walks: "list[Row]") -> "list[Row]":
+        """Where many channels begin, by one query. A walk is (channel ID, first sequence, end,
+        lowest timestamp, lowest position), a row (channel ID, sequence, position, timestamp)
+        of the first message that fits; there is none where no message does."""
+        ...
+
+
 class Flavor(Protocol):
     """How one kind of database spells things."""
 
@@ -31,8 +58,8 @@ class Flavor(Protocol):
     lock_schema_sql: tuple[str, ...]
     """Statements that keep other starters out while the schema is changed."""
     unlock_schema_sql: tuple[str, ...]
-    writes_at_once: bool
-    """Whether there are `write_at_once` and `find_first`."""
+    at_once: "AtOnce | None"
+    """How a batch is written in one exchange; None where that cannot be."""
 
     def mark(self, sql: str) -> str:
         """`sql` with the driver's parameter marks in place of `?`."""
@@ -48,29 +75,6 @@ class Flavor(Protocol):
 
     def insert_messages(self, session: "Session", runs: "list[StoredRun]") -> None:
         """Put the messages into stan_messages, fast."""
-        ...
-
-    def write_at_once(
-        self,
-        session: "Session",
-        fence: "Row",
-        runs: "list[StoredRun]",
-        sweeps: "list[Row]",
-        channels: "list[Row]",
-        subscriptions: "list[Row]",
-    ) -> bool:
-        """Commit messages, bounds and subscriptions as one statement that is a transaction.
-
-        `fence` is (batch number, lease in milliseconds, epoch), a sweep the (channel ID,
-        first sequence, end) of rows to remove. False: the epoch is not
-        ours any more, nothing was written.
-        """
-        ...
-
-    def find_first(self, session: "Session", walks: "list[Row]") -> "list[Row]":
-        """Where many channels begin, by one query. A walk is (channel ID, first sequence, end,
-        lowest timestamp, lowest position), a row (channel ID, sequence, position, timestamp)
-        of the first message that fits; there is none where no message does."""
         ...
 
     def control(self, session: "Session", sql: str) -> None:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stan.errors import ConfigError
-from stan.store.flavor import Fault, first_line, flatten, insert_sql
+from stan.store.flavor import AtOnce, Fault, first_line, flatten, insert_sql
 from stan.store.rows import MESSAGE_COLUMNS, StoredRun, message_rows
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class MysqlFlavor:
     now_ms_sql = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
     lock_schema_sql: tuple[str, ...] = ("SELECT GET_LOCK('stan_schema', 60)",)
     unlock_schema_sql: tuple[str, ...] = ("SELECT RELEASE_LOCK('stan_schema')",)
-    writes_at_once = False
+    at_once: AtOnce | None = None
 
     def __init__(self, durability: str) -> None:
         if durability != "full":
@@ -71,20 +71,6 @@ class MysqlFlavor:
             stop = _statement_end(rows, start)
             session.execute(_insert_sql(stop - start), flatten(rows[start:stop]))
             start = stop
-
-    def write_at_once(
-        self,
-        session: "Session",
-        fence: "Row",
-        runs: list[StoredRun],
-        sweeps: "list[Row]",
-        channels: "list[Row]",
-        subscriptions: "list[Row]",
-    ) -> bool:
-        raise NotImplementedError
-
-    def find_first(self, session: "Session", walks: "list[Row]") -> "list[Row]":
-        raise NotImplementedError
 
     def control(self, session: "Session", sql: str) -> None:
         session.execute(sql)

@@ -10,9 +10,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stan.errors import ConfigError
-from stan.store.flavor import Fault, first_line, insert_sql
+from stan.store.flavor import AtOnce, Fault, first_line, insert_sql
 from stan.store.rows import (
     BOUNDS_COLUMNS,
+    DELETE_MESSAGES,
     MESSAGE_COLUMNS,
     SUBSCRIPTION_COLUMNS,
     StoredRun,
@@ -48,6 +49,42 @@ _REASONS = {
 }
 
 
+class PostgresAtOnce:
+    """See stan.store.flavor.AtOnce."""
+
+    def write(
+        self,
+        session: "Session",
+        fence: "Row",
+        runs: list[StoredRun],
+        sweeps: "list[Row]",
+        channels: "list[Row]",
+        subscriptions: "list[Row]",
+    ) -> bool:
+        parameters: list[Any] = [*fence]
+        source = swept = moved = ""
+        if runs:
+            source, values = _messages(runs)
+            parameters += values
+        if sweeps:
+            swept, values = _sweeps(sweeps)
+            parameters += values
+        if channels:
+            moved, values = _bounds(channels)
+            parameters += values
+        if subscriptions:
+            parameters += _transpose(subscriptions)
+        sql = _at_once_sql(source, swept, moved, with_subscriptions=bool(subscriptions))
+
+        async def fetch(driver: Any) -> Any:
+            return await driver.fetch(sql, *parameters)
+
+        return bool(_run_async(session, fetch)[0][0])
+
+    def find_first(self, session: "Session", walks: "list[Row]") -> "list[Row]":
+        return session.fetch(_FIND_FIRST, _transpose(walks))
+
+
 class PostgresFlavor:
     """See stan.store.flavor.Flavor."""
 
@@ -56,7 +93,7 @@ class PostgresFlavor:
     now_ms_sql = _NOW_MS
     lock_schema_sql: tuple[str, ...] = ("BEGIN", "SELECT pg_advisory_xact_lock(6001823417)")
     unlock_schema_sql: tuple[str, ...] = ("COMMIT",)
-    writes_at_once = True
+    at_once: AtOnce | None = PostgresAtOnce()
 
     def __init__(self, durability: str) -> None:
         if durability not in _SYNCHRONOUS:
@@ -85,38 +122,6 @@ class PostgresFlavor:
         if runs:
             source, parameters = _messages(runs)
             session.execute(f"{_INSERT} {source}", parameters)
-
-    def write_at_once(
-        self,
-        session: "Session",
-        fence: "Row",
-        runs: list[StoredRun],
-        sweeps: "list[Row]",
-        channels: "list[Row]",
-        subscriptions: "list[Row]",
-    ) -> bool:
-        parameters: list[Any] = [*fence]
-        source = swept = moved = ""
-        if runs:
-            source, values = _messages(runs)
-            parameters += values
-        if sweeps:
-            swept = _SWEEP_ONE if len(sweeps) == 1 else _SWEEP_MANY
-            parameters += sweeps[0] if len(sweeps) == 1 else _transpose(sweeps)
-        if channels:
-            moved, values = _bounds(channels)
-            parameters += values
-        if subscriptions:
-            parameters += _transpose(subscriptions)
-        sql = _at_once_sql(source, swept, moved, with_subscriptions=bool(subscriptions))
-
-        async def fetch(driver: Any) -> Any:
-            return await driver.fetch(sql, *parameters)
-
-        return bool(_run_async(session, fetch)[0][0])
-
-    def find_first(self, session: "Session", walks: "list[Row]") -> "list[Row]":
-        return session.fetch(_FIND_FIRST, _transpose(walks))
 
     def control(self, session: "Session", sql: str) -> None:
         async def execute(driver: Any) -> None:
@@ -167,6 +172,13 @@ def _messages(runs: list[StoredRun]) -> tuple[str, list[Any]]:
         before = run.first_sequence - 1
         return _ONE_RUN, [run.channel_id, before, run.timestamp_ns, run.positions, run.payloads]
     return _ROWS, _transpose(message_rows(runs))
+
+
+def _sweeps(sweeps: "list[Row]") -> tuple[str, list[Any]]:
+    """The statement that removes rows, open at its end, and its parameters."""
+    if len(sweeps) == 1:
+        return DELETE_MESSAGES, [*sweeps[0]]
+    return _SWEEP_MANY, _transpose(sweeps)
 
 
 def _bounds(channels: "list[Row]") -> tuple[str, list[Any]]:
@@ -222,7 +234,6 @@ _ONE_RUN = (
     "SELECT ?::bigint, ?::bigint + o, ?::bigint, p, NULL::text, d "
     "FROM unnest(?::bigint[], ?::bytea[]) WITH ORDINALITY AS v(p, d, o)"
 )
-_SWEEP_ONE = "DELETE FROM stan_messages WHERE channel_id=? AND sequence>=? AND sequence<?"
 _SWEEP_MANY = (
     "DELETE FROM stan_messages m USING unnest(?::bigint[], ?::bigint[], ?::bigint[]) "
     "AS v(channel_id, start, stop) "

@@ -54,6 +54,7 @@ BOUNDS_COLUMNS = (
     "count",
 )
 MESSAGE_COLUMNS = ("channel_id", "sequence", "timestamp_ns", "position", "reply", "data")
+DELETE_MESSAGES = "DELETE FROM stan_messages WHERE channel_id=? AND sequence>=? AND sequence<?"
 
 _LONGEST_KEY = 64
 

@@ -10,11 +10,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stan.errors import ConfigError
-from stan.store.flavor import Fault, first_line, flatten, insert_sql
+from stan.store.flavor import AtOnce, Fault, first_line, flatten, insert_sql
 from stan.store.rows import MESSAGE_COLUMNS, StoredRun, message_rows
 
 if TYPE_CHECKING:
-    from stan.store.session import Row, Session
+    from stan.store.session import Session
 
 _SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 _ROWS_PER_INSERT = 100
@@ -31,7 +31,7 @@ class SqliteFlavor:
     now_ms_sql = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     lock_schema_sql: tuple[str, ...] = ("BEGIN IMMEDIATE",)
     unlock_schema_sql: tuple[str, ...] = ("COMMIT",)
-    writes_at_once = False
+    at_once: AtOnce | None = None
 
     def __init__(self, durability: str) -> None:
         if durability not in _SYNCHRONOUS:
@@ -59,20 +59,6 @@ class SqliteFlavor:
         for start in range(0, len(rows), _ROWS_PER_INSERT):
             part = rows[start : start + _ROWS_PER_INSERT]
             session.execute(_insert_sql(len(part)), flatten(part))
-
-    def write_at_once(
-        self,
-        session: "Session",
-        fence: "Row",
-        runs: list[StoredRun],
-        sweeps: "list[Row]",
-        channels: "list[Row]",
-        subscriptions: "list[Row]",
-    ) -> bool:
-        raise NotImplementedError
-
-    def find_first(self, session: "Session", walks: "list[Row]") -> "list[Row]":
-        raise NotImplementedError
 
     def control(self, session: "Session", sql: str) -> None:
         session.execute(sql)

@@ -8,8 +8,9 @@ of a channel, or of a deleted one, are ever removed, and only by the holder of t
 from dataclasses import dataclass
 
 from stan.store import lease
+from stan.store.rows import DELETE_MESSAGES
 from stan.store.session import Session
-from stan.store.transaction import DELETE_MESSAGES, Ledger
+from stan.store.transaction import Ledger
 
 _NEXT = "SELECT MIN(sequence) FROM stan_messages WHERE channel_id=? AND sequence>=? AND sequence<?"
 _MARK = "UPDATE stan_channels SET swept_sequence=? WHERE channel_id=?"

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from stan.engine.records import Batch, Bounds, ChannelRecord, Result, Run
 from stan.errors import StoreRefusedError
 from stan.store import lease
-from stan.store.flavor import insert_sql
+from stan.store.flavor import AtOnce, insert_sql
 from stan.store.rows import (
     BOUNDS_COLUMNS,
     CLIENT_COLUMNS,
+    DELETE_MESSAGES,
     SUBSCRIPTION_COLUMNS,
     Row,
     StoredRun,
@@ -26,7 +27,7 @@ from stan.store.rows import (
     subscription_row,
 )
 from stan.store.session import Phase, Session
-from stan.store.trimming import drop_head, find_heads
+from stan.store.trimming import begin_at, drop_head, find_heads
 
 if TYPE_CHECKING:
     from stan.store.encryption import Encryption
@@ -44,7 +45,6 @@ _INSERT_CHANNEL = insert_sql(
 )
 _DELETE_CHANNEL = "UPDATE stan_channels SET deleted=1 WHERE channel_id=?"
 _DELETE_SUBSCRIPTIONS = "DELETE FROM stan_subscriptions WHERE channel_id=?"
-DELETE_MESSAGES = "DELETE FROM stan_messages WHERE channel_id=? AND sequence>=? AND sequence<?"
 
 
 @dataclass(slots=True)
@@ -103,15 +103,31 @@ def apply_batch(
     draft = Draft(deleted=list(batch.channels_deleted))
     created = {channel.channel_id for channel in batch.channels_created}
     runs = _extend_channels(batch, ledger, draft, created, encryption)
-    if (
-        session.flavor.writes_at_once
-        and _is_plain(batch)
-        and _trim_ahead(session, batch, ledger, draft)
-    ):
-        _write_at_once(session, batch, draft, runs, epoch, lease_ms)
-        return draft
-    session.begin()
-    lease.fence(session, epoch, batch.number, lease_ms)
+    at_once = session.flavor.at_once
+    unfinished: list[int] = []
+    if at_once and _is_plain(batch) and _trim_ahead(session, at_once, batch, ledger, draft):
+        _write_at_once(session, at_once, batch, draft, runs, epoch, lease_ms)
+    else:
+        session.begin()
+        lease.fence(session, epoch, batch.number, lease_ms)
+        unfinished = _write_in_steps(session, batch, ledger, draft, created, runs)
+        session.commit()
+    draft.result = Result(
+        {trim.channel_id: draft.changed[trim.channel_id][0] for trim in batch.trims},
+        frozenset(unfinished),
+    )
+    return draft
+
+
+def _write_in_steps(
+    session: Session,
+    batch: Batch,
+    ledger: Ledger,
+    draft: Draft,
+    created: set[int],
+    runs: list[StoredRun],
+) -> list[int]:
+    """Write everything, a statement after the other; the channels with unfinished trims."""
     for channel_id in batch.channels_deleted:
         session.execute(_DELETE_CHANNEL, (channel_id,))
         session.execute(_DELETE_SUBSCRIPTIONS, (channel_id,))
@@ -121,12 +137,7 @@ def apply_batch(
     _write_channels(session, batch.channels_created, draft)
     _write_clients(session, batch)
     _write_subscriptions(session, batch)
-    draft.result = Result(
-        {trim.channel_id: draft.changed[trim.channel_id][0] for trim in batch.trims},
-        frozenset(unfinished),
-    )
-    session.commit()
-    return draft
+    return unfinished
 
 
 def extend_bounds(bounds: Bounds, run: Run) -> Bounds:
@@ -197,32 +208,31 @@ def _is_plain(batch: Batch) -> bool:
     )
 
 
-def _trim_ahead(session: Session, batch: Batch, ledger: Ledger, draft: Draft) -> bool:
+def _trim_ahead(
+    session: Session, at_once: AtOnce, batch: Batch, ledger: Ledger, draft: Draft
+) -> bool:
     """Find where the trimmed channels will begin among the rows that stand already, so that
     all can be written at once. False, and nothing changed, when it takes more than that."""
-    if not batch.trims:
-        return True
-    stored = {trim.channel_id: ledger.bounds.get(trim.channel_id, Bounds()) for trim in batch.trims}
-    kept = find_heads(session, batch.trims, stored)
-    if kept is None:
+    heads = find_heads(session, at_once, batch.trims, ledger.bounds)
+    if heads is None:
         return False
-    for channel_id, head in kept.items():
-        before = stored[channel_id]
-        bounds, swept = draft.changed.get(channel_id, (before, ledger.swept[channel_id]))
-        after = replace(
-            bounds,
-            first_sequence=head.first_sequence,
-            first_position=head.first_position,
-            first_timestamp_ns=head.first_timestamp_ns,
-            count=bounds.count - (before.count - head.count),
-        )
-        draft.changed[channel_id] = after, swept
-    draft.result = Result({channel_id: draft.changed[channel_id][0] for channel_id in kept})
+    for trim in batch.trims:
+        bounds, swept = _state(ledger, draft, set(), trim.channel_id)
+        head = heads.get(trim.channel_id)
+        if head is not None:
+            bounds = begin_at(bounds, head, head[0] - bounds.first_sequence)
+        draft.changed[trim.channel_id] = bounds, swept
     return True
 
 
 def _write_at_once(
-    session: Session, batch: Batch, draft: Draft, runs: list[StoredRun], epoch: int, lease_ms: int
+    session: Session,
+    at_once: AtOnce,
+    batch: Batch,
+    draft: Draft,
+    runs: list[StoredRun],
+    epoch: int,
+    lease_ms: int,
 ) -> None:
     """Commit a plain batch in one exchange with the database."""
     sweeps = _take_sweeps(draft, runs)
@@ -234,7 +244,7 @@ def _write_at_once(
     records = {record.subscription_id: record for record in batch.subscriptions_put}
     subscriptions = [subscription_row(record) for record in records.values()]
     session.phase = Phase.COMMITTING
-    fenced = session.flavor.write_at_once(
+    fenced = at_once.write(
         session, (batch.number, lease_ms, epoch), runs, sweeps, channels, subscriptions
     )
     session.phase = Phase.IDLE

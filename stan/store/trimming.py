@@ -5,13 +5,17 @@ found by walking the primary key from the first one, a bounded number of rows a 
 Rows are not removed here. Invariant: the bounds are exact, gaps in the sequences included.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from stan.engine.records import Bounds, Trim
+from stan.store.flavor import AtOnce
 from stan.store.session import Row, Session
 
 STEP_ROWS = 20_000
+
+Head = tuple[int, int, int]
+"""Sequence, position and timestamp of a channel's first message."""
 
 _FIRST_KEPT = (
     "SELECT sequence, position, timestamp_ns FROM stan_messages "
@@ -38,37 +42,42 @@ def drop_head(session: Session, bounds: Bounds, trim: Trim) -> tuple[Bounds, boo
 
 
 def find_heads(
-    session: Session, trims: Iterable[Trim], stored: Mapping[int, Bounds]
-) -> dict[int, Bounds] | None:
-    """The bounds of these channels after the trims, in one exchange, as far as the rows that
-    stand are concerned; `stored` are the bounds before. None when a trim takes more: none of
-    them stands or would stay, sequences are missing, or the walk is long."""
-    kept: dict[int, Bounds] = {}
+    session: Session, at_once: AtOnce, trims: Sequence[Trim], stored: Mapping[int, Bounds]
+) -> dict[int, Head] | None:
+    """Where the channels begin that these trims shorten, in one exchange, as far as the rows
+    that stand are concerned; `stored` are the bounds before. None when a trim takes more:
+    none of them stands or would stay, sequences are missing, or the walk is long."""
     walks: list[Row] = []
+    seen: set[int] = set()
     for trim in trims:
-        bounds = stored[trim.channel_id]
-        gaps = bounds.count <= bounds.last_sequence - bounds.first_sequence
-        if not bounds.count or gaps or trim.channel_id in kept:
+        bounds = stored.get(trim.channel_id, Bounds())
+        if not bounds.count or _has_gaps(bounds) or trim.channel_id in seen:
             return None
-        kept[trim.channel_id] = bounds
-        if _drops_nothing(bounds, trim):
-            continue
-        start = max(bounds.first_sequence, trim.min_sequence)
-        floors = (trim.min_timestamp_ns, trim.min_position)
-        walks.append((trim.channel_id, start, start + STEP_ROWS, *floors))
-    found = session.flavor.find_first(session, walks) if walks else []
+        seen.add(trim.channel_id)
+        if not _drops_nothing(bounds, trim):
+            start = max(bounds.first_sequence, trim.min_sequence)
+            floors = (trim.min_timestamp_ns, trim.min_position)
+            walks.append((trim.channel_id, start, start + STEP_ROWS, *floors))
+    found = at_once.find_first(session, walks) if walks else []
     if len(found) < len(walks):
         return None
-    for channel_id, first, position, timestamp_ns in found:
-        bounds = kept[channel_id]
-        kept[channel_id] = replace(
-            bounds,
-            first_sequence=first,
-            first_position=position,
-            first_timestamp_ns=timestamp_ns,
-            count=bounds.last_sequence - first + 1,
-        )
-    return kept
+    return {channel_id: (first, *where) for channel_id, first, *where in found}
+
+
+def begin_at(bounds: Bounds, head: Head, dropped: int) -> Bounds:
+    """The bounds when the message at `head` is the first one, and `dropped` before it go."""
+    first, position, timestamp_ns = head
+    return replace(
+        bounds,
+        first_sequence=first,
+        first_position=position,
+        first_timestamp_ns=timestamp_ns,
+        count=bounds.count - dropped,
+    )
+
+
+def _has_gaps(bounds: Bounds) -> bool:
+    return bounds.count <= bounds.last_sequence - bounds.first_sequence
 
 
 def _drops_nothing(bounds: Bounds, trim: Trim) -> bool:
@@ -91,7 +100,7 @@ def _emptied(bounds: Bounds) -> Bounds:
 
 def _walk(session: Session, bounds: Bounds, trim: Trim, min_sequence: int) -> tuple[Bounds, bool]:
     channel_id, last = trim.channel_id, bounds.last_sequence
-    gaps = bounds.count <= last - bounds.first_sequence
+    gaps = _has_gaps(bounds)
     # A sequence floor needs no walk; only counting does, when sequences are missing.
     start = max(bounds.first_sequence, min_sequence)
     if gaps:
@@ -111,11 +120,5 @@ def _walk(session: Session, bounds: Bounds, trim: Trim, min_sequence: int) -> tu
     if gaps:
         rows = session.fetch_one(_COUNT, (channel_id, bounds.first_sequence, first))
         dropped = rows[0] if rows else dropped
-    kept = replace(
-        bounds,
-        first_sequence=first,
-        first_position=position,
-        first_timestamp_ns=timestamp_ns,
-        count=bounds.count - dropped,
-    )
+    kept = begin_at(bounds, (first, position, timestamp_ns), dropped)
     return kept, finished and first >= min_sequence
