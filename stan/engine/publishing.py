@@ -144,13 +144,7 @@ class Publishing:
             guids.append(guid)
             payloads.append(payload[data_start:data_end])
         taken = len(guids) - had
-        taken_bytes = taken * size
-        self.in_messages += taken
-        self.in_bytes += taken_bytes
-        burst.payload_bytes += taken * (data_end - data_start)
-        burst.queued_bytes += taken_bytes
-        self.queued_messages += taken
-        self.queued_bytes += taken_bytes
+        self._count(burst, taken, taken * size, taken * (data_end - data_start))
         return taken
 
     def _take_similar(
@@ -204,13 +198,17 @@ class Publishing:
             taken_bytes += size
             payload_bytes += end - start
         taken = len(guids) - had
+        self._count(burst, taken, taken_bytes, payload_bytes)
+        return taken
+
+    def _count(self, burst: Burst, taken: int, taken_bytes: int, payload_bytes: int) -> None:
+        """So many more publishes are in the burst, of so many bytes as they came."""
         self.in_messages += taken
         self.in_bytes += taken_bytes
         burst.payload_bytes += payload_bytes
         burst.queued_bytes += taken_bytes
         self.queued_messages += taken
         self.queued_bytes += taken_bytes
-        return taken
 
     def _take(self, payload: bytes, reply: bytes, now_ns: int) -> None:
         """Take one PubMsg: queue it, or refuse it at once."""
