@@ -36,6 +36,12 @@ LEVELS = {mark: level for level, mark in _MARKS.items()}
 SYSLOG_PATHS = ("/dev/log", "/var/run/syslog")
 
 
+def on_one_line(text: str) -> str:
+    """The text as a line may show it. Names in it come from clients: a line break must not
+    forge a line."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
 class LineFormatter(logging.Formatter):
     """`[pid] 2006/01/02 15:04:05.000000 [INF] STREAM: text`."""
 

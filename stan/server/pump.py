@@ -25,7 +25,7 @@ from stan.errors import (
 )
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
-from stan.server.log import TRACE
+from stan.server.log import TRACE, on_one_line
 from stan.server.tracing import trace_frames, trace_operations
 from stan.server.transport import Transport
 from stan.store.contract import InstantStore, Store
@@ -198,9 +198,7 @@ class Pump:
 
     def _say(self) -> None:
         for level, text in self.engine.take_notices():
-            # Names in it come from clients: a line break must not forge a line.
-            shown = text if text.isprintable() else text.encode("unicode_escape").decode()
-            log.log(_LEVELS[level], "%s", shown)
+            log.log(_LEVELS[level], "%s", on_one_line(text))
 
     def _arm(self) -> None:
         """Set the one timer to the engine's next deadline."""

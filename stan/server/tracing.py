@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from google.protobuf.message import Message
 
+from stan.server.log import on_one_line
 from stan.wire.frames import CRLF, Frame
 from stan.wire.messages import parse
 from stan.wire.stan_pb2 import (
@@ -40,12 +41,12 @@ def trace_frames(frames: Iterable[Frame], subjects: ServerSubjects) -> Iterator[
     for raw_subject, _, payload in frames:
         subject = raw_subject.decode(errors="replace")
         if payload is None:
-            yield f"Nobody listens for {_shown(subject)}"
+            yield f"Nobody listens for {on_one_line(subject)}"
         elif not payload:
-            yield f"Answer on {_shown(subject)}"
+            yield f"Answer on {on_one_line(subject)}"
         else:
             kind = PubMsg if subject.startswith(publishes) else kinds.get(subject, Ack)
-            yield f"Received {kind.__name__} on {_shown(subject)}: {_describe(kind, payload)}"
+            yield f"Received {kind.__name__} on {on_one_line(subject)}: {_describe(kind, payload)}"
 
 
 def trace_operations(operations: bytes) -> Iterator[str]:
@@ -58,7 +59,7 @@ def trace_operations(operations: bytes) -> Iterator[str]:
         position = start + int(words[-1])
         payload = operations[start:position]
         position += 2
-        subject = _shown(words[1].decode(errors="replace"))
+        subject = on_one_line(words[1].decode(errors="replace"))
         if payload[:1] == bytes((_MSG_PROTO_STARTS,)):
             yield f"Sent MsgProto to {subject}: {_describe(MsgProto, payload)}"
         else:
@@ -72,10 +73,6 @@ def _describe(kind: type[Message], payload: bytes) -> str:
         return f"{len(payload)} bytes that are none"
     fields = []
     for field, value in message.ListFields():
-        shown = f"{len(value)} bytes" if isinstance(value, bytes) else _shown(str(value))
+        shown = f"{len(value)} bytes" if isinstance(value, bytes) else on_one_line(str(value))
         fields.append(f"{field.name}={shown}")
     return ", ".join(fields)
-
-
-def _shown(text: str) -> str:
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
