@@ -7,8 +7,6 @@ play it anew.
 
 import asyncio
 import contextlib
-import os
-import shutil
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -19,7 +17,7 @@ import pytest
 import stan
 from stan.cli.server import main
 from stan.importing.transfer import Transfer
-from tests.conformance.server import Implementation, NatsServer, StreamingServer
+from tests.conformance.server import Implementation, NatsServer, StreamingServer, find_original
 from tests.importing.tables import CLUSTER, OriginalTables, durable
 from tests.store.databases import PostgresServer
 
@@ -270,7 +268,7 @@ async def test_clients_of_a_recorded_store_go_on_where_they_were(
 
 def original_server() -> str:
     """The original's binary; skips without one."""
-    binary = os.environ.get("STAN_ORIGINAL_SERVER") or shutil.which("nats-streaming-server")
+    binary = find_original()
     if not binary:
         pytest.skip(
             "the original is not here (STAN_ORIGINAL_SERVER, or nats-streaming-server on PATH)"

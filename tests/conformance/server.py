@@ -148,6 +148,11 @@ class Implementation:
         return ["-st", store]
 
 
+def find_original() -> str | None:
+    """The binary of the original server, where tests may compare with it."""
+    return os.environ.get("STAN_ORIGINAL_SERVER") or shutil.which("nats-streaming-server")
+
+
 def implementation_under_test() -> Implementation:
     """The implementation that the environment names."""
     binary = os.environ.get("STAN_TEST_SERVER")

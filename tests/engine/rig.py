@@ -232,3 +232,15 @@ def limited(overrides: ChannelOverrides | None = None, **limits: int) -> Setting
     channels = {"kept": overrides} if overrides is not None else {}
     most = limits.pop("max_channels", 100)
     return Settings(limits=StoreLimits(most, ChannelLimits(**limits), channels))
+
+
+def receive_both_ways(frames: list[Frame], together: Rig, alone: Rig) -> None:
+    """Behind a batch that is held, one engine gets the chunk, the other its frames one at a
+    time, each looked at from scratch."""
+    for rig in (together, alone):
+        rig.hold = True
+        rig.publish(b"sealed")
+    together.receive(*frames)
+    for frame in frames:
+        alone.engine.publishing.interrupt()
+        alone.receive(frame)

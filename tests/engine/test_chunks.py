@@ -12,7 +12,7 @@ from stan.engine.settings import Settings
 from stan.errors import StoreError, StoreRefusedError, StoreUnavailableError
 from stan.wire.frames import Frame
 from stan.wire.stan_pb2 import CloseRequest, UnsubscribeRequest
-from tests.engine.rig import Rig, ack, connect, publish
+from tests.engine.rig import Rig, ack, connect, publish, receive_both_ways
 
 _ODD_ACKS = (b"", b"\x00", b"\x10\x03", b"\x80\x01", b"\xff" * 9 + b"\x01", b"\xff" * 10 + b"\x01")
 
@@ -138,13 +138,7 @@ def test_a_chunk_means_what_its_frames_mean_one_at_a_time(seed: int) -> None:
         chunks.ack_inboxes += furnish(together)
         furnish(alone)
         frames = chunks.make()
-        for rig in (together, alone):
-            rig.hold = True
-            rig.publish(b"sealed")
-        together.receive(*frames)
-        for frame in frames:
-            alone.engine.publishing.interrupt()
-            alone.receive(frame)
+        receive_both_ways(frames, together, alone)
         ours, theirs = together.engine.publishing, alone.engine.publishing
         assert (ours.queued_messages, ours.queued_bytes) == (
             theirs.queued_messages,

@@ -12,7 +12,7 @@ from stan.wire.frames import Frame
 from stan.wire.messages import unsize_message
 from stan.wire.server_pb2 import CtrlMsg
 from stan.wire.stan_pb2 import MsgProto, PubMsg
-from tests.engine.rig import Rig, limited, publish
+from tests.engine.rig import Rig, limited, publish, receive_both_ways
 
 PUBLISH = b"_STAN.pub.test-cluster.x"
 
@@ -341,12 +341,7 @@ def test_publishes_taken_as_alike_mean_what_each_means_alone(seed: int) -> None:
         rig.connect()
         rig.subscribe("foo", maxInFlight=1000)
         rig.subscribe("bar", maxInFlight=1000)
-        rig.hold = True
-        rig.publish(b"sealed")
-    together.receive(*frames)
-    for frame in frames:
-        alone.engine.publishing.interrupt()
-        alone.receive(frame)
+    receive_both_ways(frames, together, alone)
     assert together.sent == alone.sent
     assert together.engine.publishing.in_bytes == alone.engine.publishing.in_bytes
     for rig in (together, alone):

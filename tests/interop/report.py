@@ -7,7 +7,6 @@ client runs against that one too.
 
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ ROOT = HERE.parent.parent
 PAGE = ROOT / "docs" / "interop.md"
 sys.path.insert(0, str(ROOT))
 
+from tests.conformance.server import find_original  # noqa: E402
 from tests.interop.drivers import DRIVERS  # noqa: E402
 from tests.interop.scenarios import SCENARIOS, TITLES  # noqa: E402
 
@@ -80,7 +80,7 @@ def write_page(ours: Outcomes, original: Outcomes) -> None:
 def main(arguments: list[str]) -> int:
     """Run everything, write the page, return the worse status."""
     status, ours = run(arguments, "")
-    binary = os.environ.get("STAN_ORIGINAL_SERVER") or shutil.which("nats-streaming-server")
+    binary = find_original()
     original_status, original = 0, Outcomes()
     if binary:
         original_status, original = run([*arguments, "-k", "python"], binary)

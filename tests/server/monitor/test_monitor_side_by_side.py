@@ -6,14 +6,12 @@ still what the original does. Its binary is that of STAN_ORIGINAL_SERVER, or on 
 
 import asyncio
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.server import LoggedProcess, free_port
+from tests.conformance.server import LoggedProcess, find_original, free_port
 from tests.server.monitor.conftest import Monitored
 from tests.server.monitor.recording import PATHS, Answer, record
 from tests.server.monitor.test_monitor_documents import OURS, types
@@ -23,7 +21,7 @@ from tests.server.monitor.traffic import LIMITS_CONFIG
 @pytest.fixture
 async def original(tmp_path: Path) -> AsyncIterator[tuple[str, str]]:
     """A running original with the same limits: the URLs of its NATS server and monitor."""
-    binary = os.environ.get("STAN_ORIGINAL_SERVER") or shutil.which("nats-streaming-server")
+    binary = find_original()
     if binary is None:
         pytest.skip("the original is not here (STAN_ORIGINAL_SERVER, or on PATH)")
     conf, port, monitor = tmp_path / "stan.conf", free_port(), free_port()
