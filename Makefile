@@ -53,14 +53,14 @@ check: $(VENV)/.dev  ## formatting, lint, types and the layers
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m stan.server.reference --check docs/operations.md
+	@$(BIN)/python -m stan.server.config.reference --check docs/operations.md
 
 format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.dev  ## regenerate the option table of docs/operations.md
-	@$(BIN)/python -m stan.server.reference --write docs/operations.md
+	@$(BIN)/python -m stan.server.config.reference --write docs/operations.md
 
 sim: $(VENV)/.dev  ## run the simulation: make sim SEEDS=100000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)

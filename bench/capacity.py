@@ -17,7 +17,7 @@ from pathlib import Path
 import stan
 from bench.processes import Service, free_port, peak_memory_bytes
 from bench.seeding import CLUSTER, add_channels, add_durables, create
-from stan.server.embedded import find_nats_server
+from stan.server.child.nats_server import find_nats_server
 
 _MB = 1_000_000
 _READY_TIMEOUT_S = 300.0

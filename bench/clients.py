@@ -18,8 +18,8 @@ from bench.jetstream import RunningJetStream
 from bench.loads import last_sequence
 from bench.peers import Running
 from bench.report import Job, Rows, Table
+from bench.rounds import find_count, median_ratio, take_turns
 from bench.setting import MOST_MESSAGES, Setting
-from bench.turns import find_count, median_ratio, take_turns
 
 _TIMEOUT_S = 600
 

@@ -22,8 +22,8 @@ from bench.loads import (
 )
 from bench.peers import Running
 from bench.report import Job, Rows, Table
+from bench.rounds import find_count, median_ratio, take_turns
 from bench.setting import MOST_MESSAGES, Setting
-from bench.turns import find_count, median_ratio, take_turns
 
 _CLUSTER = "test-cluster"
 _UNLIMITED = ("-mc", "0", "-msu", "0")

@@ -15,7 +15,7 @@ from nats.js.api import StorageType, StreamConfig
 
 from bench.client_load import CHANNEL, STREAM
 from bench.processes import Service, free_port
-from stan.server.embedded import find_nats_server
+from stan.server.child.nats_server import find_nats_server
 
 
 class RunningJetStream:

@@ -15,9 +15,9 @@ from bench.cost import LEGEND, Cost, Meter, median_cost
 from bench.loads import ONE_TO_ONE
 from bench.peers import Peer, Running
 from bench.report import Job, Rows, Table
+from bench.rounds import median_ratio, round_count, take_turns
 from bench.setting import Setting
 from bench.throughput import run_once, sustain
-from bench.turns import median_ratio, round_count, take_turns
 
 IDLE_RATE = 200
 _HALF, _IDLE = "half load", "idle"

@@ -10,8 +10,8 @@ from bench.cost import LEGEND
 from bench.loads import LOADS, ONE_TO_ONE, Load, Measurement, measure, median_measurement
 from bench.peers import Peer, Running
 from bench.report import Job, Rows, Table
+from bench.rounds import find_count, median_ratio, take_turns
 from bench.setting import MOST_MESSAGES, Setting
-from bench.turns import find_count, median_ratio, take_turns
 
 
 def tabulate_throughput(setting: Setting) -> Table:

@@ -1,12 +1,12 @@
 """alembic's environment: runs the revisions over the connection that the store hands in.
 
-The caller owns the transaction and the lock (stan/store/schema.py). Without a connection
+The caller owns the transaction and the lock (stan/store/sql/schema.py). Without a connection
 the SQL is only written down, for the dialect in the attributes.
 """
 
 from alembic import context
 
-from stan.store.tables import REVISION_TABLE, metadata
+from stan.store.sql.tables import REVISION_TABLE, metadata
 
 attributes = context.config.attributes
 connection = attributes.get("connection")

@@ -1,7 +1,7 @@
 """The first schema: server, channels, messages, clients, subscriptions.
 
 A revision never changes once released, so the tables are spelled out here and not taken
-from stan/store/tables.py; tests/store proves that both agree.
+from stan/store/sql/tables.py; tests/store proves that both agree.
 """
 
 import sqlalchemy as sa

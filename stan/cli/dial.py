@@ -5,7 +5,7 @@ from typing import Any
 import stan
 from stan.cli.flags import Parsed
 from stan.cli.text import complain
-from stan.entrance import hide_password
+from stan.link.connecting import hide_password
 
 
 async def connect_or_complain(

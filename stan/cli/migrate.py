@@ -11,7 +11,7 @@ import sys
 
 from stan.cli.flags import Flag, FlagError, HelpWanted, Parsed, parse_flags, read_bool, usage
 from stan.errors import StanError
-from stan.store.migrating import SchemaState, check_schema, upgrade_schema, upgrade_sql
+from stan.store.sql.migrating import SchemaState, check_schema, upgrade_schema, upgrade_sql
 
 FLAGS = [
     Flag(("sql_source", "source"), "path or URL of the database, else STAN_SQL_SOURCE", ""),

@@ -17,9 +17,9 @@ from stan.cli import migrate
 from stan.cli.text import leave
 from stan.errors import ConfigError, StanError
 from stan.server.banner import PROGRAM, server_version
-from stan.server.config import Config, format_config, load_config
-from stan.server.embedded import find_nats_server
-from stan.server.flags import format_help
+from stan.server.child.nats_server import find_nats_server
+from stan.server.config.config import Config, format_config, load_config
+from stan.server.config.flags import format_help
 from stan.server.log import Log
 from stan.server.server import Server
 

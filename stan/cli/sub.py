@@ -25,7 +25,7 @@ from stan.cli.flags import (
     usage,
 )
 from stan.cli.text import complain, leave, say
-from stan.entrance import hide_password
+from stan.link.connecting import hide_password
 from stan.units import parse_duration
 
 FLAGS = [

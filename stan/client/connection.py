@@ -30,7 +30,7 @@ from stan.client.publishers import Publishers
 from stan.client.receipt import AckCallback, Receipt
 from stan.client.session import CONNECTION_CLOSED, INVALID_SUBSCRIPTION, Inboxes, Session
 from stan.client.subscription import MessageCallback, Subscription
-from stan.client.wires import NATS_CLOSED, Wire, dial, lend, request
+from stan.client.transport import NATS_CLOSED, Wire, dial, lend, request
 from stan.errors import (
     ClientError,
     ConnectionClosedError,

@@ -19,10 +19,10 @@ from stan.importing.origin import (
     decode_message,
 )
 from stan.importing.pending import apply_rows
-from stan.store.database import Database, connect_database
-from stan.store.original import NAMES, find_tables
-from stan.store.session import Session
-from stan.store.sources import parse_source
+from stan.store.sql.database import Database, connect_database
+from stan.store.sql.original import NAMES, find_tables
+from stan.store.sql.session import Session
+from stan.store.sql.sources import parse_source
 from stan.wire.messages import parse
 from stan.wire.server_pb2 import ServerInfo, SubState
 

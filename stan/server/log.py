@@ -16,7 +16,7 @@ from typing import ClassVar, TextIO
 from urllib.parse import urlsplit
 
 from stan.errors import ConfigError
-from stan.server.config import Config
+from stan.server.config.config import Config
 
 TRACE = 5
 LOG_NAME = "stan"

@@ -33,16 +33,16 @@ from stan.errors import (
     StoreRefusedError,
 )
 from stan.server import banner, supervisor
-from stan.server.access import connection_options, hide_passwords
-from stan.server.config import Config
-from stan.server.embedded import EmbeddedNats, find_nats_server
-from stan.server.identity import Identity
-from stan.server.listeners import Listener, find_listener
+from stan.server.child.configuration import write_nats_configuration
+from stan.server.child.nats_server import EmbeddedNats, find_nats_server
+from stan.server.config.access import connection_options, hide_passwords
+from stan.server.config.config import Config
+from stan.server.config.reloading import Reloading, blame, read_again
 from stan.server.log import Log
-from stan.server.monitor import Monitor
-from stan.server.nats_configuration import write_nats_configuration
+from stan.server.monitor.identity import Identity
+from stan.server.monitor.listeners import Listener, find_listener
+from stan.server.monitor.monitor import Monitor
 from stan.server.pump import Pump
-from stan.server.reloading import Reloading, blame, read_again
 from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store

@@ -12,9 +12,9 @@ from typing import Any
 
 import nats.errors
 
-from stan.entrance import explain, hide_password
 from stan.errors import NatsServerError
-from stan.link import Link, OnFrames
+from stan.link.connecting import explain, hide_password
+from stan.link.taps import Link, OnFrames
 from stan.wire.frames import Frame
 from stan.wire.messages import parse
 from stan.wire.stan_pb2 import ConnectRequest, ConnectResponse

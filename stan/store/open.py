@@ -57,8 +57,8 @@ def open_store(
         return MemoryStore()
     if name != "SQL":
         raise ConfigError(f"unknown store type: {kind}")
-    from stan.store.sources import parse_source
-    from stan.store.sql import SqlStore
+    from stan.store.sql.sources import parse_source
+    from stan.store.sql.store import SqlStore
 
     return SqlStore(
         parse_source(sql_driver, sql_source),

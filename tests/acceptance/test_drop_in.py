@@ -17,8 +17,8 @@ from urllib.request import urlopen
 import pytest
 
 import stan
-from stan.server.config import load_config
-from stan.server.options import OPTIONS
+from stan.server.config.config import load_config
+from stan.server.config.options import OPTIONS
 from tests.acceptance.test_stan_server import READY, Start, start
 from tests.conformance.server import free_port
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from stan.store.sources import parse_source
+from stan.store.sql.sources import parse_source
 from tests.crash.test_faults_database import endure, place
 from tests.crash.trial import Plan
 from tests.store.databases import DatabaseServer, PostgresServer

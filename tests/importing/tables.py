@@ -6,9 +6,9 @@ a test does not say has the default that the original's schema gives it.
 
 from typing import Any
 
-from stan.store.database import connect_database
-from stan.store.session import Session
-from stan.store.sources import parse_source
+from stan.store.sql.database import connect_database
+from stan.store.sql.session import Session
+from stan.store.sql.sources import parse_source
 from stan.wire.server_pb2 import ServerInfo, SubState
 from stan.wire.stan_pb2 import MsgProto
 

@@ -9,7 +9,7 @@ from stan.engine.records import Batch, Result
 from stan.errors import OriginError, StoreRefusedError
 from stan.importing.origin import OriginChannel
 from stan.importing.sql_origin import SqlOrigin
-from stan.store.sql import SqlStore
+from stan.store.sql.store import SqlStore
 from stan.wire.stan_pb2 import MsgProto
 
 from .conftest import Ground

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from stan.link import Link
+from stan.link.taps import Link
 from stan.wire.frames import Frame, pub
 from tests.conformance.server import NatsServer
 from tests.servers import RestartableNats

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stan.link import Link
+from stan.link.taps import Link
 from tests.conformance.server import NatsServer
 from tests.store.proxy import Proxy
 

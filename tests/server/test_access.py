@@ -9,10 +9,10 @@ import nats
 import pytest
 
 from stan.errors import NatsServerError
-from stan.server.access import connection_options
-from stan.server.config import Config, load_config
-from stan.server.embedded import EmbeddedNats, find_nats_server
-from stan.server.nats_configuration import write_nats_configuration
+from stan.server.child.configuration import write_nats_configuration
+from stan.server.child.nats_server import EmbeddedNats, find_nats_server
+from stan.server.config.access import connection_options
+from stan.server.config.config import Config, load_config
 from stan.server.transport import Transport
 from tests.identities import Authority, Realm, make_nkey
 

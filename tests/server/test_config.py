@@ -8,8 +8,8 @@ import pytest
 
 from stan.engine.limits import ChannelLimits, ChannelOverrides
 from stan.errors import ConfigError
-from stan.server.config import Config, format_config, load_config
-from stan.server.options import OPTIONS, Kind, Option
+from stan.server.config.config import Config, format_config, load_config
+from stan.server.config.options import OPTIONS, Kind, Option
 
 _SAMPLES: dict[Kind, tuple[str, str, Any]] = {
     Kind.TEXT: ("abc", '"abc"', "abc"),

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from stan.errors import ConfigError
-from stan.server.config import Config, load_config
-from stan.server.flags import format_help
-from stan.server.options import OPTIONS
+from stan.server.config.config import Config, load_config
+from stan.server.config.flags import format_help
+from stan.server.config.options import OPTIONS
 
 SECOND_NS = 1_000_000_000
 LIMITS = ("store_limits", "limits", "storelimits")

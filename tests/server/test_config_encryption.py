@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stan.errors import ConfigError
-from stan.server.config import Config, format_config, load_config
+from stan.server.config.config import Config, format_config, load_config
 
 VARIABLE = "NATS_STREAMING_ENCRYPTION_KEY"
 SQL = ["-st", "SQL", "--sql_source", "x.db"]

@@ -10,10 +10,10 @@ import pytest
 
 from stan.engine.limits import ChannelLimits
 from stan.errors import ConfigError
-from stan.server.access import connection_options
-from stan.server.config import Config, load_config
-from stan.server.listeners import find_listener
-from stan.server.nats_configuration import read_nats_tree
+from stan.server.child.configuration import read_nats_tree
+from stan.server.config.access import connection_options
+from stan.server.config.config import Config, load_config
+from stan.server.monitor.listeners import find_listener
 from tests.identities import Authority
 
 HOUR_NS = 3600 * 10**9

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stan.errors import ConfigError
-from stan.server.language import parse_file, parse_text, plain
+from stan.server.config.language import parse_file, parse_text, plain
 
 
 def tree(text: str) -> object:

@@ -12,9 +12,9 @@ import pytest
 
 from stan.errors import ConfigError
 from stan.server import log as log_module
-from stan.server.config import load_config
+from stan.server.child.configuration import write_nats_configuration
+from stan.server.config.config import load_config
 from stan.server.log import JsonFormatter, LineFormatter, Log
-from stan.server.nats_configuration import write_nats_configuration
 
 
 @pytest.fixture(autouse=True)

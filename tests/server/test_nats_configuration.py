@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from stan.errors import ConfigError
-from stan.server.access import connection_options, hide_passwords
-from stan.server.config import load_config
-from stan.server.language import parse_text, plain
-from stan.server.nats_configuration import write_nats_configuration
+from stan.server.child.configuration import write_nats_configuration
+from stan.server.config.access import connection_options, hide_passwords
+from stan.server.config.config import load_config
+from stan.server.config.language import parse_text, plain
 
 
 def told(*arguments: str) -> dict[str, object]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stan.server.options import OPTIONS
-from stan.server.reference import BEGIN, END, format_table, insert_table, main
+from stan.server.config.options import OPTIONS
+from stan.server.config.reference import BEGIN, END, format_table, insert_table, main
 
 GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from stan.errors import ConfigError
-from stan.server.config import Config, load_config
-from stan.server.reloading import Reloading, read_again
+from stan.server.config.config import Config, load_config
+from stan.server.config.reloading import Reloading, read_again
 
 Load = Callable[[str], Config]
 

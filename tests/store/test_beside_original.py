@@ -7,7 +7,7 @@ import pytest
 from stan.errors import SchemaError
 from stan.importing.sql_origin import SqlOrigin
 from stan.importing.transfer import Transfer
-from stan.store.migrating import upgrade_schema
+from stan.store.sql.migrating import upgrade_schema
 from tests.importing.reading import bounds_of, read_channel, subscriptions_of
 from tests.importing.tables import CLUSTER, OriginalTables, durable, member
 

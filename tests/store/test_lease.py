@@ -11,8 +11,8 @@ import pytest
 
 from stan.engine.records import Batch, ChannelRecord
 from stan.errors import LeaseLostError
-from stan.store import lease
-from stan.store.sql import SqlStore
+from stan.store.sql import lease
+from stan.store.sql.store import SqlStore
 
 from .conftest import Place
 from .records import Writer, read_all

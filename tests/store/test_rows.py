@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stan.store.rows import client_key, pack_ranges, pack_text, unpack_ranges, unpack_text
+from stan.store.sql.rows import client_key, pack_ranges, pack_text, unpack_ranges, unpack_text
 
 
 @given(st.text(st.sampled_from("\0\\0ab")) | st.text())

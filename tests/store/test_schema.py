@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import Connection
 
 from stan.errors import SchemaError
-from stan.store import migrating, schema
-from stan.store.database import Database, connect_database
-from stan.store.session import Session
-from stan.store.sources import parse_source
-from stan.store.tables import SCHEMA_REVISION
+from stan.store.sql import migrating, schema
+from stan.store.sql.database import Database, connect_database
+from stan.store.sql.session import Session
+from stan.store.sql.sources import parse_source
+from stan.store.sql.tables import SCHEMA_REVISION
 
 from .conftest import Place
 from .records import Writer

@@ -4,7 +4,7 @@ import pytest
 
 from stan.errors import ConfigError
 from stan.store.open import open_store
-from stan.store.sources import parse_source
+from stan.store.sql.sources import parse_source
 
 POSTGRES = "postgres://stan@h:5433/db"
 

@@ -12,8 +12,8 @@ from stan.engine.engine import Engine
 from stan.engine.limits import ChannelOverrides, StoreLimits
 from stan.engine.records import ServerRecord
 from stan.engine.settings import SECOND_NS, Settings
-from stan.server.identity import Identity
-from stan.server.monitor import Monitor
+from stan.server.monitor.identity import Identity
+from stan.server.monitor.monitor import Monitor
 from stan.server.pump import Pump
 from stan.server.transport import Transport
 from stan.store.memory import MemoryStore

@@ -29,8 +29,8 @@ from stan.engine.records import (
     SubscriptionRecord,
 )
 from stan.engine.settings import Settings
-from stan.server.identity import Identity
-from stan.server.monitor import Monitor
+from stan.server.monitor.identity import Identity
+from stan.server.monitor.monitor import Monitor
 from stan.server.pump import Pump
 from stan.server.server import _relieve_collector
 from stan.server.transport import Transport

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stan.server.documents import format_time, format_uptime
-from stan.server.gojson import PLACE, Map, Value, encode, encode_list, fill_in, quote
+from stan.server.monitor.documents import format_time, format_uptime
+from stan.server.monitor.gojson import PLACE, Map, Value, encode, encode_list, fill_in, quote
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from stan.errors import MonitorError, StoreUnavailableError
-from stan.server.identity import FT_ACTIVE, Identity
-from stan.server.monitor import Monitor
+from stan.server.monitor.identity import FT_ACTIVE, Identity
+from stan.server.monitor.monitor import Monitor
 from tests.server.monitor.conftest import Monitored
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from stan.errors import ConfigError
-from stan.server.config import load_config
-from stan.server.listeners import Listener, find_listener
+from stan.server.config.config import load_config
+from stan.server.monitor.listeners import Listener, find_listener
 
 
 def listener(*arguments: str) -> Listener | None:

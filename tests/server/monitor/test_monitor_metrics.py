@@ -7,9 +7,9 @@ import pytest
 
 from stan.engine.views import View
 from stan.errors import StoreUnavailableError
-from stan.server.ages import Ages
-from stan.server.exposition import Exposition, label
 from stan.server.histogram import Histogram
+from stan.server.monitor.exposition import Exposition, label
+from stan.server.monitor.message_ages import Ages
 from tests.server.monitor.conftest import Monitored
 from tests.server.monitor.traffic import Traffic
 

@@ -1,0 +1,1 @@
+"""The NATS server below ours: its configuration, its process, and the guard over it."""

@@ -1,0 +1,1 @@
+"""What the operator asked for: options, their sources, and what may change while it runs."""

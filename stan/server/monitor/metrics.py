@@ -1,0 +1,296 @@
+"""What is measured for Prometheus, under the names and labels that dashboards already use.
+
+The `nss_*` names of server, channels and subscriptions are those of the old exporter;
+`nss_chan_consumer_*` is what it lacked, one series per durable or queue group. Everything
+comes from views and counters; a page is made in slices, so no scrape keeps the pump waiting.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import repeat
+
+from stan.engine.engine import Engine
+from stan.engine.views import ChannelRow, ConsumerRow, SubscriptionRow, View
+from stan.server.monitor import process
+from stan.server.monitor.exposition import Exposition, Family, label
+from stan.server.monitor.gojson import Slices
+from stan.server.monitor.identity import Identity
+from stan.server.monitor.message_ages import Ages
+from stan.server.pump import Pump
+from stan.store.contract import Store
+
+_CHANNEL = (
+    ("bytes_total", "gauge", "Bytes stored now"),
+    ("msgs_total", "gauge", "Messages stored now"),
+    ("last_seq", "gauge", "The last sequence given"),
+    ("first_seq", "gauge", "The first sequence kept"),
+    ("dropped_msgs_total", "counter", "Messages removed by limits or age"),
+)
+_SUBSCRIPTION = (
+    ("subs_last_sent", "gauge", "The last sequence sent"),
+    ("subs_pending_count", "gauge", "Messages sent and not acknowledged"),
+    ("subs_max_inflight", "gauge", "The most messages sent and not acknowledged"),
+    ("subs_stalled", "gauge", "Whether it must acknowledge before it gets more"),
+)
+_CONSUMER = (
+    ("consumer_lag_msgs", "gauge", "Messages not acknowledged, sent or not"),
+    ("consumer_pending_msgs", "gauge", "Messages sent and not acknowledged"),
+    ("consumer_members", "gauge", "Subscriptions at work; 0 when offline"),
+    ("consumer_stalled", "gauge", "Whether nobody can take another message"),
+    ("consumer_redelivered_msgs_total", "counter", "Messages sent again since the start"),
+    ("consumer_lost_msgs_total", "counter", "Messages dropped by limits before they were sent"),
+)
+_AGE = (
+    (
+        "consumer_oldest_unacked_seconds",
+        "gauge",
+        "Age of the oldest message not acknowledged, sent or not; 0 when there is none",
+    ),
+)
+_BLOCK_CHANNELS = 64
+_MOST_LABELS = 65_536
+
+
+class Metrics:
+    """Makes pages of metrics, one at a time."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        engine: Engine,
+        pump: Pump,
+        store: Store,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._identity = identity
+        self._engine = engine
+        self._pump = pump
+        self._view = View(engine)
+        self._ages = Ages(self._view, store)
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+
+    async def page(self) -> list[bytes]:
+        """All metrics, as text in pieces."""
+        async with self._one_at_a_time:
+            exposition, slices = Exposition(), Slices()
+            self._server(exposition)
+            self._traffic(exposition)
+            self._process(exposition)
+            await slices.pause()
+            await self._channels(exposition, slices)
+            return exposition.pieces()
+
+    # The server.
+
+    def _server(self, page: Exposition) -> None:
+        identity, totals = self._identity, self._view.totals()
+        server = label("server_id", identity.server_id)
+        page.gauge("nss_server_info", "Always 1; the labels tell", identity.labels(), 1)
+        page.gauge(
+            "nss_server_active",
+            "Whether this server serves clients",
+            server,
+            int(identity.is_active),
+        )
+        for name, text, value in (
+            ("bytes_total", "Bytes stored now", totals.stored_bytes),
+            ("msgs_total", "Messages stored now", totals.messages),
+            ("channels", "Channels", totals.channels),
+            ("subscriptions", "Subscriptions, offline durables included", totals.subscriptions),
+            ("clients", "Registered clients", totals.clients),
+        ):
+            page.gauge(f"nss_server_{name}", text, server, value)
+        for name, text, value in (
+            ("in_msgs_total", "Publish requests received", totals.in_messages),
+            ("in_bytes_total", "Bytes of publish requests received", totals.in_bytes),
+            ("out_msgs_total", "Messages sent, again or first", totals.out_messages),
+            ("out_bytes_total", "Bytes of messages sent", totals.out_bytes),
+        ):
+            page.counter(f"nss_server_{name}", text, server, value)
+
+    def _traffic(self, page: Exposition) -> None:
+        engine, pump = self._engine, self._pump
+        server = label("server_id", self._identity.server_id)
+        for name, text, value in (
+            ("redelivered_msgs_total", "Messages sent again", engine.delivery.redelivered),
+            ("refused_msgs_total", "Publish requests refused", engine.publishing.refused),
+            (
+                "dropped_sends_total",
+                "Pieces of output dropped for want of a NATS connection",
+                pump.dropped_sends,
+            ),
+        ):
+            page.counter(f"nss_server_{name}", text, server, value)
+        for name, text, value in (
+            ("queued_msgs", "Messages waiting for a commit", engine.publishing.queued_messages),
+            ("queued_bytes", "Bytes waiting for a commit", engine.publishing.queued_bytes),
+            ("cache_bytes", "Bytes of messages held for delivery", engine.cache.bytes_held),
+            ("cache_limit_bytes", "What cache_bytes may grow to", engine.cache.limit_bytes),
+        ):
+            page.gauge(f"nss_server_{name}", text, server, value)
+        page.family(
+            "nss_server_commit_seconds", "histogram", "How long each commit took"
+        ).add_histogram(server, pump.commit_s)
+        page.family(
+            "nss_server_batch_msgs", "histogram", "Messages stored by each commit that had any"
+        ).add_histogram(server, pump.batch_messages)
+
+    def _process(self, page: Exposition) -> None:
+        for name, text, value in (
+            ("resident_memory_bytes", "Resident memory", process.resident_bytes()),
+            ("open_fds", "Open file descriptors", process.count_open_files()),
+            ("max_fds", "The most file descriptors", process.max_open_files()),
+            ("start_time_seconds", "Start since the epoch", self._identity.start_ns / 1e9),
+        ):
+            page.gauge(f"process_{name}", text, "", value)
+        page.counter("process_cpu_seconds_total", "Processor time", "", process.cpu_s())
+
+    # Channels.
+
+    async def _channels(self, page: Exposition, slices: Slices) -> None:
+        channels, subscriptions, consumers, (age,) = (
+            [page.family(f"nss_chan_{name}", kind, text) for name, kind, text in metrics]
+            for metrics in (_CHANNEL, _SUBSCRIPTION, _CONSUMER, _AGE)
+        )
+        server = label("server_id", self._identity.server_id)
+        names = self._view.channel_names()
+        self._ages.begin()
+        for start in range(0, len(names), _BLOCK_CHANNELS):
+            block = self._view.block(names[start : start + _BLOCK_CHANNELS])
+            add_channels(channels, server, block.channels)
+            add_subscriptions(subscriptions, server, block.subscriptions)
+            labels = add_consumers(consumers, server, block.consumers)
+            await self._add_ages(age, labels, block.consumers, slices)
+            await slices.pause()
+
+    async def _add_ages(
+        self,
+        age: Family,
+        labels: Sequence[str],
+        consumers: Sequence[ConsumerRow],
+        slices: Slices,
+    ) -> None:
+        """How long each consumer's oldest message has waited; nothing where it is unknown."""
+        known, waits_s = [], []
+        ages, now_ns = self._ages, self._clock()
+        for some, row in zip(labels, consumers, strict=True):
+            sequence, stored_ns, channel_id = row[-3:]
+            wait_ns = 0
+            if sequence:
+                stored_ns = stored_ns or ages.known_ns(channel_id, row[0], sequence)
+                if not stored_ns:
+                    stored_ns = await ages.load_ns(channel_id, row[0], sequence)
+                    await slices.pause()
+                if not stored_ns:
+                    continue
+                wait_ns = max(0, now_ns - stored_ns)
+            known.append(some)
+            waits_s.append(wait_ns / 1e9)
+        age.add_many(known, waits_s)
+
+
+# Very many samples: made column by column, so that little is done for each of them.
+
+
+def add_channels(families: Sequence[Family], server: str, rows: Sequence[ChannelRow]) -> None:
+    """A sample of each channel metric for each of these."""
+    if rows:
+        names, *numbers = zip(*rows, strict=True)
+        _add(families, list(map(channel_labels, repeat(server), names)), numbers)
+
+
+def add_subscriptions(
+    families: Sequence[Family], server: str, rows: Sequence[SubscriptionRow]
+) -> None:
+    """A sample of each subscription metric for each of these."""
+    if rows:
+        *names, last_sent, pending, most, are_stalled = zip(*rows, strict=True)
+        labels = list(map(subscription_labels, repeat(server), *names))
+        _add(families, labels, (last_sent, pending, most, map(int, are_stalled)))
+
+
+def add_consumers(
+    families: Sequence[Family], server: str, rows: Sequence[ConsumerRow]
+) -> list[str]:
+    """A sample of each consumer metric for each of these. Returns the labels of each."""
+    if not rows:
+        return []
+    columns = list(zip(*rows, strict=True))
+    labels = list(map(consumer_labels, repeat(server), *columns[:5]))
+    lag, pending, members, are_stalled, redelivered, lost = columns[5:11]
+    numbers = (lag, pending, members, map(int, are_stalled), redelivered, lost)
+    _add(families, labels, numbers)
+    return labels
+
+
+def _add(
+    families: Sequence[Family], labels: Sequence[str], columns: Sequence[Iterable[float]]
+) -> None:
+    for family, column in zip(families, columns, strict=True):
+        family.add_many(labels, column)
+
+
+# Labels seldom change and are longer than all else: those used lately are kept.
+
+
+@lru_cache(maxsize=_MOST_LABELS)
+def channel_labels(server: str, channel: str) -> str:
+    """The labels of a channel."""
+    return f"{{{server},{label('channel', channel)}}}"
+
+
+@lru_cache(maxsize=_MOST_LABELS)
+def subscription_labels(
+    server: str,
+    channel: str,
+    client_id: str,
+    inbox: str,
+    queue_name: str,
+    durable_name: str,
+    is_durable: bool,
+    is_offline: bool,
+) -> str:
+    """The labels of a subscription, as the old exporter gave them."""
+    durable, queue = split_names(durable_name, queue_name, is_durable)
+    some = (
+        server,
+        label("channel", channel),
+        label("client_id", client_id),
+        label("inbox", inbox),
+        label("queue_name", queue),
+        f'is_durable="{str(is_durable).lower()}"',
+        f'is_offline="{str(is_offline).lower()}"',
+        label("durable_name", durable),
+    )
+    return f"{{{','.join(some)}}}"
+
+
+@lru_cache(maxsize=_MOST_LABELS)
+def consumer_labels(
+    server: str,
+    channel: str,
+    client_id: str,
+    queue_name: str,
+    durable_name: str,
+    is_durable: bool,
+) -> str:
+    """The labels of a durable or a queue group."""
+    durable, queue = split_names(durable_name, queue_name, is_durable)
+    some = (
+        server,
+        label("channel", channel),
+        label("client_id", client_id),
+        label("queue_name", queue),
+        label("durable_name", durable),
+    )
+    return f"{{{','.join(some)}}}"
+
+
+def split_names(durable_name: str, queue_name: str, is_durable: bool) -> tuple[str, str]:
+    """Durable and queue name apart: a durable group is known as "durable:group"."""
+    if is_durable and queue_name:
+        durable_name, _, queue_name = queue_name.partition(":")
+    return durable_name, queue_name

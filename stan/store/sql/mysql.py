@@ -1,0 +1,110 @@
+"""MySQL's and MariaDB's ways, by asyncmy: multi-row INSERT, statements kept below the
+packet limit.
+
+How durable a commit is, is decided by the server's innodb_flush_log_at_trx_commit, which
+no session may change; so a weaker durability cannot be asked for here.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from stan.errors import ConfigError
+from stan.store.sql.dialect import AtOnce, Fault, first_line, flatten, insert_sql
+from stan.store.sql.rows import MESSAGE_COLUMNS, StoredRun, message_rows
+
+if TYPE_CHECKING:
+    from stan.store.sql.session import Row, Session
+
+_ROWS_PER_INSERT = 500
+_BYTES_PER_INSERT = 1 << 20
+_UNAVAILABLE = {1040, 1203, 1205, 1213, 1226, 3024}
+_LOST = {1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031}
+_REASONS = {
+    1021: "the database's disk is full",
+    1114: "the table is full",
+    1044: "the login may not use this database",
+    1045: "user or password is wrong",
+    1142: "rights are missing",
+    1049: "there is no such database",
+    1153: "the message is larger than max_allowed_packet",
+}
+
+
+class MysqlFlavor:
+    """See stan.store.sql.dialect.Flavor."""
+
+    name = "mysql"
+    begin_sql = "BEGIN"
+    now_ms_sql = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
+    lock_schema_sql: tuple[str, ...] = ("SELECT GET_LOCK('stan_schema', 60)",)
+    unlock_schema_sql: tuple[str, ...] = ("SELECT RELEASE_LOCK('stan_schema')",)
+    at_once: AtOnce | None = None
+
+    def __init__(self, durability: str) -> None:
+        if durability != "full":
+            raise ConfigError(
+                f'durability "{durability}" cannot be chosen for MySQL: '
+                "innodb_flush_log_at_trx_commit of the server decides"
+            )
+
+    def mark(self, sql: str) -> str:
+        return _mark(sql)
+
+    def setup_sql(self, timeout_s: float, lease_s: float) -> Sequence[str]:
+        # Whoever froze in the middle of a transaction must let go when its lease ends.
+        lock_s, idle_s = max(int(timeout_s / 2), 1), max(int(lease_s), 1)
+        return (
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            f"SET SESSION innodb_lock_wait_timeout = {lock_s}"
+            f" /*M!100301 , SESSION idle_transaction_timeout = {idle_s} */",
+        )
+
+    def upsert_sql(self, table: str, columns: Sequence[str]) -> str:
+        changes = ", ".join(f"{name}=VALUES({name})" for name in columns[1:])
+        return f"{insert_sql(table, columns)} ON DUPLICATE KEY UPDATE {changes}"
+
+    def insert_messages(self, session: "Session", runs: list[StoredRun]) -> None:
+        rows = message_rows(runs)
+        start = 0
+        while start < len(rows):
+            stop = _statement_end(rows, start)
+            session.execute(_insert_sql(stop - start), flatten(rows[start:stop]))
+            start = stop
+
+    def control(self, session: "Session", sql: str) -> None:
+        session.execute(sql)
+
+    def abort(self, driver: Any) -> None:
+        driver.close()
+
+    def judge(self, error: Exception) -> tuple[Fault, str]:
+        code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        words = first_line(error)
+        if code == 0 or code in _LOST or 2000 <= code < 3000:
+            return Fault.LOST, f"the connection to MySQL failed: {words}"
+        if code in _UNAVAILABLE:
+            return Fault.UNAVAILABLE, f"MySQL: {words}"
+        reason = _REASONS.get(code)
+        return Fault.REFUSED, f"MySQL: {reason}: {words}" if reason else f"MySQL: {words}"
+
+
+def _statement_end(rows: "list[Row]", start: int) -> int:
+    """Where to cut so that a statement stays small; one row at least."""
+    size = 0
+    stop = min(start + _ROWS_PER_INSERT, len(rows))
+    for at in range(start, stop):
+        size += len(rows[at][5])
+        if size > _BYTES_PER_INSERT and at > start:
+            return at
+    return stop
+
+
+@cache
+def _insert_sql(rows: int) -> str:
+    return insert_sql("stan_messages", MESSAGE_COLUMNS, rows)
+
+
+@cache
+def _mark(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")

@@ -1,0 +1,88 @@
+"""SQLite's ways: one file, one writer, a thread for each connection.
+
+WAL lets readers go on during a commit. Durability is `PRAGMA synchronous`, FULL unless
+the operator asked for less.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from stan.errors import ConfigError
+from stan.store.sql.dialect import AtOnce, Fault, first_line, flatten, insert_sql
+from stan.store.sql.rows import MESSAGE_COLUMNS, StoredRun, message_rows
+
+if TYPE_CHECKING:
+    from stan.store.sql.session import Session
+
+_SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
+_ROWS_PER_INSERT = 100
+_PAGE_BYTES = 8192
+_UNAVAILABLE = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_INTERRUPT"}
+_LOST = {"SQLITE_IOERR"}  # what a failed write left behind is known after opening anew
+
+
+class SqliteFlavor:
+    """See stan.store.sql.dialect.Flavor."""
+
+    name = "sqlite"
+    begin_sql = "BEGIN IMMEDIATE"
+    now_ms_sql = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    lock_schema_sql: tuple[str, ...] = ("BEGIN IMMEDIATE",)
+    unlock_schema_sql: tuple[str, ...] = ("COMMIT",)
+    at_once: AtOnce | None = None
+
+    def __init__(self, durability: str) -> None:
+        if durability not in _SYNCHRONOUS:
+            raise ConfigError(f'durability "{durability}" is none of full, normal, off')
+        self._synchronous = _SYNCHRONOUS[durability]
+
+    def mark(self, sql: str) -> str:
+        return sql
+
+    def setup_sql(self, timeout_s: float, lease_s: float) -> Sequence[str]:
+        return (
+            f"PRAGMA busy_timeout={int(timeout_s * 1000)}",
+            f"PRAGMA page_size={_PAGE_BYTES}",
+            "PRAGMA journal_mode=WAL",
+            f"PRAGMA synchronous={self._synchronous}",
+            "PRAGMA cache_size=-16000",
+        )
+
+    def upsert_sql(self, table: str, columns: Sequence[str]) -> str:
+        changes = ", ".join(f"{name}=excluded.{name}" for name in columns[1:])
+        return f"{insert_sql(table, columns)} ON CONFLICT ({columns[0]}) DO UPDATE SET {changes}"
+
+    def insert_messages(self, session: "Session", runs: list[StoredRun]) -> None:
+        rows = message_rows(runs)
+        for start in range(0, len(rows), _ROWS_PER_INSERT):
+            part = rows[start : start + _ROWS_PER_INSERT]
+            session.execute(_insert_sql(len(part)), flatten(part))
+
+    def control(self, session: "Session", sql: str) -> None:
+        session.execute(sql)
+
+    def abort(self, driver: Any) -> None:
+        """Nothing: a file has no other side."""
+
+    def judge(self, error: Exception) -> tuple[Fault, str]:
+        words = first_line(error)
+        name = str(getattr(error, "sqlite_errorname", ""))
+        primary = "_".join(name.split("_")[:2])
+        if primary in _LOST:
+            return Fault.LOST, f"SQLite met an input/output error ({name}): {words}"
+        if primary in _UNAVAILABLE:
+            return Fault.UNAVAILABLE, f"SQLite: {words}"
+        if primary == "SQLITE_FULL":
+            return Fault.REFUSED, f"no space is left for the SQLite file: {words}"
+        if primary == "SQLITE_NOTADB":
+            return Fault.REFUSED, f"the file is not an SQLite database: {words}"
+        if isinstance(error, sqlite3.ProgrammingError) and not name:
+            return Fault.LOST, f"SQLite: {words}"
+        return Fault.REFUSED, f"SQLite: {words}"
+
+
+@cache
+def _insert_sql(rows: int) -> str:
+    return insert_sql("stan_messages", MESSAGE_COLUMNS, rows)

@@ -1,0 +1,124 @@
+"""Where a channel begins after a trim: floors turned into bounds.
+
+Timestamps and positions never decrease with the sequence, so the first message to keep is
+found by walking the primary key from the first one, a bounded number of rows a commit.
+Rows are not removed here. Invariant: the bounds are exact, gaps in the sequences included.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from stan.engine.records import Bounds, Trim
+from stan.store.sql.dialect import AtOnce
+from stan.store.sql.session import Row, Session
+
+STEP_ROWS = 20_000
+
+Head = tuple[int, int, int]
+"""Sequence, position and timestamp of a channel's first message."""
+
+_FIRST_KEPT = (
+    "SELECT sequence, position, timestamp_ns FROM stan_messages "
+    "WHERE channel_id=? AND sequence>=? AND sequence<? AND timestamp_ns>=? "
+    "AND (position>=? OR sequence=?) ORDER BY sequence LIMIT 1"
+)
+_FIRST_FROM = (
+    "SELECT sequence, position, timestamp_ns FROM stan_messages "
+    "WHERE channel_id=? AND sequence>=? AND sequence<=? ORDER BY sequence LIMIT 1"
+)
+_COUNT = "SELECT COUNT(*) FROM stan_messages WHERE channel_id=? AND sequence>=? AND sequence<?"
+
+
+def drop_head(session: Session, bounds: Bounds, trim: Trim) -> tuple[Bounds, bool]:
+    """The bounds after the trim, and whether it is finished."""
+    if not bounds.count:
+        return bounds, True
+    if trim.min_timestamp_ns > bounds.last_timestamp_ns:
+        return _emptied(bounds), True
+    min_sequence = min(trim.min_sequence, bounds.last_sequence)
+    if _drops_nothing(bounds, replace(trim, min_sequence=min_sequence)):
+        return bounds, True
+    return _walk(session, bounds, trim, min_sequence)
+
+
+def find_heads(
+    session: Session, at_once: AtOnce, trims: Sequence[Trim], stored: Mapping[int, Bounds]
+) -> dict[int, Head] | None:
+    """Where the channels begin that these trims shorten, in one exchange, as far as the rows
+    that stand are concerned; `stored` are the bounds before. None when a trim takes more:
+    none of them stands or would stay, sequences are missing, or the walk is long."""
+    walks: list[Row] = []
+    seen: set[int] = set()
+    for trim in trims:
+        bounds = stored.get(trim.channel_id, Bounds())
+        if not bounds.count or _has_gaps(bounds) or trim.channel_id in seen:
+            return None
+        seen.add(trim.channel_id)
+        if not _drops_nothing(bounds, trim):
+            start = max(bounds.first_sequence, trim.min_sequence)
+            floors = (trim.min_timestamp_ns, trim.min_position)
+            walks.append((trim.channel_id, start, start + STEP_ROWS, *floors))
+    found = at_once.find_first(session, walks) if walks else []
+    if len(found) < len(walks):
+        return None
+    return {channel_id: (first, *where) for channel_id, first, *where in found}
+
+
+def begin_at(bounds: Bounds, head: Head, dropped: int) -> Bounds:
+    """The bounds when the message at `head` is the first one, and `dropped` before it go."""
+    first, position, timestamp_ns = head
+    return replace(
+        bounds,
+        first_sequence=first,
+        first_position=position,
+        first_timestamp_ns=timestamp_ns,
+        count=bounds.count - dropped,
+    )
+
+
+def _has_gaps(bounds: Bounds) -> bool:
+    return bounds.count <= bounds.last_sequence - bounds.first_sequence
+
+
+def _drops_nothing(bounds: Bounds, trim: Trim) -> bool:
+    return (
+        trim.min_sequence <= bounds.first_sequence
+        and trim.min_position <= bounds.first_position
+        and trim.min_timestamp_ns <= bounds.first_timestamp_ns
+    )
+
+
+def _emptied(bounds: Bounds) -> Bounds:
+    return replace(
+        bounds,
+        first_sequence=bounds.last_sequence + 1,
+        first_position=bounds.end_position,
+        first_timestamp_ns=0,
+        count=0,
+    )
+
+
+def _walk(session: Session, bounds: Bounds, trim: Trim, min_sequence: int) -> tuple[Bounds, bool]:
+    channel_id, last = trim.channel_id, bounds.last_sequence
+    gaps = _has_gaps(bounds)
+    # A sequence floor needs no walk; only counting does, when sequences are missing.
+    start = max(bounds.first_sequence, min_sequence)
+    if gaps:
+        start = min(start, bounds.first_sequence + STEP_ROWS)
+    end = start + STEP_ROWS
+    found = session.fetch_one(
+        _FIRST_KEPT,
+        (channel_id, start, end, trim.min_timestamp_ns, trim.min_position, last),
+    )
+    finished = found is not None
+    if found is None:
+        found = session.fetch_one(_FIRST_FROM, (channel_id, min(end, last), last))
+    if found is None:  # the rows disagree with the bounds; keep what the bounds say
+        return bounds, True
+    first, position, timestamp_ns = found
+    dropped = first - bounds.first_sequence
+    if gaps:
+        rows = session.fetch_one(_COUNT, (channel_id, bounds.first_sequence, first))
+        dropped = rows[0] if rows else dropped
+    kept = begin_at(bounds, (first, position, timestamp_ns), dropped)
+    return kept, finished and first >= min_sequence
