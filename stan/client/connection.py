@@ -1,4 +1,4 @@
-"""The connection as the user holds it: the session on a wire, with a clock and a loop.
+"""The connection as the user holds it: the session on a transport, with a clock and a loop.
 
 This is the only place where the three meet. After whatever happens (a chunk of frames, a
 timer, a call) `_drain` hands on what the session decided; operations leave in one write a
@@ -30,7 +30,7 @@ from stan.client.publishers import Publishers
 from stan.client.receipt import AckCallback, Receipt
 from stan.client.session import CONNECTION_CLOSED, INVALID_SUBSCRIPTION, Inboxes, Session
 from stan.client.subscription import MessageCallback, Subscription
-from stan.client.transport import NATS_CLOSED, Wire, dial, lend, request
+from stan.client.transport import NATS_CLOSED, Transport, dial, lend, request
 from stan.errors import (
     ClientError,
     ConnectionClosedError,
@@ -64,7 +64,7 @@ class Connection:
         self._options = options
         self._lost_callback = connection_lost_cb
         self._loop = asyncio.get_running_loop()
-        self._wire: Wire
+        self._transport: Transport
         self._session: Session
         self._subscriptions: dict[Feed, Subscription] = {}
         self._tokens: list[object] = []
@@ -84,12 +84,12 @@ class Connection:
 
     async def _open(self, urls: list[str], client: Client | None, nats_options: Any) -> None:
         if client is None:
-            self._wire = await dial(
+            self._transport = await dial(
                 urls, self.client_id, self._receive, self._nats_closed, nats_options
             )
         else:
-            self._wire = lend(client, self._receive)
-        inbox = self._wire.nats.new_inbox
+            self._transport = lend(client, self._receive)
+        inbox = self._transport.nats.new_inbox
         inboxes = Inboxes(heartbeat=inbox(), ping=inbox(), ack=inbox())
         self._session = Session(self._options, inboxes, new_id(), new_id(GUID_STEM_CHARS))
         self._open_window()
@@ -107,7 +107,9 @@ class Connection:
         subject = self._options.discover_subject
         wait_s = self._options.connect_wait
         try:
-            answer = await request(self._wire, subject, self._session.connect_request(), wait_s)
+            answer = await request(
+                self._transport, subject, self._session.connect_request(), wait_s
+            )
         except TimeoutError:
             raise ConnectTimeoutError(
                 "stan: connect request timeout (possibly wrong cluster ID?)"
@@ -121,14 +123,14 @@ class Connection:
         self._publishers = Publishers(places, self._session.window.waiting)
 
     async def _listen(self, subject: str) -> object:
-        token = await self._wire.listen(subject)
+        token = await self._transport.listen(subject)
         self._tokens.append(token)
         return token
 
     async def _forget(self, token: object) -> None:
         if token in self._tokens:
             self._tokens.remove(token)
-            await self._wire.forget(token)
+            await self._transport.forget(token)
 
     # State
 
@@ -146,7 +148,7 @@ class Connection:
     def nats(self) -> Client | None:
         """The NATS connection underneath; None once this connection is closed or lost."""
         keeps = self._session.ended and not self._options.allow_close_retry
-        return None if self._is_released or keeps else self._wire.nats
+        return None if self._is_released or keeps else self._transport.nats
 
     @property
     def is_closed(self) -> bool:
@@ -156,14 +158,14 @@ class Connection:
     @property
     def is_connected(self) -> bool:
         """Whether it is open and NATS is connected right now."""
-        return not self._session.ended and bool(self._wire.nats.is_connected)
+        return not self._session.ended and bool(self._transport.nats.is_connected)
 
     def max_data_size(self, channel: str) -> int:
         """How many bytes of data fit one message of this channel.
 
         Raises PublishError when the channel's name is invalid.
         """
-        return self._session.window.max_data_bytes(channel, self._wire.nats.max_payload)
+        return self._session.window.max_data_bytes(channel, self._transport.nats.max_payload)
 
     # Publishing
 
@@ -188,7 +190,7 @@ class Connection:
         """
         if self._congested or self._publishers.must_wait:
             await self._wait_for_place()
-        nats = self._wire.nats
+        nats = self._transport.nats
         receipt = Receipt(callback)
         now_ns = monotonic_ns()
         try:
@@ -216,7 +218,7 @@ class Connection:
         try:
             async with asyncio.timeout(self._options.pub_ack_wait):
                 if self._congested:
-                    await self._wire.drained()
+                    await self._transport.drained()
                     self._congested = False
                 if self._publishers.must_wait:
                     await self._publishers.wait()
@@ -269,7 +271,7 @@ class Connection:
         )
         if self._session.ended:
             raise ConnectionClosedError(CONNECTION_CLOSED)
-        feed = self._session.open_feed(channel, self._wire.nats.new_inbox())
+        feed = self._session.open_feed(channel, self._transport.nats.new_inbox())
         token = await self._listen(feed.inbox)
         subscription = Subscription(self, feed, cb, chosen, token)
         self._subscriptions[feed] = subscription
@@ -370,14 +372,14 @@ class Connection:
         self._flush()
 
     async def _release(self) -> None:
-        """Give the wire back: no interest is left on a lent one, an own one is closed."""
+        """Give the transport back: no interest is left on a lent one, an own one is closed."""
         if self._is_released:
             return
         self._is_released = True
         for token in self._tokens:
-            await self._wire.forget(token)
+            await self._transport.forget(token)
         self._tokens.clear()
-        await self._wire.close()
+        await self._transport.close()
 
     def _lose(self, reason: ClientError) -> None:
         """The connection is lost, for this reason. Tells the user once, from a task."""
@@ -453,13 +455,13 @@ class Connection:
         self._outgoing_bytes = 0
         if operations and not self._is_released:
             self._session.operations = []
-            self._wire.write(operations)
-            self._congested = self._wire.unsent_bytes > _CONGESTED_BYTES
+            self._transport.write(operations)
+            self._congested = self._transport.unsent_bytes > _CONGESTED_BYTES
 
     async def _request(self, subject: str, payload: bytes) -> bytes:
         """A request that leaves after everything that was sent before."""
         self._flush()
-        return await request(self._wire, subject, payload, self._options.connect_wait)
+        return await request(self._transport, subject, payload, self._options.connect_wait)
 
     def _arm(self) -> None:
         """Have the timer fire at the session's next deadline."""
@@ -473,7 +475,7 @@ class Connection:
             self._timer = self._loop.call_later(wait_s, self._tick)
 
     def _tick(self) -> None:
-        if self._wire.nats.is_closed:
+        if self._transport.nats.is_closed:
             self._session.lose(ConnectionLostError(NATS_CLOSED))
         self._session.tick(monotonic_ns())
         self._drain()

@@ -1,4 +1,4 @@
-"""The wire side of one subscription: what arrived and was not handed out, and its acks.
+"""The near side of one subscription: what arrived and was not handed out, and its acks.
 
 Sans-I/O. A feed that is not open yet keeps what arrives, because the first messages may
 overtake the response that names the ack subject. Pending counts are messages and bytes of
@@ -14,7 +14,7 @@ UNLIMITED = -1
 
 
 class Feed:
-    """Messages of one subscription between the wire and the user's code."""
+    """Messages of one subscription between NATS and the user's code."""
 
     def __init__(self, channel: str, inbox: str) -> None:
         self.channel = channel

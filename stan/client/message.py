@@ -1,6 +1,6 @@
 """A delivered message: its fields, its ack, and how it prints.
 
-The message keeps the decoded wire message and reads through it, so that a field nobody
+The message keeps the decoded MsgProto and reads through it, so that a field nobody
 looks at costs nothing. Nothing here knows asyncio: an ack is handed to the subscription,
 which puts it on the way at once.
 """
@@ -36,57 +36,57 @@ ACKED = Acked()
 class Message:
     """One message of a channel."""
 
-    __slots__ = ("_wire", "subscription")
+    __slots__ = ("_proto", "subscription")
 
-    def __init__(self, wire: MsgProto, subscription: "Subscription") -> None:
-        self._wire = wire
+    def __init__(self, proto: MsgProto, subscription: "Subscription") -> None:
+        self._proto = proto
         self.subscription = subscription
         """The subscription that it was delivered to."""
 
     @property
     def sequence(self) -> int:
         """The position in the channel, from 1."""
-        return self._wire.sequence
+        return self._proto.sequence
 
     @property
     def channel(self) -> str:
         """The channel it was published to."""
-        return self._wire.subject
+        return self._proto.subject
 
     @property
     def subject(self) -> str:
         """The channel, under the name that other clients use."""
-        return self._wire.subject
+        return self._proto.subject
 
     @property
     def reply(self) -> str:
         """The publisher's reply subject, usually empty."""
-        return self._wire.reply
+        return self._proto.reply
 
     @property
     def data(self) -> bytes:
         """The payload."""
-        return self._wire.data
+        return self._proto.data
 
     @property
     def timestamp(self) -> int:
         """When the server received it, in Unix nanoseconds."""
-        return self._wire.timestamp
+        return self._proto.timestamp
 
     @property
     def redelivered(self) -> bool:
         """Whether the server sent it before and saw no ack."""
-        return self._wire.redelivered
+        return self._proto.redelivered
 
     @property
     def redelivery_count(self) -> int:
         """1 at the first redelivery, then 2, 3 and so on; 0 at the first delivery."""
-        return self._wire.redeliveryCount
+        return self._proto.redeliveryCount
 
     @property
     def crc32(self) -> int:
-        """The checksum field of the wire message, which servers leave at 0."""
-        return self._wire.CRC32
+        """The checksum field of the MsgProto, which servers leave at 0."""
+        return self._proto.CRC32
 
     def ack(self) -> Acked:
         """Acknowledge: the server will not send it again to this subscription.
@@ -96,12 +96,12 @@ class Message:
         subscription acks by itself, InvalidSubscriptionError after the subscription was
         closed, InvalidConnectionError after the connection was closed or while it is down.
         """
-        self.subscription._ack_by_hand(self._wire.sequence)
+        self.subscription._ack_by_hand(self._proto.sequence)
         return ACKED
 
     def __str__(self) -> str:
         """The message as protobuf's compact text, as all tools of this family print it."""
-        return format_message(self._wire)
+        return format_message(self._proto)
 
     def __repr__(self) -> str:
         return f"<Message {self}>".replace(" >", ">")
@@ -112,23 +112,23 @@ def quote(data: bytes) -> str:
     return '"' + "".join([_QUOTED[byte] for byte in data]) + '"'
 
 
-def format_message(wire: MsgProto) -> str:
+def format_message(proto: MsgProto) -> str:
     """Compact text: each field that is set as ``name:value`` and one space."""
     out = ""
-    if wire.sequence:
-        out += f"sequence:{wire.sequence} "
-    if wire.subject:
-        out += f"subject:{quote(wire.subject.encode())} "
-    if wire.reply:
-        out += f"reply:{quote(wire.reply.encode())} "
-    if wire.data:
-        out += f"data:{quote(wire.data)} "
-    if wire.timestamp:
-        out += f"timestamp:{wire.timestamp} "
-    if wire.redelivered:
+    if proto.sequence:
+        out += f"sequence:{proto.sequence} "
+    if proto.subject:
+        out += f"subject:{quote(proto.subject.encode())} "
+    if proto.reply:
+        out += f"reply:{quote(proto.reply.encode())} "
+    if proto.data:
+        out += f"data:{quote(proto.data)} "
+    if proto.timestamp:
+        out += f"timestamp:{proto.timestamp} "
+    if proto.redelivered:
         out += "redelivered:true "
-    if wire.redeliveryCount:
-        out += f"redeliveryCount:{wire.redeliveryCount} "
-    if wire.CRC32:
-        out += f"CRC32:{wire.CRC32} "
+    if proto.redeliveryCount:
+        out += f"redeliveryCount:{proto.redeliveryCount} "
+    if proto.CRC32:
+        out += f"CRC32:{proto.CRC32} "
     return out

@@ -77,18 +77,18 @@ class Subscription:
         feed, send = self._feed, self._connection._send
         auto = not self.manual_acks
         while feed.messages:
-            wire = self._decode(feed.take())
-            if wire is None:
+            proto = self._decode(feed.take())
+            if proto is None:
                 continue
             try:
-                result = callback(Message(wire, self))
+                result = callback(Message(proto, self))
                 if result is not None:
                     _refuse_awaitable(result)
             except (Exception, asyncio.CancelledError) as error:  # a cancelled future's result
                 self._report(error)
                 continue
             if auto and not self._is_closed:
-                send(feed.ack(wire.sequence))
+                send(feed.ack(proto.sequence))
 
     async def _run(self) -> None:
         """The life of an async callback: all that is pending, then wait for more."""
@@ -97,18 +97,18 @@ class Subscription:
         auto = not self.manual_acks
         while True:
             while feed.messages:
-                wire = self._decode(feed.take())
-                if wire is None:
+                proto = self._decode(feed.take())
+                if proto is None:
                     continue
                 try:
-                    await callback(Message(wire, self))  # type: ignore[misc]
+                    await callback(Message(proto, self))  # type: ignore[misc]
                 except (Exception, asyncio.CancelledError) as error:
                     if _is_being_cancelled():
                         raise
                     self._report(error)
                     continue
                 if auto and not self._is_closed:
-                    self._connection._send(feed.ack(wire.sequence))
+                    self._connection._send(feed.ack(proto.sequence))
             if feed.is_stopped:
                 return
             self._wakeup.clear()
@@ -144,11 +144,11 @@ class Subscription:
         feed = self._feed
         while True:
             while feed.messages:
-                wire = self._decode(feed.take())
-                if wire is not None:
+                proto = self._decode(feed.take())
+                if proto is not None:
                     if not self.manual_acks:
-                        self._unacked = wire.sequence
-                    return Message(wire, self)
+                        self._unacked = proto.sequence
+                    return Message(proto, self)
             if self._lost is not None:
                 raise self._lost
             if feed.is_stopped:

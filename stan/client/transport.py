@@ -26,7 +26,7 @@ NATS_CLOSED = "nats: connection closed"
 _logger = logging.getLogger("stan.client")
 
 
-class Wire(Protocol):
+class Transport(Protocol):
     """What a connection needs of NATS."""
 
     nats: Client
@@ -51,7 +51,7 @@ class Wire(Protocol):
         """Close the NATS connection if it is ours, after what was written has left."""
 
 
-class OwnedWire:
+class OwnedTransport:
     """A NATS connection made for one STAN connection."""
 
     def __init__(self, link: Link) -> None:
@@ -79,7 +79,7 @@ class OwnedWire:
         await self._link.close()
 
 
-class LentWire:
+class LentTransport:
     """Somebody else's NATS connection."""
 
     def __init__(self, client: Client, on_frames: OnFrames) -> None:
@@ -154,7 +154,7 @@ async def dial(
     on_frames: OnFrames,
     on_closed: Callable[[], None],
     nats_options: dict[str, Any],
-) -> OwnedWire:
+) -> OwnedTransport:
     """Connect to NATS. Raises ConnectError when none of the servers lets us in, and ConfigError
     for options that nats-py does not know.
 
@@ -184,17 +184,17 @@ async def dial(
         raise ConfigError(f"stan: {error}".replace("Client.connect()", "nats.connect")) from error
     except (nats.errors.Error, OSError, ValueError) as error:
         raise ConnectError(explain(error)) from error
-    return OwnedWire(link)
+    return OwnedTransport(link)
 
 
-def lend(client: Client, on_frames: OnFrames) -> LentWire:
+def lend(client: Client, on_frames: OnFrames) -> LentTransport:
     """Use a connection of the user's. Raises InvalidConnectionError when it is not connected."""
     if not client.is_connected:
         raise InvalidConnectionError("stan: invalid connection")
-    return LentWire(client, on_frames)
+    return LentTransport(client, on_frames)
 
 
-async def request(wire: Wire, subject: str, payload: bytes, wait_s: float) -> bytes:
+async def request(transport: Transport, subject: str, payload: bytes, wait_s: float) -> bytes:
     """Send a request after everything written before; returns the answer's payload.
 
     Raises TimeoutError when nobody answers or listens, and InvalidConnectionError when the
@@ -202,9 +202,9 @@ async def request(wire: Wire, subject: str, payload: bytes, wait_s: float) -> by
     """
     try:
         async with asyncio.timeout(wait_s):
-            if isinstance(wire, LentWire):
-                await wire.drained()
-            answer = await wire.nats.request(subject, payload, timeout=wait_s)
+            if isinstance(transport, LentTransport):
+                await transport.drained()
+            answer = await transport.nats.request(subject, payload, timeout=wait_s)
     except (nats.errors.TimeoutError, nats.errors.NoRespondersError):
         raise TimeoutError from None
     except nats.errors.Error as error:

@@ -16,7 +16,7 @@ _TAIL_BLOCK_BYTES = 64 * 1024
 class Block:
     """Messages of one channel covering the sequences [first, next).
 
-    `sequences` is None while none is missing. `bytes_held` counts the sized messages,
+    `sequences` is None while none is missing. `bytes_held` counts the framed messages,
     `largest` is the biggest of them.
     """
 
@@ -26,15 +26,15 @@ class Block:
         first: int,
         next_sequence: int,
         sequences: list[int] | None,
-        sized: list[bytes],
+        framed: list[bytes],
     ) -> None:
         self.shelf: Shelf = shelf
         self.first: int = first
         self.next: int = next_sequence
         self.sequences: list[int] | None = sequences
-        self.sized: list[bytes] = sized
-        self.bytes_held: int = sum(map(len, sized))
-        self.largest: int = max(map(len, sized), default=0)
+        self.framed: list[bytes] = framed
+        self.bytes_held: int = sum(map(len, framed))
+        self.largest: int = max(map(len, framed), default=0)
 
 
 class Shelf:
@@ -53,15 +53,15 @@ class Shelf:
         return block if sequence < block.next else None
 
     def message(self, sequence: int) -> bytes | None:
-        """The sized message with this sequence, if a block holds it."""
+        """The framed message with this sequence, if a block holds it."""
         block = self.find(sequence)
         if block is None:
             return None
         if block.sequences is None:
-            return block.sized[sequence - block.first]
+            return block.framed[sequence - block.first]
         index = bisect_left(block.sequences, sequence)
         if index < len(block.sequences) and block.sequences[index] == sequence:
-            return block.sized[index]
+            return block.framed[index]
         return None
 
 
@@ -71,29 +71,34 @@ class Cache:
         self.bytes_held: int = 0
         self._oldest_first: OrderedDict[Block, None] = OrderedDict()
 
-    def append(self, shelf: Shelf, first: int, sized: list[bytes]) -> None:
+    def append(self, shelf: Shelf, first: int, framed: list[bytes]) -> None:
         """Take what a commit stored at the end of a channel, without a gap."""
         if shelf.blocks:
             tail = shelf.blocks[-1]
             if (
                 tail.next == first
                 and tail.sequences is None
-                and len(tail.sized) < _TAIL_BLOCK_MESSAGES
+                and len(tail.framed) < _TAIL_BLOCK_MESSAGES
                 and tail.bytes_held < _TAIL_BLOCK_BYTES
             ):
-                added = sum(map(len, sized))
-                tail.sized.extend(sized)
-                tail.next += len(sized)
+                added = sum(map(len, framed))
+                tail.framed.extend(framed)
+                tail.next += len(framed)
                 tail.bytes_held += added
-                tail.largest = max(tail.largest, max(map(len, sized)))
+                tail.largest = max(tail.largest, max(map(len, framed)))
                 self.bytes_held += added
                 return
         # A copy: the list belongs to the batch, and the tail block grows.
-        block = Block(shelf, first, first + len(sized), None, list(sized))
+        block = Block(shelf, first, first + len(framed), None, list(framed))
         self._keep(block, len(shelf.blocks))
 
     def insert(
-        self, shelf: Shelf, first: int, next_sequence: int, sequences: list[int], sized: list[bytes]
+        self,
+        shelf: Shelf,
+        first: int,
+        next_sequence: int,
+        sequences: list[int],
+        framed: list[bytes],
     ) -> None:
         """Take what a load found: all there is in [first, next_sequence).
 
@@ -109,9 +114,9 @@ class Cache:
         begin = bisect_left(sequences, first)
         end = bisect_left(sequences, next_sequence)
         if begin or end < len(sequences):
-            sequences, sized = sequences[begin:end], sized[begin:end]
+            sequences, framed = sequences[begin:end], framed[begin:end]
         dense = len(sequences) == next_sequence - first
-        self._keep(Block(shelf, first, next_sequence, None if dense else sequences, sized), index)
+        self._keep(Block(shelf, first, next_sequence, None if dense else sequences, framed), index)
 
     def evict(self) -> None:
         """Drop the oldest blocks until the limit holds."""

@@ -18,13 +18,13 @@ from stan.engine.settings import MILLISECOND_NS, Settings
 from stan.engine.subscription import Cursor, Subscription
 from stan.engine.timers import Timers
 from stan.wire.frames import pub
-from stan.wire.messages import mark_redelivered, message_timestamp, unsize_message
+from stan.wire.messages import mark_redelivered, message_timestamp, unframe_message
 
 # A redelivery timer takes along what expires this soon (protocol 5.4).
 REDELIVERY_SLACK_NS = 15 * MILLISECOND_NS
 # When the messages of a member that left are sent to the others (protocol 5.6).
 HANDOVER_NS = 100 * MILLISECOND_NS
-# What size_message adds to a message, at most.
+# What frame_message adds to a message, at most.
 _FRAMING_BYTES = 14
 
 
@@ -104,16 +104,16 @@ class Delivery:
                 room = min(room, 1)
             if block.sequences is None:
                 start = sequence - block.first
-                sized = block.sized[start : start + room]
-                count = len(sized)
+                framed = block.framed[start : start + room]
+                count = len(framed)
                 expiries = dict.fromkeys(
                     range(sequence, sequence + count), now_ns + member.ack_wait_ns
                 )
                 cursor.last_sent = sequence + count - 1
             else:
                 start = bisect_left(block.sequences, sequence)
-                sized = block.sized[start : start + room]
-                count = len(sized)
+                framed = block.framed[start : start + room]
+                count = len(framed)
                 sequences = block.sequences[start : start + count]
                 expiries = dict.fromkeys(sequences, now_ns + member.ack_wait_ns)
                 at_end = start + count == len(block.sequences)
@@ -122,12 +122,12 @@ class Delivery:
             self._prefetch(channel, block, cursor.last_sent)
             if count:
                 in_flight.update(expiries)
-                operations = member.head + member.head.join(sized)
+                operations = member.head + member.head.join(framed)
                 self._outbox.operations.append(operations)
                 self._outbox.delivered_bytes += len(operations)
                 self.out_messages += count
                 self.out_bytes += len(operations) - count * len(member.head)
-                self.out_bytes -= framing_bytes(block, sized)
+                self.out_bytes -= framing_bytes(block, framed)
                 if member.deadline_ns == 0:
                     self._timers.set(member, now_ns + member.ack_wait_ns)
                 if self._settings.persistent:
@@ -155,25 +155,25 @@ class Delivery:
                 self._wait_for_history(cursor, sequence)
                 return
             if block.sequences is None:
-                sized = block.sized[sequence - block.first]
+                framed = block.framed[sequence - block.first]
             else:
                 index = bisect_left(block.sequences, sequence)
                 if index == len(block.sequences):
                     cursor.last_sent = block.next - 1
                     continue
                 sequence = block.sequences[index]
-                sized = block.sized[index]
+                framed = block.framed[index]
             self._prefetch(channel, block, sequence)
-            if len(sized) > self._settings.max_payload_bytes + _FRAMING_BYTES:
+            if len(framed) > self._settings.max_payload_bytes + _FRAMING_BYTES:
                 self._stop_oversize(cursor, member, sequence)
                 return
             rotate(cursor, member)
             cursor.last_sent = member.last_sent = sequence
             member.in_flight[sequence] = now_ns + member.ack_wait_ns
-            self._outbox.operations.append(member.head + sized)
-            self._outbox.delivered_bytes += len(sized)
+            self._outbox.operations.append(member.head + framed)
+            self._outbox.delivered_bytes += len(framed)
             self.out_messages += 1
-            self.out_bytes += len(sized) - sized.index(b"\r") - 4
+            self.out_bytes += len(framed) - framed.index(b"\r") - 4
             if member.deadline_ns == 0:
                 self._timers.set(member, now_ns + member.ack_wait_ns)
             if self._settings.persistent:
@@ -183,7 +183,7 @@ class Delivery:
         sequences = block.sequences
         at = sequence - block.first if sequences is None else bisect_left(sequences, sequence)
         most = self._settings.max_payload_bytes + _FRAMING_BYTES
-        return at == len(block.sized) or len(block.sized[at]) <= most
+        return at == len(block.framed) or len(block.framed[at]) <= most
 
     def _stop_oversize(self, cursor: Cursor, member: Subscription, sequence: int) -> None:
         self._outbox.log(
@@ -267,18 +267,18 @@ class Delivery:
             if self._is_full():
                 self.parked[cursor] = None
                 return False
-            sized: bytes | None = None
+            framed: bytes | None = None
             if sequence >= channel.first:
                 block = channel.shelf.find(sequence)
                 if block is None:
                     self._wait_for_history(cursor, sequence)
                     return False
-                sized = channel.shelf.message(sequence)
+                framed = channel.shelf.message(sequence)
             del resend[entry]
-            if sized is None:  # dropped by a limit: as good as acked
+            if framed is None:  # dropped by a limit: as good as acked
                 self.acknowledge(member, sequence)
                 continue
-            message = unsize_message(sized)
+            message = unframe_message(framed)
             if member.unaged and not self._is_overdue(member, sequence, message, now_ns):
                 continue
             self._send_again(cursor, member, sequence, message, now_ns)
@@ -363,7 +363,7 @@ class Delivery:
             load.from_sequence,
             min(next_sequence, channel.last + 1),
             history.sequences,
-            history.sized,
+            history.framed,
         )
         for cursor in channel.waiting.pop(load.load_id, ()):
             cursor.waiting = False
@@ -422,11 +422,11 @@ class Delivery:
         return load.load_id
 
 
-def framing_bytes(block: Block, sized: list[bytes]) -> int:
+def framing_bytes(block: Block, framed: list[bytes]) -> int:
     """What framing added to these messages of a block: each one's length and two CRLFs."""
-    if block.bytes_held == block.largest * len(block.sized):  # all of one size
-        return len(sized) * (sized[0].index(b"\r") + 4) if sized else 0
-    return sum([one.index(b"\r") for one in sized]) + 4 * len(sized)
+    if block.bytes_held == block.largest * len(block.framed):  # all of one size
+        return len(framed) * (framed[0].index(b"\r") + 4) if framed else 0
+    return sum([one.index(b"\r") for one in framed]) + 4 * len(framed)
 
 
 def choose(cursor: Cursor) -> Subscription | None:

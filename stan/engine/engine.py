@@ -278,7 +278,7 @@ class Engine:
                 batch,
                 self.channels.by_id[run.channel_id],
                 run.end_position,
-                len(run.sized),
+                len(run.framed),
                 now_ns,
             )
         if self.changes.trims_due:
@@ -367,12 +367,12 @@ class Engine:
                 channel.first = run.first_sequence
                 channel.first_position = run.position
                 channel.first_timestamp_ns = run.timestamp_ns
-            count = len(run.sized)
+            count = len(run.framed)
             channel.last = run.first_sequence + count - 1
             channel.count += count
             channel.end_position = run.end_position
             channel.last_timestamp_ns = run.timestamp_ns
-            self.cache.append(channel.shelf, run.first_sequence, run.sized)
+            self.cache.append(channel.shelf, run.first_sequence, run.framed)
             touched.append(channel)
         for channel_id, bounds in result.bounds.items():
             self._bounds_unknown.discard(channel_id)

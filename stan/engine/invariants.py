@@ -94,13 +94,13 @@ def check_shelf(channel: Channel) -> int:
         assert block.next <= channel.last + 1, f"{name}: a block reaches beyond the last message"
         end = block.next
         if block.sequences is None:
-            assert len(block.sized) == block.next - block.first, f"{name}: a block is not dense"
+            assert len(block.framed) == block.next - block.first, f"{name}: a block is not dense"
         else:
-            assert len(block.sized) == len(block.sequences), f"{name}: a block's lists differ"
+            assert len(block.framed) == len(block.sequences), f"{name}: a block's lists differ"
             assert all(block.first <= s < block.next for s in block.sequences)
             assert block.sequences == sorted(set(block.sequences))
-        assert block.bytes_held == sum(map(len, block.sized)), f"{name}: a block's bytes are off"
-        assert block.largest >= max(map(len, block.sized), default=0)
+        assert block.bytes_held == sum(map(len, block.framed)), f"{name}: a block's bytes are off"
+        assert block.largest >= max(map(len, block.framed), default=0)
         held += block.bytes_held
     return held
 
@@ -169,12 +169,14 @@ def check_active(engine: Engine, channel: Channel, member: Subscription, armed: 
 
 def check_offline(channel: Channel, member: Subscription) -> None:
     who = f"{channel.name}/{member.subscription_id}"
-    assert member.is_durable or member.cursor.shadow is member, f"{who}: offline, not durable"
+    assert member.is_durable or member.cursor.vacant is member, f"{who}: offline, not durable"
     assert member.client is None, f"{who}: offline with a client"
     assert member.deadline_ns == 0, f"{who}: offline with a timer"
     assert not member.started, f"{who}: offline and started"
     if member.group:
-        assert member.cursor.shadow is member, f"{who}: an offline member that is no shadow"
+        assert member.cursor.vacant is member, (
+            f"{who}: an offline member that is not its group's record"
+        )
     else:
         assert channel.durables.get((member.client_id, member.durable)) is member
 
@@ -187,13 +189,15 @@ def check_cursor(channel: Channel, cursor: Cursor) -> None:
     assert 0 <= cursor.last_sent <= channel.last, f"{who}: sent what does not exist"
     if cursor.group:
         assert channel.groups.get(cursor.group) is cursor, f"{who}: not the group of its name"
-        assert bool(cursor.members) != (cursor.shadow is not None), f"{who}: members and shadow"
+        assert bool(cursor.members) != (cursor.vacant is not None), (
+            f"{who}: members beside the record of a vacant group"
+        )
     else:
         assert len(cursor.members) <= 1, f"{who}: a plain subscription with members"
-        assert cursor.shadow is None, f"{who}: a shadow without a group"
+        assert cursor.vacant is None, f"{who}: the record of a vacant group without a group"
     holders = list(cursor.members)
-    if cursor.shadow is not None:
-        holders.append(cursor.shadow)
+    if cursor.vacant is not None:
+        holders.append(cursor.vacant)
     if not holders:
         return  # an offline durable
     held: set[int] = set()

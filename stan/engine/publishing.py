@@ -22,10 +22,10 @@ from stan.wire.messages import (
     ack_head,
     encode_error_ack,
     encode_message,
+    frame_message,
+    frame_run,
     parse,
     publish_shape,
-    size_message,
-    size_run,
     string_field,
     varint,
 )
@@ -395,7 +395,7 @@ def begin_run(channel: Channel, now_ns: int) -> Run:
         first_sequence=channel.last + 1,
         timestamp_ns=max(now_ns, channel.last_timestamp_ns),
         position=channel.end_position,
-        sized=[],
+        framed=[],
         sizes=[],
         payloads=[],
         replies=[],
@@ -406,9 +406,9 @@ def extend_run(run: Run, burst: Burst, overhead_bytes: int = 0) -> None:
     """Encode a burst's messages behind those the run has. The store adds `overhead_bytes`
     to each payload that is not empty."""
     field = burst.channel.field
-    sequence = run.first_sequence + len(run.sized)
-    had = len(run.sized)
-    sized, sizes = run.sized, run.sizes
+    sequence = run.first_sequence + len(run.framed)
+    had = len(run.framed)
+    framed, sizes = run.framed, run.sizes
     if burst.replies or run.replies:
         run.replies.extend([""] * (had - len(run.replies)))
         run.replies.extend(burst.replies)
@@ -417,12 +417,12 @@ def extend_run(run: Run, burst: Burst, overhead_bytes: int = 0) -> None:
         replies = burst.replies + [""] * (len(burst.guids) - len(burst.replies))
         for reply, data in zip(replies, burst.payloads, strict=True):
             message = encode_message(sequence, field, reply, data, run.timestamp_ns)
-            sized.append(size_message(message))
+            framed.append(frame_message(message))
             sizes.append(len(message) + _growth(len(data), overhead_bytes))
             sequence += 1
     else:
-        more, more_sizes = size_run(sequence, field, burst.payloads, run.timestamp_ns)
-        sized.extend(more)
+        more, more_sizes = frame_run(sequence, field, burst.payloads, run.timestamp_ns)
+        framed.extend(more)
         if overhead_bytes:
             for n, data in enumerate(burst.payloads):
                 more_sizes[n] += _growth(len(data), overhead_bytes)

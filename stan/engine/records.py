@@ -84,7 +84,7 @@ class ChannelRecord:
 class Run:
     """Consecutive messages of one channel stored by one batch, all of one timestamp.
 
-    The lists run in parallel. `sized` are the messages as delivered (wire.messages),
+    The lists run in parallel. `framed` are the messages as delivered (wire.messages),
     `sizes` what they count for, `payloads` and `replies` the fields they were made from;
     an empty `replies` means that no message has one. The first message starts at
     `position`, each further one where the one before it ends.
@@ -95,7 +95,7 @@ class Run:
     first_sequence: int
     timestamp_ns: int
     position: int
-    sized: list[bytes]
+    framed: list[bytes]
     sizes: list[int]
     payloads: list[bytes]
     replies: list[str]
@@ -179,12 +179,12 @@ Load = RangeLoad | TimeLoad
 class History:
     """The answer to a Load, ascending; sequences may be missing inside.
 
-    To a RangeLoad: the sequences and the sized messages, none when nothing is kept from
-    there on. To a TimeLoad: the one sequence found, or none; `sized` stays empty.
+    To a RangeLoad: the sequences and the framed messages, none when nothing is kept from
+    there on. To a TimeLoad: the one sequence found, or none; `framed` stays empty.
     """
 
     sequences: list[int]
-    sized: list[bytes]
+    framed: list[bytes]
 
 
 @dataclass(slots=True)

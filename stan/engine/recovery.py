@@ -71,8 +71,8 @@ class Recovery:
             record.is_durable,
         )
         offline = record.is_closed or client is None
-        if offline and cursor.group and (cursor.members or cursor.shadow is not None):
-            # A group has members or one shadow, never both.
+        if offline and cursor.group and (cursor.members or cursor.vacant is not None):
+            # A group has members or, vacant, one record, never both.
             self._changes.delete_subscription(record.subscription_id)
             return
         channel.subscriptions[record.subscription_id] = subscription
@@ -87,7 +87,7 @@ class Recovery:
         subscription.ack_wait_s = record.ack_wait_s
         if client is None or offline:
             if cursor.group:
-                cursor.shadow = subscription
+                cursor.vacant = subscription
             return
         subscription.attach(
             client, record.inbox, record.ack_inbox, record.max_in_flight, record.ack_wait_s
@@ -101,10 +101,10 @@ class Recovery:
                 subscription.in_flight[sequence] = expiry_ns
                 cursor.resend[sequence, subscription] = None
             self._timers.set(subscription, expiry_ns)
-        if cursor.shadow is not None:
-            self._changes.delete_subscription(cursor.shadow.subscription_id)
-            del channel.subscriptions[cursor.shadow.subscription_id]
-            cursor.shadow = None
+        if cursor.vacant is not None:
+            self._changes.delete_subscription(cursor.vacant.subscription_id)
+            del channel.subscriptions[cursor.vacant.subscription_id]
+            cursor.vacant = None
 
     def _cursor(self, channel: Channel, record: SubscriptionRecord) -> Cursor:
         """The record's own position, or that of its group: the furthest any member knew."""

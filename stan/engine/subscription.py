@@ -33,7 +33,7 @@ class Cursor:
         self.group: str = group
         self.last_sent: int = last_sent
         self.members: list[Subscription] = []
-        self.shadow: Subscription | None = None  # what a durable group's last member left
+        self.vacant: Subscription | None = None  # what a durable group's last member left
         self.resend: OrderedDict[tuple[int, Subscription], None] = OrderedDict()
         self.redeliveries: dict[int, int] = {}  # sequence -> how often it was sent again
         self.waiting: bool = False
@@ -98,11 +98,11 @@ class Subscription(Timer):
 
     def record(self) -> SubscriptionRecord:
         """This subscription as the store keeps it."""
-        shadow = self.cursor.shadow is self
+        vacant = self.cursor.vacant is self
         return SubscriptionRecord(
             subscription_id=self.subscription_id,
             channel_id=self.cursor.channel.channel_id,
-            client_id="" if shadow else self.client_id,
+            client_id="" if vacant else self.client_id,
             inbox=self.inbox,
             ack_inbox=self.ack_inbox,
             max_in_flight=self.max_in_flight,

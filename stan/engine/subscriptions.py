@@ -129,10 +129,10 @@ class Subscriptions:
         """Go on with a durable, or a durable group without members. False: there is none."""
         if request.qGroup:
             cursor = channel.groups.get(group_name(request))
-            if cursor is None or cursor.shadow is None:
+            if cursor is None or cursor.vacant is None:
                 return False
-            durable = cursor.shadow
-            cursor.shadow = None
+            durable = cursor.vacant
+            cursor.vacant = None
         elif request.durableName:
             found = channel.durables.get((request.clientID, request.durableName))
             if found is None:
@@ -314,7 +314,7 @@ class Subscriptions:
         cursor.resend.clear()
         if keep:
             if cursor.group:
-                cursor.shadow = subscription
+                cursor.vacant = subscription
             self._changes.put_subscription(subscription)
         else:
             self._forget(subscription)

@@ -228,7 +228,7 @@ class View:
         )
 
     def cached_message(self, channel: str, sequence: int) -> bytes | None:
-        """The sized message if it is in memory."""
+        """The framed message if it is in memory."""
         found = self._engine.channels.by_name.get(channel)
         return found.shelf.message(sequence) if found is not None else None
 
@@ -253,7 +253,7 @@ def view_channel(channel: Channel) -> ChannelView:
 def _consumers(channel: Channel) -> list[ConsumerView]:
     found = [view_consumer(one.cursor, [one]) for one in channel.durables.values()]
     for cursor in channel.groups.values():
-        found.append(view_consumer(cursor, [cursor.shadow] if cursor.shadow else cursor.members))
+        found.append(view_consumer(cursor, [cursor.vacant] if cursor.vacant else cursor.members))
     return found
 
 
@@ -266,8 +266,8 @@ def _in_order(channel: Channel) -> list[Subscription]:
     found.sort(key=_is_offline)  # which keeps the order of equals
     for cursor in channel.groups.values():
         found += cursor.members
-        if cursor.shadow is not None:
-            found.append(cursor.shadow)
+        if cursor.vacant is not None:
+            found.append(cursor.vacant)
     return found
 
 
@@ -367,7 +367,7 @@ def _count_consumers(channels: list[Channel]) -> list[ConsumerRow]:
                 )
             )
         for cursor in channel.groups.values():
-            group = view_consumer(cursor, [cursor.shadow] if cursor.shadow else cursor.members)
+            group = view_consumer(cursor, [cursor.vacant] if cursor.vacant else cursor.members)
             found.append(
                 (
                     channel.name,

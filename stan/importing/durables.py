@@ -63,17 +63,17 @@ def gather_durables(subscriptions: Iterable[OriginSubscription]) -> list[Durable
 
 def _unite(same: list[OriginSubscription]) -> Durable:
     """One durable of the members of a group, or of what was stored twice."""
-    members = [one for one in same if not _is_shadow(one)]
-    shadows = [one for one in same if _is_shadow(one)]
-    if shadows:  # of groups recorded without members the furthest one counts
-        members.append(max(shadows, key=_last_sent))
+    members = [one for one in same if not _is_vacant(one)]
+    vacant = [one for one in same if _is_vacant(one)]
+    if vacant:  # of groups recorded without members the furthest one counts
+        members.append(max(vacant, key=_last_sent))
     furthest = max(members, key=_last_sent)
     assert furthest.state is not None
     pending = set[int]().union(*(one.pending for one in members))
     return Durable(furthest.state, furthest.last_sent, pending)
 
 
-def _is_shadow(subscription: OriginSubscription) -> bool:
+def _is_vacant(subscription: OriginSubscription) -> bool:
     state = subscription.state
     return state is not None and bool(state.qGroup) and not state.clientID
 

@@ -70,7 +70,7 @@ class SqlOrigin:
                 f"{self.location} does not hold the tables of nats-streaming-server "
                 f"(missing: {', '.join(missing)})"
             )
-        self._names["row"] = "`row`" if self._database.flavor.name == "mysql" else '"row"'
+        self._names["row"] = "`row`" if self._database.dialect.name == "mysql" else '"row"'
         rows = await self._fetch(_SERVER)
         return _cluster_id(rows[0]) if rows else ""
 

@@ -21,7 +21,7 @@ from stan.importing.origin import (
     Warn,
 )
 from stan.store.contract import Store
-from stan.wire.messages import encode_message, size_message, string_field
+from stan.wire.messages import encode_message, frame_message, string_field
 
 REPORT_MESSAGES = 100_000
 _ENCRYPTED_BYTES_MIN = 30
@@ -177,7 +177,7 @@ class Transfer:
                 runs.append(run)
             message = encode_message(sequence, channel_field, reply, payload, timestamp_ns)
             size_bytes = len(message) + (self._overhead_bytes if payload else 0)
-            run.sized.append(size_message(message))
+            run.framed.append(frame_message(message))
             run.sizes.append(size_bytes)
             run.payloads.append(payload)
             run.replies.append(reply)
@@ -262,7 +262,7 @@ def _begin_run(copy: _Copy, sequence: int, timestamp_ns: int) -> Run:
         first_sequence=sequence,
         timestamp_ns=timestamp_ns,
         position=copy.end_position,
-        sized=[],
+        framed=[],
         sizes=[],
         payloads=[],
         replies=[],
@@ -276,6 +276,6 @@ def _empty_channel(batch: Batch, copy: _Copy, last: int) -> None:
     run = _begin_run(copy, last, timestamp_ns)
     channel_field = string_field(0x12, copy.channel.name.encode())
     message = encode_message(last, channel_field, "", b"", timestamp_ns)
-    run.sized, run.sizes, run.payloads = [size_message(message)], [len(message)], [b""]
+    run.framed, run.sizes, run.payloads = [frame_message(message)], [len(message)], [b""]
     batch.runs.append(run)
     batch.trims.append(Trim(copy.channel_id, min_timestamp_ns=timestamp_ns + 1))

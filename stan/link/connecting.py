@@ -38,7 +38,7 @@ _QUOTED = re.compile(r"nats: '(.*)'")
 OnError = Callable[[Exception], Awaitable[None]]
 
 
-class Entrance(Client):
+class SecureClient(Client):
     """A nats-py client that gets in safely, or says why not."""
 
     async def open(self, servers: list[str], on_error: OnError, **options: Any) -> None:

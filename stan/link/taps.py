@@ -15,13 +15,13 @@ from typing import Any
 from nats.errors import ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
-from stan.link.connecting import Entrance
+from stan.link.connecting import SecureClient
 from stan.wire.frames import Frame, split
 
 OnFrames = Callable[[list[Frame]], None]
 
 
-class Link(Entrance):
+class Link(SecureClient):
     """A nats-py client with taps. `on_frames` must not raise and must not block."""
 
     def __init__(self, on_frames: OnFrames) -> None:

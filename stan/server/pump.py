@@ -363,7 +363,7 @@ class Pump:
     def _count(self, batch: Batch, took_s: float) -> None:
         self.commits += 1
         self.commit_s.observe(took_s)
-        messages = sum([len(run.sized) for run in batch.runs])
+        messages = sum([len(run.framed) for run in batch.runs])
         if messages:
             self.batch_messages.observe(messages)
 

@@ -159,7 +159,7 @@ class _ChannelCipher:
 def channel_key(master: bytes, channel: str) -> bytes:
     """The 32 bytes that encrypt a channel.
 
-    The zeros in front are the original's: it sized its buffer for what it meant to hash
+    The zeros in front are the original's: it framed its buffer for what it meant to hash
     and then appended to it.
     """
     name = channel.encode(errors="surrogatepass")

@@ -36,12 +36,12 @@ class _Log:
     __slots__ = (
         "channel",
         "end_position",
+        "framed",
         "head",
         "last_sequence",
         "last_timestamp_ns",
         "positions",
         "sequences",
-        "sized",
         "timestamps_ns",
     )
 
@@ -51,13 +51,13 @@ class _Log:
         self.sequences = array("q")
         self.positions = array("q")
         self.timestamps_ns = array("q")
-        self.sized: list[bytes] = []
+        self.framed: list[bytes] = []
         self.last_sequence = 0
         self.end_position = 0
         self.last_timestamp_ns = 0
 
     def append(self, run: Run) -> None:
-        count = len(run.sized)
+        count = len(run.framed)
         if not count:
             return
         starts = list(accumulate(run.sizes, initial=run.position))
@@ -65,12 +65,12 @@ class _Log:
         self.sequences.extend(range(run.first_sequence, run.first_sequence + count))
         self.positions.extend(starts)
         self.timestamps_ns.extend(repeat(run.timestamp_ns, count))
-        self.sized.extend(run.sized)
+        self.framed.extend(run.framed)
         self.last_sequence = run.first_sequence + count - 1
         self.last_timestamp_ns = run.timestamp_ns
 
     def trim(self, trim: Trim) -> None:
-        last = len(self.sized) - 1
+        last = len(self.framed) - 1
         head = max(
             bisect_left(self.sequences, trim.min_sequence, self.head),
             bisect_left(self.positions, trim.min_position, self.head),
@@ -80,18 +80,18 @@ class _Log:
             bisect_left(self.timestamps_ns, trim.min_timestamp_ns, self.head),
         )
         if head > self.head:
-            self.sized[self.head : head] = repeat(b"", head - self.head)
+            self.framed[self.head : head] = repeat(b"", head - self.head)
             self.head = head
-            if head > _COMPACT_MESSAGES and head * 2 > len(self.sized):
+            if head > _COMPACT_MESSAGES and head * 2 > len(self.framed):
                 self._compact()
 
     def _compact(self) -> None:
-        for column in (self.sequences, self.positions, self.timestamps_ns, self.sized):
+        for column in (self.sequences, self.positions, self.timestamps_ns, self.framed):
             del column[: self.head]
         self.head = 0
 
     def bounds(self) -> Bounds:
-        count = len(self.sized) - self.head
+        count = len(self.framed) - self.head
         return Bounds(
             first_sequence=self.sequences[self.head] if count else self.last_sequence + 1,
             last_sequence=self.last_sequence,
@@ -104,12 +104,12 @@ class _Log:
 
     def read(self, load: RangeLoad) -> History:
         start = bisect_left(self.sequences, load.from_sequence, self.head)
-        if start == len(self.sized):
+        if start == len(self.framed):
             return History([], [])
         byte_end = self.positions[start] + max(load.max_bytes, 1)
         stop = bisect_left(self.positions, byte_end, start)
         stop = min(stop, start + max(load.max_messages, 1))
-        return History(list(self.sequences[start:stop]), self.sized[start:stop])
+        return History(list(self.sequences[start:stop]), self.framed[start:stop])
 
     def find(self, timestamp_ns: int) -> History:
         at = bisect_left(self.timestamps_ns, timestamp_ns, self.head)

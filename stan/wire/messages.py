@@ -2,9 +2,9 @@
 encoders of the hot path.
 
 The generated module does whatever is not hot. The encoders by hand produce exactly the
-bytes that protobuf would (tests/wire proves it), at a fraction of the cost. A *sized*
+bytes that protobuf would (tests/wire proves it), at a fraction of the cost. A *framed*
 message is one framed for delivery: its length in ASCII, CRLF, the bytes, CRLF, so that
-``b"PUB <inbox> " + sized`` is a whole NATS operation and a run of them is one join.
+``b"PUB <inbox> " + framed`` is a whole NATS operation and a run of them is one join.
 """
 
 from dataclasses import dataclass
@@ -81,21 +81,21 @@ def _timestamp_field(timestamp_ns: int) -> bytes:
     return b"\x28" + varint(timestamp_ns) if timestamp_ns else b""
 
 
-def size_message(message: bytes) -> bytes:
+def frame_message(message: bytes) -> bytes:
     """Frame an encoded message for delivery (see the module's head)."""
     return b"%d\r\n%b\r\n" % (len(message), message)
 
 
-def size_run(
+def frame_run(
     sequence: int, channel_field: bytes, payloads: list[bytes], timestamp_ns: int
 ) -> tuple[list[bytes], list[int]]:
-    """The sized messages of consecutive sequences from this one on, all of one timestamp and
+    """The framed messages of consecutive sequences from this one on, all of one timestamp and
     without reply, and the sizes of the messages encoded."""
     if len(payloads) == 1:
         message = encode_message(sequence, channel_field, "", payloads[0], timestamp_ns)
-        return [size_message(message)], [len(message)]
+        return [frame_message(message)], [len(message)]
     # The hot path: no call and one formatting a message while lengths stay the same.
-    sized: list[bytes] = []
+    framed: list[bytes] = []
     sizes: list[int] = []
     tail = _timestamp_field(timestamp_ns) + b"\r\n"
     low_bytes = _LOW_BYTES
@@ -112,15 +112,15 @@ def size_run(
             whole_size = size + len(middle) + len(tail)  # its CRLF stands for tag and low byte
             head = b"%d\r\n\x08" % whole_size
         low = low_bytes[sequence & 127] if high_of else _SMALL[sequence]
-        sized.append(b"%b%b%b%b%b" % (head, low, middle, data, tail))
+        framed.append(b"%b%b%b%b%b" % (head, low, middle, data, tail))
         sizes.append(whole_size)
         sequence += 1
-    return sized, sizes
+    return framed, sizes
 
 
-def unsize_message(sized: bytes) -> bytes:
-    """The encoded message inside a sized one."""
-    return sized[sized.index(b"\n") + 1 : -2]
+def unframe_message(framed: bytes) -> bytes:
+    """The encoded message inside a framed one."""
+    return framed[framed.index(b"\n") + 1 : -2]
 
 
 def mark_redelivered(message: bytes, count: int) -> bytes:

@@ -9,7 +9,7 @@ from stan.engine.cache import Cache, Shelf
 KEPT = [n for n in range(1, 41) if n % 7]
 
 
-def sized(sequence: int) -> bytes:
+def framed(sequence: int) -> bytes:
     return b"%d" % sequence * 5
 
 
@@ -17,12 +17,12 @@ def check(cache: Cache, shelf: Shelf) -> None:
     assert shelf.firsts == [block.first for block in shelf.blocks] == sorted(shelf.firsts)
     for block, following in zip(shelf.blocks, shelf.blocks[1:], strict=False):
         assert block.next <= following.first
-    held = sum(len(message) for block in shelf.blocks for message in block.sized)
+    held = sum(len(message) for block in shelf.blocks for message in block.framed)
     assert cache.bytes_held == held
     assert cache.block_count() == len(shelf.blocks)
     for sequence in range(1, 41):
         if shelf.find(sequence) is not None:
-            expected = sized(sequence) if sequence in KEPT else None
+            expected = framed(sequence) if sequence in KEPT else None
             assert shelf.message(sequence) == expected
 
 
@@ -35,7 +35,7 @@ def test_loads_in_any_order(loads: list[tuple[int, int]], limit_bytes: int) -> N
     for first, count in loads:
         end = min(first + count, 41)
         found = [n for n in KEPT if first <= n < end]
-        cache.insert(shelf, first, end, found, [sized(n) for n in found])
+        cache.insert(shelf, first, end, found, [framed(n) for n in found])
         check(cache, shelf)
         cache.evict()
         assert cache.bytes_held <= limit_bytes

@@ -145,7 +145,7 @@ def test_missing_sequences_are_skipped_061(rig: Rig) -> None:
     (load,) = rig.loads
     history = rig.store.load_now(load)
     rig.loads = []
-    gap = History([1, 4], [history.sized[0], history.sized[3]])
+    gap = History([1, 4], [history.framed[0], history.framed[3]])
     rig.engine.loaded(load, gap, rig.now_ns)
     rig.hold_loads = False
     rig.run()
@@ -171,7 +171,7 @@ def test_what_became_too_large_is_never_sent(rig: Rig, group: str) -> None:
     assert again.loads
     for load in again.loads:
         history = again.store.load_now(load)
-        gap = History(history.sequences[1:], history.sized[1:])
+        gap = History(history.sequences[1:], history.framed[1:])
         again.engine.loaded(load, gap, again.now_ns)
     again.loads = []
     again.run()

@@ -9,7 +9,7 @@ from stan.engine.records import Result
 from stan.engine.settings import SECOND_NS, Settings
 from stan.errors import StoreRefusedError, StoreUnavailableError
 from stan.wire.frames import Frame
-from stan.wire.messages import unsize_message
+from stan.wire.messages import unframe_message
 from stan.wire.server_pb2 import CtrlMsg
 from stan.wire.stan_pb2 import MsgProto, PubMsg
 from tests.engine.rig import Rig, limited, publish, receive_both_ways
@@ -44,7 +44,7 @@ def test_publishes_wait_while_a_batch_is_in_flight(rig: Rig) -> None:
     rig.commit()
     rig.run()
     assert rig.batch is not None
-    assert [len(run.sized) for run in rig.batch.runs] == [2]
+    assert [len(run.framed) for run in rig.batch.runs] == [2]
     assert rig.batch.runs[0].first_sequence == 2
 
 
@@ -166,14 +166,14 @@ def test_every_delivered_message_is_protobufs(rig: Rig, count: int) -> None:
     rig.receive(*frames)
     assert rig.batch is not None
     (run,) = rig.batch.runs
-    for index, sized in enumerate(run.sized):
+    for index, framed in enumerate(run.framed):
         message = MsgProto(
             sequence=index + 1,
             subject="foo",
             data=b"x" * sizes[index % 7],
             timestamp=run.timestamp_ns,
         )
-        assert unsize_message(sized) == message.SerializeToString()
+        assert unframe_message(framed) == message.SerializeToString()
         assert run.sizes[index] == message.ByteSize()
 
 
@@ -187,7 +187,7 @@ def test_a_message_counts_as_large_as_its_encrypted_payload_makes_it(reply: str)
     rig.receive(*(publish(b"x" * size, guid="g", reply=reply) for size in sizes))
     assert rig.batch is not None
     (run,) = rig.batch.runs
-    delivered = [MsgProto.FromString(unsize_message(sized)) for sized in run.sized]
+    delivered = [MsgProto.FromString(unframe_message(framed)) for framed in run.framed]
     assert [len(message.data) for message in delivered] == sizes
     for message in delivered:
         message.data += bytes(overhead_bytes) if message.data else b""

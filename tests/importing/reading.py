@@ -2,7 +2,7 @@
 
 from stan.engine.records import Bounds, RangeLoad, Recovered, SubscriptionRecord
 from stan.store.contract import Store
-from stan.wire.messages import unsize_message
+from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import MsgProto
 
 
@@ -13,9 +13,9 @@ async def read_channel(store: Store, recovered: Recovered, name: str) -> list[Ms
     while True:
         start = found[-1].sequence + 1 if found else 1
         history = await store.load(RangeLoad(1, number, name, start, 10_000, 1 << 30))
-        if not history.sized:
+        if not history.framed:
             return found
-        found += [MsgProto.FromString(unsize_message(sized)) for sized in history.sized]
+        found += [MsgProto.FromString(unframe_message(framed)) for framed in history.framed]
 
 
 def bounds_of(recovered: Recovered, name: str) -> Bounds:

@@ -23,7 +23,7 @@ from stan.engine.records import (
     SubscriptionRecord,
     Trim,
 )
-from stan.wire.messages import unsize_message
+from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import MsgProto
 
 GUID_BYTES = 8
@@ -31,7 +31,7 @@ GUID_BYTES = 8
 
 @dataclass(slots=True)
 class Entry:
-    sized: bytes
+    framed: bytes
     size: int
     position: int
     timestamp_ns: int
@@ -150,19 +150,19 @@ class ModelStore:
             if len(history.sequences) >= load.max_messages or held >= load.max_bytes:
                 break
             history.sequences.append(sequence)
-            history.sized.append(entry.sized)
+            history.framed.append(entry.framed)
             held += entry.size
         return history
 
     def _append(self, log: Log, run: Run, now_ns: int) -> None:
-        assert run.sized, "an empty run"
+        assert run.framed, "an empty run"
         assert run.first_sequence == log.last + 1, "a sequence was repeated or skipped"
         assert run.position == log.end_position, "a position was repeated or skipped"
         assert run.timestamp_ns >= log.last_timestamp_ns, "a timestamp went back"
-        assert len(run.sized) == len(run.sizes) == len(run.payloads)
-        for index, sized in enumerate(run.sized):
+        assert len(run.framed) == len(run.sizes) == len(run.payloads)
+        for index, framed in enumerate(run.framed):
             sequence = log.last + 1
-            message = unsize_message(sized)
+            message = unframe_message(framed)
             proto = MsgProto.FromString(message)
             assert proto.sequence == sequence
             assert proto.subject == run.channel == log.record.name
@@ -172,7 +172,7 @@ class ModelStore:
             proto.data += bytes(self._overhead_bytes) if proto.data else b""
             size = proto.ByteSize()
             assert size == run.sizes[index]
-            log.ever[sequence] = Entry(sized, size, log.end_position, run.timestamp_ns)
+            log.ever[sequence] = Entry(framed, size, log.end_position, run.timestamp_ns)
             log.last = sequence
             log.end_position += size
         log.last_timestamp_ns = run.timestamp_ns

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stan.engine.subscription import Cursor, Subscription
 from stan.wire.frames import Frame
-from stan.wire.messages import unsize_message
+from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import Ack, ConnectResponse, MsgProto, PubAck, SubscriptionResponse
 from tests.simulation.client import PUBLISH
 from tests.simulation.model import GUID_BYTES, Log
@@ -223,7 +223,7 @@ class Observer:
     def _check_content(self, log: Log, message: MsgProto, payload: bytes) -> None:
         entry = log.ever.get(message.sequence)
         assert entry is not None, f"{message.sequence} was sent, but never stored"
-        stored = unsize_message(entry.sized)
+        stored = unframe_message(entry.framed)
         assert payload.startswith(stored), f"{message.sequence} was sent with other content"
         assert message.redelivered or payload == stored
 

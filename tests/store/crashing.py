@@ -8,7 +8,7 @@ import sys
 
 from stan.engine.records import Batch, ChannelRecord, Run, Trim
 from stan.store.open import open_store
-from stan.wire.messages import encode_message, size_message, string_field
+from stan.wire.messages import encode_message, frame_message, string_field
 
 
 async def main(driver: str, source: str) -> None:
@@ -37,7 +37,7 @@ async def main(driver: str, source: str) -> None:
             sequence + 1,
             timestamp_ns,
             position,
-            [size_message(message) for message in messages],
+            [frame_message(message) for message in messages],
             sizes,
             [payload] * 3,
             [],

@@ -14,7 +14,7 @@ from stan.engine.records import (
     TimeLoad,
 )
 from stan.store.contract import Store
-from stan.wire.messages import encode_message, size_message, string_field, unsize_message
+from stan.wire.messages import encode_message, frame_message, string_field, unframe_message
 
 _load_ids = count(1)
 
@@ -30,22 +30,22 @@ def make_run(
     channel: str = "foo",
 ) -> Run:
     channel_field = string_field(0x12, channel.encode())
-    sized = [
-        size_message(
+    framed = [
+        frame_message(
             encode_message(
                 first + at, channel_field, replies[at] if replies else "", data, timestamp_ns
             )
         )
         for at, data in enumerate(payloads)
     ]
-    sizes = [len(unsize_message(message)) for message in sized]
+    sizes = [len(unframe_message(message)) for message in framed]
     return Run(
         channel_id,
         channel,
         first,
         timestamp_ns,
         position,
-        sized,
+        framed,
         sizes,
         list(payloads),
         list(replies),
@@ -120,10 +120,10 @@ async def read_all(
     found: dict[int, bytes] = {}
     while True:
         history = await store.load(range_load(channel_id, start, messages, most_bytes))
-        assert len(history.sequences) == len(history.sized) <= messages
+        assert len(history.sequences) == len(history.framed) <= messages
         if not history.sequences:
             return found
-        found.update(zip(history.sequences, history.sized, strict=True))
+        found.update(zip(history.sequences, history.framed, strict=True))
         start = history.sequences[-1] + 1
 
 

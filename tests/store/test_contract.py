@@ -48,7 +48,7 @@ async def test_messages_come_back_as_they_would_have_been_delivered(store: Store
     run = await writer.append(1, payloads, 1_700_000_000_123_456_789, replies=replies)
     history = await store.load(range_load(1))
     assert history.sequences == [1, 2, 3, 4]
-    assert history.sized == run.sized
+    assert history.framed == run.framed
 
 
 async def test_the_bounds_follow_what_is_stored(store: Store) -> None:
@@ -216,7 +216,7 @@ class TestTrims:
         assert await bounds_of(writer.store, 1) == Bounds(
             11, 11, 10 * size, 10 * size + run.sizes[0], 10_000, 10_000, 1
         )
-        assert await read_all(writer.store, 1) == {11: run.sized[0]}
+        assert await read_all(writer.store, 1) == {11: run.framed[0]}
 
     async def test_in_the_batch_that_stores(self, writer: Writer) -> None:
         run = writer.run(1, [b"y"] * 3, 3000)
@@ -346,7 +346,7 @@ async def test_several_runs_of_one_channel_in_one_batch(store: Store) -> None:
     await writer.create(1)
     runs = [writer.run(1, [b"m"] * count, 1000 + count) for count in (1, 3, 20)]
     await writer.commit(runs=runs)
-    everything = [message for run in runs for message in run.sized]
+    everything = [message for run in runs for message in run.framed]
     assert list((await read_all(store, 1)).values()) == everything
     bounds = await bounds_of(store, 1)
     assert (bounds.first_timestamp_ns, bounds.last_timestamp_ns) == (1001, 1020)

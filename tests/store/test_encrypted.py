@@ -10,7 +10,7 @@ from stan.engine.records import ServerRecord
 from stan.errors import StoreRefusedError
 from stan.store.contract import Store
 from stan.store.encryption import OVERHEAD_BYTES, Encryption
-from stan.wire.messages import unsize_message
+from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import MsgProto
 
 from .conftest import Place
@@ -24,7 +24,7 @@ SECRET = b"nobody may read this on the disk"
 
 async def payloads_of(store: Store, channel_id: int = 1) -> list[bytes]:
     messages = await read_all(store, channel_id)
-    return [MsgProto.FromString(unsize_message(sized)).data for sized in messages.values()]
+    return [MsgProto.FromString(unframe_message(framed)).data for framed in messages.values()]
 
 
 def content(folder: Path) -> bytes:

@@ -147,7 +147,7 @@ async def test_connections_cut_while_idle_cost_one_error_at_most(
             assert await store.outcome() in (batch.number - 1, batch.number)
             await store.commit(batch)
         assert await store.outcome() == batch.number
-        assert (await store.load(range_load(1))).sized == run.sized
+        assert (await store.load(range_load(1))).framed == run.framed
 
 
 async def test_a_stalled_database_is_an_error_in_time_and_then_works_again(
@@ -212,7 +212,7 @@ async def test_a_restarted_database_is_used_again(networked_place: Place) -> Non
         await asyncio.to_thread(server.start)
     assert await until_settled(store) == batch.number - 1
     await store.commit(batch)
-    assert (await store.load(range_load(1))).sized[-1] == run.sized[0]
+    assert (await store.load(range_load(1))).framed[-1] == run.framed[0]
 
 
 async def test_a_database_that_is_not_there_is_one_clear_line(networked_place: Place) -> None:
@@ -312,13 +312,13 @@ async def test_a_full_disk_refuses_and_room_lets_it_go_on(small_disk: Path) -> N
     with pytest.raises(StoreRefusedError, match="no space is left"):
         await fill(writer, batches)
     failed = batches.pop()
-    stored = [message for batch in batches for message in batch.runs[0].sized]
+    stored = [message for batch in batches for message in batch.runs[0].framed]
     assert stored
     assert list((await read_all(store, 1)).values()) == stored
     assert await store.outcome() == failed.number - 1
     await asyncio.to_thread(ballast.unlink)
     await store.commit(failed)
-    assert list((await read_all(store, 1)).values()) == stored + failed.runs[0].sized
+    assert list((await read_all(store, 1)).values()) == stored + failed.runs[0].framed
     await place.close()
 
 

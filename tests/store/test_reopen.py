@@ -12,7 +12,7 @@ import pytest
 
 from stan.engine.records import ServerRecord, Trim
 from stan.errors import StoreRefusedError, StoreUnavailableError
-from stan.wire.messages import unsize_message
+from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import MsgProto
 
 from .conftest import Place
@@ -134,9 +134,9 @@ async def test_a_killed_process_loses_no_batch_it_reported(sql_place: Place, bat
     bounds = await bounds_of(store, 1)
     assert list(found) == list(range(bounds.first_sequence, bounds.last_sequence + 1))
     assert bounds.count == len(found)
-    size = sum(len(unsize_message(message)) for message in found.values())
+    size = sum(len(unframe_message(message)) for message in found.values())
     assert bounds.end_position - bounds.first_position == size
-    last = MsgProto.FromString(unsize_message(found[bounds.last_sequence]))
+    last = MsgProto.FromString(unframe_message(found[bounds.last_sequence]))
     assert last.data == b"batch %d" % number
     assert bounds.last_sequence == 3 * (number - 1)
     assert (await store.load(time_load(1, last.timestamp))).sequences == [bounds.last_sequence - 2]

@@ -45,14 +45,14 @@ def ours(change: Any) -> bool:
 
 async def test_up_down_up_is_what_the_tables_say(database: Database) -> None:
     def upgrade(session: Session) -> str:
-        return schema.upgrade(session.connection, session.flavor)
+        return schema.upgrade(session.connection, session.dialect)
 
     assert await database.write(upgrade) == ""
     assert await database.write(upgrade) == SCHEMA_REVISION
     assert await database.write(lambda session: differences(session.connection)) == []
 
     def downgrade(session: Session) -> str:
-        return schema.downgrade(session.connection, session.flavor, "base")
+        return schema.downgrade(session.connection, session.dialect, "base")
 
     assert await database.write(downgrade) == SCHEMA_REVISION
     assert len(await database.write(lambda session: differences(session.connection))) >= 5
@@ -69,7 +69,7 @@ async def test_concurrent_starters_create_it_once(sql_place: Place) -> None:
     databases = [connect_database(source, "full", 10, 5) for _ in range(12)]
 
     def upgrade(session: Session) -> str:
-        return schema.upgrade(session.connection, session.flavor)
+        return schema.upgrade(session.connection, session.dialect)
 
     before = await asyncio.gather(*(database.write(upgrade) for database in databases))
     assert sorted(before) == ["", *[SCHEMA_REVISION] * 11]
@@ -113,7 +113,7 @@ async def test_a_table_of_somebody_else_is_left_alone(sql_place: Place, database
 
 async def test_an_impossible_revision_is_one_clear_line(database: Database) -> None:
     def upgrade(session: Session) -> str:
-        return schema.upgrade(session.connection, session.flavor, "nowhere")
+        return schema.upgrade(session.connection, session.dialect, "nowhere")
 
     with pytest.raises(SchemaError, match="cannot migrate the schema"):
         await database.write(upgrade)

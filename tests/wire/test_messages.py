@@ -9,15 +9,15 @@ from stan.wire.messages import (
     ack_head,
     encode_error_ack,
     encode_message,
+    frame_message,
+    frame_run,
     mark_redelivered,
     message_timestamp,
     parse,
     publish_shape,
     read_varint,
-    size_message,
-    size_run,
     string_field,
-    unsize_message,
+    unframe_message,
     varint,
 )
 from stan.wire.server_pb2 import CtrlMsg, SubState
@@ -88,7 +88,7 @@ def test_a_message_is_encoded_as_protobuf_does(
     )
     assert message == proto.SerializeToString()
     assert message_timestamp(message) == timestamp_ns
-    assert unsize_message(size_message(message)) == message
+    assert unframe_message(frame_message(message)) == message
 
 
 @given(UINT64, st.text(), st.lists(st.binary(max_size=200)), st.integers(0, 9), TIMES)
@@ -98,11 +98,11 @@ def test_a_run_is_encoded_as_its_messages_are(
     first = min(first, 2**64 - 1 - 100_000)
     payloads = [data for data in payloads for _ in range(repeats + 1)]
     field = string_field(0x12, channel.encode())
-    sized, sizes = size_run(first, field, payloads, timestamp_ns)
+    framed, sizes = frame_run(first, field, payloads, timestamp_ns)
     messages = [
         encode_message(first + n, field, "", data, timestamp_ns) for n, data in enumerate(payloads)
     ]
-    assert sized == [size_message(message) for message in messages]
+    assert framed == [frame_message(message) for message in messages]
     assert sizes == [len(message) for message in messages]
 
 

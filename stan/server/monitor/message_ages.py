@@ -9,7 +9,7 @@ from stan.engine.records import RangeLoad
 from stan.engine.views import View
 from stan.errors import StoreError
 from stan.store.contract import Store
-from stan.wire.messages import message_timestamp, unsize_message
+from stan.wire.messages import message_timestamp, unframe_message
 
 MOST_LOADS = 64
 
@@ -35,10 +35,10 @@ class Ages:
         key = (channel_id, sequence)
         found_ns = self._asked.get(key) or self._known.get(key, 0)
         if not found_ns:
-            sized = self._view.cached_message(channel, sequence)
-            if sized is None:
+            framed = self._view.cached_message(channel, sequence)
+            if framed is None:
                 return 0
-            found_ns = message_timestamp(unsize_message(sized))
+            found_ns = message_timestamp(unframe_message(framed))
         self._asked[key] = found_ns
         return found_ns
 
@@ -52,8 +52,8 @@ class Ages:
         except StoreError:
             self._loads_left = 0
             return 0
-        if not history.sized:
+        if not history.framed:
             return 0
-        found_ns = message_timestamp(unsize_message(history.sized[0]))
+        found_ns = message_timestamp(unframe_message(history.framed[0]))
         self._asked[channel_id, sequence] = found_ns
         return found_ns

@@ -20,13 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from stan.errors import ConfigError, StoreRefusedError, StoreUnavailableError
-from stan.store.sql.dialect import Flavor
+from stan.store.sql.dialect import Dialect
 from stan.store.sql.failures import explain
-from stan.store.sql.mysql import MysqlFlavor
-from stan.store.sql.postgres import PostgresFlavor
+from stan.store.sql.mysql import MysqlDialect
+from stan.store.sql.postgres import PostgresDialect
 from stan.store.sql.session import Phase, Session
 from stan.store.sql.sources import Source
-from stan.store.sql.sqlite import SqliteFlavor
+from stan.store.sql.sqlite import SqliteDialect
 
 T = TypeVar("T")
 Step = Callable[[Session], T]
@@ -39,7 +39,7 @@ _log = logging.getLogger("stan.store")
 class Database(Protocol):
     """Where steps run. Every method raises StoreError and nothing else."""
 
-    flavor: Flavor
+    dialect: Dialect
 
     async def write(self, step: Step[T], *, patient: bool = False) -> T:
         """Run a step on the one writing connection, connecting when needed.
@@ -64,47 +64,47 @@ class Database(Protocol):
 def connect_database(source: Source, durability: str, timeout_s: float, lease_s: float) -> Database:
     """The database of this source; nothing is connected yet. Raises ConfigError."""
     if source.family == "sqlite":
-        return ThreadDatabase(source, SqliteFlavor(durability), timeout_s, lease_s)
-    flavor = PostgresFlavor if source.family == "postgres" else MysqlFlavor
-    return GreenletDatabase(source, flavor(durability), timeout_s, lease_s)
+        return ThreadDatabase(source, SqliteDialect(durability), timeout_s, lease_s)
+    dialect = PostgresDialect if source.family == "postgres" else MysqlDialect
+    return GreenletDatabase(source, dialect(durability), timeout_s, lease_s)
 
 
-def run_step(step: Step[T], connection: Connection, flavor: Flavor) -> T:
+def run_step(step: Step[T], connection: Connection, dialect: Dialect) -> T:
     """Run the step; on an error leave no transaction open, or the connection dropped."""
-    session = Session(connection, flavor)
+    session = Session(connection, dialect)
     try:
         return step(session)
     except Exception as error:
-        failure, dropped = explain(error, session.phase, flavor)
+        failure, dropped = explain(error, session.phase, dialect)
         if not dropped:
             try:
                 session.rollback()
             except Exception:
                 dropped = True
         if dropped:
-            _abandon(connection, flavor)
+            _abandon(connection, dialect)
         raise failure from error
     except BaseException:  # cancelled in the middle: what the connection does now is unknown
-        _abandon(connection, flavor)
+        _abandon(connection, dialect)
         raise
 
 
-def _abandon(connection: Connection, flavor: Flavor) -> None:
+def _abandon(connection: Connection, dialect: Dialect) -> None:
     """Drop a connection for good. A polite farewell could wait for a peer that is silent,
     so the driver lets go first."""
     with suppress(Exception):
-        flavor.abort(connection.connection.driver_connection)
+        dialect.abort(connection.connection.driver_connection)
     with suppress(Exception):
         connection.invalidate()
 
 
-def _prepare(engine: Engine, flavor: Flavor, timeout_s: float, lease_s: float) -> None:
+def _prepare(engine: Engine, dialect: Dialect, timeout_s: float, lease_s: float) -> None:
     """Tell every new connection what it must know."""
 
     def on_connect(dbapi: Any, record: object) -> None:
         cursor = dbapi.cursor()
         try:
-            for sql in flavor.setup_sql(timeout_s, lease_s):
+            for sql in dialect.setup_sql(timeout_s, lease_s):
                 cursor.execute(sql)
         finally:
             cursor.close()
@@ -115,8 +115,8 @@ def _prepare(engine: Engine, flavor: Flavor, timeout_s: float, lease_s: float) -
 class ThreadDatabase:
     """SQLite: the writer lives in a thread of its own, readers use aiosqlite."""
 
-    def __init__(self, source: Source, flavor: Flavor, timeout_s: float, lease_s: float) -> None:
-        self.flavor = flavor
+    def __init__(self, source: Source, dialect: Dialect, timeout_s: float, lease_s: float) -> None:
+        self.dialect = dialect
         self._source = source
         self._timeout_s = timeout_s
         connect_args = {"timeout": timeout_s, "cached_statements": 256}
@@ -130,11 +130,11 @@ class ThreadDatabase:
             source.url.set(drivername="sqlite+aiosqlite"),
             connect_args,
             source.location,
-            flavor,
+            dialect,
             timeout_s,
             lease_s,
         )
-        _prepare(self._engine, flavor, timeout_s, lease_s)
+        _prepare(self._engine, dialect, timeout_s, lease_s)
         self._writer: Connection | None = None
         self._write_thread = ThreadPoolExecutor(1, "stan-store-writer")
         self._ready = False
@@ -167,7 +167,7 @@ class ThreadDatabase:
         if self._writer is None or self._writer.invalidated:
             self._drop_writer()
             self._writer = self._connect()
-        return run_step(step, self._writer, self.flavor)
+        return run_step(step, self._writer, self.dialect)
 
     def _connect(self) -> Connection:
         try:
@@ -181,7 +181,7 @@ class ThreadDatabase:
             try:
                 return self._engine.connect()
             except Exception as error:
-                failure = explain(error, Phase.IDLE, self.flavor)[0]
+                failure = explain(error, Phase.IDLE, self.dialect)[0]
                 # Of two that turn a new file into one with a write-ahead log at once, SQLite
                 # sends one away without waiting.
                 if not (
@@ -207,11 +207,11 @@ class Greenlets:
         url: URL,
         connect_args: dict[str, Any],
         location: str,
-        flavor: Flavor,
+        dialect: Dialect,
         timeout_s: float,
         lease_s: float,
     ) -> None:
-        self._flavor = flavor
+        self._dialect = dialect
         self._timeout_s = timeout_s
         self._lease_s = lease_s
         self._location = location
@@ -232,7 +232,7 @@ class Greenlets:
             connect_args=self._connect_args,
             **options,
         )
-        _prepare(engine.sync_engine, self._flavor, self._timeout_s, self._lease_s)
+        _prepare(engine.sync_engine, self._dialect, self._timeout_s, self._lease_s)
         return engine
 
     async def read(self, step: Step[T]) -> T:
@@ -253,7 +253,7 @@ class Greenlets:
             async with asyncio.timeout(self._timeout_s):
                 return await engine.connect()
         except Exception as error:
-            failure = explain(error, Phase.IDLE, self._flavor)[0]
+            failure = explain(error, Phase.IDLE, self._dialect)[0]
             raise type(failure)(f"{self._location}: {failure}") from error
 
     async def run(self, connection: AsyncConnection, step: Step[T], timeout_s: float | None) -> T:
@@ -267,13 +267,13 @@ class Greenlets:
                 finally:
                     phase = session.phase
 
-            return run_step(watched, blocking, self._flavor)
+            return run_step(watched, blocking, self._dialect)
 
         try:
             async with asyncio.timeout(timeout_s):
                 return await connection.run_sync(run)
         except TimeoutError as error:
-            raise explain(error, phase, self._flavor)[0] from error
+            raise explain(error, phase, self._dialect)[0] from error
 
     async def close_quietly(self, connection: AsyncConnection) -> None:
         """Close a connection that may already be dead."""
@@ -294,12 +294,12 @@ class Greenlets:
 class GreenletDatabase:
     """A database server: every step in a greenlet over the asynchronous driver."""
 
-    def __init__(self, source: Source, flavor: Flavor, timeout_s: float, lease_s: float) -> None:
-        self.flavor = flavor
+    def __init__(self, source: Source, dialect: Dialect, timeout_s: float, lease_s: float) -> None:
+        self.dialect = dialect
         self._timeout_s = timeout_s
         try:
             self._greenlets = Greenlets(
-                source.url, source.connect_args, source.location, flavor, timeout_s, lease_s
+                source.url, source.connect_args, source.location, dialect, timeout_s, lease_s
             )
             self._write_engine = self._greenlets.engine(poolclass=NullPool)
         except ImportError as error:

@@ -1,7 +1,7 @@
 """What differs between databases, as one Protocol; sqlite, postgres and mysql fill it.
 
 The steps of the store are written once. Whatever they must spell differently is here and
-nowhere else. Invariant: a flavor holds no state of a connection.
+nowhere else. Invariant: a dialect holds no state of a connection.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class AtOnce(Protocol):
         ...
 
 
-class Flavor(Protocol):
+class Dialect(Protocol):
     """How one kind of database spells things."""
 
     name: str

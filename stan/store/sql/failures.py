@@ -15,18 +15,18 @@ from stan.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
-from stan.store.sql.dialect import Fault, Flavor, first_line
+from stan.store.sql.dialect import Dialect, Fault, first_line
 from stan.store.sql.session import Phase
 
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 _log = logging.getLogger("stan.store")
 
 
-def explain(error: Exception, phase: Phase, flavor: Flavor) -> tuple[StoreError, bool]:
+def explain(error: Exception, phase: Phase, dialect: Dialect) -> tuple[StoreError, bool]:
     """The error to raise, and whether the connection must be dropped."""
     if isinstance(error, StoreError):
         return error, phase is Phase.COMMITTING
-    fault, line = _judge(error, flavor)
+    fault, line = _judge(error, dialect)
     if fault is Fault.LOST:
         if phase is Phase.COMMITTING:
             return StoreOutcomeUnknownError(f"no answer to COMMIT: {line}"), True
@@ -36,14 +36,14 @@ def explain(error: Exception, phase: Phase, flavor: Flavor) -> tuple[StoreError,
     return StoreRefusedError(line), False
 
 
-def _judge(error: Exception, flavor: Flavor) -> tuple[Fault, str]:
+def _judge(error: Exception, dialect: Dialect) -> tuple[Fault, str]:
     if isinstance(error, PoolTimeoutError):
         return Fault.UNAVAILABLE, "every database connection is busy"
     if isinstance(error, TimeoutError):
         return Fault.LOST, "the database did not answer in time"
     if isinstance(error, DBAPIError):
         original = error.orig if isinstance(error.orig, Exception) else error
-        fault, line = flavor.judge(original)
+        fault, line = dialect.judge(original)
         return (Fault.LOST if error.connection_invalidated else fault), line
     if isinstance(error, OSError):
         return Fault.LOST, f"the database cannot be reached: {first_line(error)}"
@@ -52,4 +52,4 @@ def _judge(error: Exception, flavor: Flavor) -> tuple[Fault, str]:
     if isinstance(error, _BUGS):
         _log.error("a defect in the store", exc_info=error)
         return Fault.REFUSED, f"a defect in the store: {first_line(error)}"
-    return flavor.judge(error)
+    return dialect.judge(error)

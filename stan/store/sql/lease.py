@@ -170,4 +170,4 @@ def _start_ticks(pid: int) -> int:
 
 
 def _sql(template: str, session: Session) -> str:
-    return template.replace("{now}", session.flavor.now_ms_sql)
+    return template.replace("{now}", session.dialect.now_ms_sql)

@@ -47,7 +47,9 @@ async def check_schema(driver: str, source: str) -> SchemaState:
 async def upgrade_schema(driver: str, source: str, revision: str = "head") -> str:
     """Create or upgrade the schema; the revision it was at. Raises as `check_schema`."""
     return await _run(
-        driver, source, lambda session: schema.upgrade(session.connection, session.flavor, revision)
+        driver,
+        source,
+        lambda session: schema.upgrade(session.connection, session.dialect, revision),
     )
 
 
@@ -57,7 +59,7 @@ async def downgrade_schema(driver: str, source: str, revision: str) -> str:
     return await _run(
         driver,
         source,
-        lambda session: schema.downgrade(session.connection, session.flavor, revision),
+        lambda session: schema.downgrade(session.connection, session.dialect, revision),
     )
 
 

@@ -31,8 +31,8 @@ _REASONS = {
 }
 
 
-class MysqlFlavor:
-    """See stan.store.sql.dialect.Flavor."""
+class MysqlDialect:
+    """See stan.store.sql.dialect.Dialect."""
 
     name = "mysql"
     begin_sql = "BEGIN"

@@ -85,8 +85,8 @@ class PostgresAtOnce:
         return session.fetch(_FIND_FIRST, _transpose(walks))
 
 
-class PostgresFlavor:
-    """See stan.store.sql.dialect.Flavor."""
+class PostgresDialect:
+    """See stan.store.sql.dialect.Dialect."""
 
     name = "postgres"
     begin_sql = "BEGIN"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stan.engine.records import Bounds, ClientRecord, History, Run, SubscriptionRecord
 from stan.errors import StoreRefusedError
-from stan.wire.messages import encode_message, size_message, size_run, string_field
+from stan.wire.messages import encode_message, frame_message, frame_run, string_field
 
 if TYPE_CHECKING:
     from stan.store.encryption import Encryption
@@ -237,25 +237,25 @@ def history(channel: str, rows: Iterable[Row], encryption: "Encryption | None" =
         rows = _decrypt(channel, rows, encryption)
     channel_field = string_field(0x12, channel.encode())
     sequences: list[int] = []
-    sized: list[bytes] = []
+    framed: list[bytes] = []
     payloads: list[bytes] = []  # of a run: consecutive, of one timestamp, without reply
     next_sequence = run_ns = 0
     for sequence, timestamp_ns, reply, data in rows:
         sequences.append(sequence)
         if payloads and (sequence != next_sequence or timestamp_ns != run_ns or reply):
             first = next_sequence - len(payloads)
-            sized += size_run(first, channel_field, payloads, run_ns)[0]
+            framed += frame_run(first, channel_field, payloads, run_ns)[0]
             payloads = []
         if reply:
             text = unpack_text(reply)
             message = encode_message(sequence, channel_field, text, data, timestamp_ns)
-            sized.append(size_message(message))
+            framed.append(frame_message(message))
         else:
             payloads.append(data)
             next_sequence, run_ns = sequence + 1, timestamp_ns
     if payloads:
-        sized += size_run(next_sequence - len(payloads), channel_field, payloads, run_ns)[0]
-    return History(sequences, sized)
+        framed += frame_run(next_sequence - len(payloads), channel_field, payloads, run_ns)[0]
+    return History(sequences, framed)
 
 
 def _decrypt(channel: str, rows: Iterable[Row], encryption: "Encryption") -> Iterator[Row]:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, inspect
 
 from stan.errors import SchemaError
-from stan.store.sql.dialect import Flavor
+from stan.store.sql.dialect import Dialect
 from stan.store.sql.tables import REVISION_TABLE, SCHEMA_REVISION, metadata
 
 
@@ -71,7 +71,7 @@ def known_revisions() -> list[str]:
     return [revision.revision for revision in script.walk_revisions()][::-1]
 
 
-def upgrade(connection: Connection, flavor: Flavor, revision: str = "head") -> str:
+def upgrade(connection: Connection, dialect: Dialect, revision: str = "head") -> str:
     """Create or upgrade the schema, one starter at a time; the revision it was at.
 
     Does nothing, quickly, when the schema is current. Raises SchemaError.
@@ -79,15 +79,15 @@ def upgrade(connection: Connection, flavor: Flavor, revision: str = "head") -> s
     before = read_revision(connection)
     if before == SCHEMA_REVISION and revision == "head":
         return before
-    return _change(connection, flavor, revision, up=True)
+    return _change(connection, dialect, revision, up=True)
 
 
-def downgrade(connection: Connection, flavor: Flavor, revision: str) -> str:
+def downgrade(connection: Connection, dialect: Dialect, revision: str) -> str:
     """Go back to an older revision, or "base" for none; the revision it was at.
 
     What the newer schema added is lost. Raises SchemaError.
     """
-    return _change(connection, flavor, revision, up=False)
+    return _change(connection, dialect, revision, up=False)
 
 
 def offline_sql(driver: str, revision: str = "head") -> str:
@@ -102,11 +102,11 @@ def offline_sql(driver: str, revision: str = "head") -> str:
     return buffer.getvalue()
 
 
-def _change(connection: Connection, flavor: Flavor, revision: str, *, up: bool) -> str:
+def _change(connection: Connection, dialect: Dialect, revision: str, *, up: bool) -> str:
     from alembic import command
     from alembic.util import CommandError
 
-    for sql in flavor.lock_schema_sql:
+    for sql in dialect.lock_schema_sql:
         connection.exec_driver_sql(sql)
     try:
         before = read_revision(connection)
@@ -117,10 +117,10 @@ def _change(connection: Connection, flavor: Flavor, revision: str, *, up: bool) 
     except CommandError as error:
         raise SchemaError(f"cannot migrate the schema: {error}") from error
     except BaseException:
-        if "COMMIT" in flavor.unlock_schema_sql:
+        if "COMMIT" in dialect.unlock_schema_sql:
             connection.exec_driver_sql("ROLLBACK")
         raise
-    for sql in flavor.unlock_schema_sql:
+    for sql in dialect.unlock_schema_sql:
         connection.exec_driver_sql(sql)
     return before
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from stan.store.sql.dialect import Flavor
+from stan.store.sql.dialect import Dialect
 
 Row = tuple[Any, ...]
 
@@ -26,9 +26,9 @@ class Phase(Enum):
 class Session:
     """Statements on a connection that is in autocommit mode as far as the driver knows."""
 
-    def __init__(self, connection: Connection, flavor: Flavor) -> None:
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self.connection = connection
-        self.flavor = flavor
+        self.dialect = dialect
         self.phase = Phase.IDLE
         self._dbapi = connection.connection
 
@@ -36,7 +36,7 @@ class Session:
         """Run a statement; the number of rows it matched."""
         cursor = self._dbapi.cursor()
         try:
-            cursor.execute(self.flavor.mark(sql), parameters)
+            cursor.execute(self.dialect.mark(sql), parameters)
             return int(cursor.rowcount)
         finally:
             cursor.close()
@@ -48,7 +48,7 @@ class Session:
         elif rows:
             cursor = self._dbapi.cursor()
             try:
-                cursor.executemany(self.flavor.mark(sql), rows)
+                cursor.executemany(self.dialect.mark(sql), rows)
             finally:
                 cursor.close()
 
@@ -56,7 +56,7 @@ class Session:
         """Run a query; all its rows."""
         cursor = self._dbapi.cursor()
         try:
-            cursor.execute(self.flavor.mark(sql), parameters)
+            cursor.execute(self.dialect.mark(sql), parameters)
             return list(cursor.fetchall())
         finally:
             cursor.close()
@@ -68,19 +68,19 @@ class Session:
 
     def begin(self) -> None:
         """Open a transaction that may write."""
-        self.flavor.control(self, self.flavor.begin_sql)
+        self.dialect.control(self, self.dialect.begin_sql)
         self.phase = Phase.OPEN
 
     def commit(self) -> None:
         """End the transaction; it is durable when this returns."""
         self.phase = Phase.COMMITTING
-        self.flavor.control(self, "COMMIT")
+        self.dialect.control(self, "COMMIT")
         self.phase = Phase.IDLE
 
     def rollback(self) -> None:
         """Undo the transaction, if one is open."""
         if self.phase is not Phase.IDLE:
-            self.flavor.control(self, "ROLLBACK")
+            self.dialect.control(self, "ROLLBACK")
             self.phase = Phase.IDLE
 
     def run_alone(self, sql: str, parameters: Sequence[Any] = ()) -> int:

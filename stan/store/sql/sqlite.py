@@ -23,8 +23,8 @@ _UNAVAILABLE = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_INTER
 _LOST = {"SQLITE_IOERR"}  # what a failed write left behind is known after opening anew
 
 
-class SqliteFlavor:
-    """See stan.store.sql.dialect.Flavor."""
+class SqliteDialect:
+    """See stan.store.sql.dialect.Dialect."""
 
     name = "sqlite"
     begin_sql = "BEGIN IMMEDIATE"

@@ -209,7 +209,7 @@ class SqlStore:
         if self._migrate:
             if not (self._beside_original or schema.read_revision(session.connection)):
                 refuse_channels(session.connection)
-            before = schema.upgrade(session.connection, session.flavor)
+            before = schema.upgrade(session.connection, session.dialect)
             if before != SCHEMA_REVISION:
                 _log.info("schema upgraded from %s to %s", before or "none", SCHEMA_REVISION)
         else:

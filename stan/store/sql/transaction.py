@@ -103,7 +103,7 @@ def apply_batch(
     draft = Draft(deleted=list(batch.channels_deleted))
     created = {channel.channel_id for channel in batch.channels_created}
     runs = _extend_channels(batch, ledger, draft, created, encryption)
-    at_once = session.flavor.at_once
+    at_once = session.dialect.at_once
     unfinished: list[int] = []
     if at_once and _is_plain(batch) and _trim_ahead(session, at_once, batch, ledger, draft):
         _write_at_once(session, at_once, batch, draft, runs, epoch, lease_ms)
@@ -131,7 +131,7 @@ def _write_in_steps(
     for channel_id in batch.channels_deleted:
         session.execute(_DELETE_CHANNEL, (channel_id,))
         session.execute(_DELETE_SUBSCRIPTIONS, (channel_id,))
-    session.flavor.insert_messages(session, runs)
+    session.dialect.insert_messages(session, runs)
     unfinished = _apply_trims(session, batch, ledger, draft, created)
     session.execute_many(DELETE_MESSAGES, _take_sweeps(draft, runs))
     _write_channels(session, batch.channels_created, draft)
@@ -299,7 +299,7 @@ def _write_channels(session: Session, created: list[ChannelRecord], draft: Draft
 
 def _write_clients(session: Session, batch: Batch) -> None:
     if batch.clients_put:
-        sql = session.flavor.upsert_sql("stan_clients", CLIENT_COLUMNS)
+        sql = session.dialect.upsert_sql("stan_clients", CLIENT_COLUMNS)
         session.execute_many(sql, [client_row(client) for client in batch.clients_put])
     session.execute_many(
         "DELETE FROM stan_clients WHERE client_key=?",
@@ -309,7 +309,7 @@ def _write_clients(session: Session, batch: Batch) -> None:
 
 def _write_subscriptions(session: Session, batch: Batch) -> None:
     if batch.subscriptions_put:
-        sql = session.flavor.upsert_sql("stan_subscriptions", SUBSCRIPTION_COLUMNS)
+        sql = session.dialect.upsert_sql("stan_subscriptions", SUBSCRIPTION_COLUMNS)
         session.execute_many(sql, [subscription_row(s) for s in batch.subscriptions_put])
     session.execute_many(
         "DELETE FROM stan_subscriptions WHERE subscription_id=?",

@@ -36,7 +36,7 @@ from stan.server.server import _relieve_collector
 from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store
-from stan.wire.messages import size_message
+from stan.wire.messages import frame_message
 from stan.wire.stan_pb2 import MsgProto
 from tests.conformance.server import NatsServer
 
@@ -126,8 +126,8 @@ def make_run(channel_id: int, name: str, now_ns: int) -> Run:
         MsgProto(sequence=1 + n, subject=name, data=data, timestamp=now_ns).SerializeToString()
         for n, data in enumerate(payloads)
     ]
-    sized = [size_message(one) for one in messages]
-    return Run(channel_id, name, 1, now_ns, 0, sized, [*map(len, messages)], payloads, [])
+    framed = [frame_message(one) for one in messages]
+    return Run(channel_id, name, 1, now_ns, 0, framed, [*map(len, messages)], payloads, [])
 
 
 def change(engine: Engine) -> None:
