@@ -1,4 +1,4 @@
-"""Fixtures: servers from tests.servers, and the commands as subprocesses."""
+"""Fixtures: servers from tests.tools.servers, and the commands as subprocesses."""
 
 import asyncio
 import os
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.conformance.server import NatsServer, StreamingServer
-from tests.servers import nats_server, stan_server, start_server
+from tests.tools.servers import nats_server, stan_server, start_server
+from tests.tools.streaming_server import NatsServer, StreamingServer
 
 __all__ = ["nats_server", "stan_server", "start_server"]
 

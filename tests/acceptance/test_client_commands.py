@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Run, Running, Start
-from tests.conformance.server import NatsServer
-from tests.servers import StartServer
+from tests.tools.servers import StartServer
+from tests.tools.streaming_server import NatsServer
 
 INTERRUPTED = "Received an interrupt, unsubscribing and closing connection..."
 EXAMPLES = Path(__file__).parents[2] / "examples"

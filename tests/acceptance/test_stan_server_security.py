@@ -10,8 +10,8 @@ import pytest
 
 import stan
 from tests.acceptance.test_stan_server import READY, Start, command_lines, start
-from tests.conformance.server import free_port
-from tests.identities import Authority
+from tests.tools.identities import Authority
+from tests.tools.streaming_server import free_port
 
 __all__ = ["start"]
 

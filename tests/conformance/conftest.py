@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from .harness import Client, Clients, new_id
-from .server import Implementation, NatsServer, StreamingServer, implementation_under_test
+from tests.tools.streaming_client import Client, Clients, new_id
+from tests.tools.streaming_server import (
+    Implementation,
+    NatsServer,
+    StreamingServer,
+    implementation_under_test,
+)
 
 StartServer = Callable[..., Awaitable[StreamingServer]]
 

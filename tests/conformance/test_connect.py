@@ -6,9 +6,8 @@ import pytest
 from nats.errors import TimeoutError as NatsTimeout
 
 from stan.wire import stan_pb2 as pb
-
-from .harness import Client, Clients, decode, new_id
-from .server import StreamingServer
+from tests.tools.streaming_client import Client, Clients, decode, new_id
+from tests.tools.streaming_server import StreamingServer
 
 INVALID_CONNECT = "stan: invalid connection request"
 INVALID_CLIENT_ID = "stan: invalid clientID: only alphanumeric and `-` or `_` characters allowed"

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from stan.wire import stan_pb2 as pb
+from tests.tools.streaming_client import Client, Clients
+from tests.tools.streaming_server import StreamingServer
 
 from .conftest import StartServer
-from .harness import Client, Clients
-from .server import StreamingServer
 
 
 @pytest.fixture

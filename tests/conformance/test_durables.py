@@ -3,10 +3,10 @@
 import pytest
 
 from stan.wire import stan_pb2 as pb
+from tests.tools.streaming_client import Client, Clients, Refused, Subscription, new_id
+from tests.tools.streaming_server import StreamingServer
 
 from .conftest import StartServer
-from .harness import Client, Clients, Refused, Subscription, new_id
-from .server import StreamingServer
 
 DUPLICATE = r"^stan: duplicate durable registration$"
 

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.tools.streaming_client import TIMEOUT_S, Client, Clients, until
+
 from .conftest import StartServer
-from .harness import TIMEOUT_S, Client, Clients, until
 
 INVALID_PUBLISH = "stan: invalid publish request"
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from stan.wire import stan_pb2 as pb
+from tests.tools.streaming_client import Client, Clients, until
 
 from .conftest import StartServer
-from .harness import Client, Clients, until
 
 TOO_MANY = "too many channels"
 

@@ -9,9 +9,10 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.tools.streaming_client import Clients, until
+from tests.tools.streaming_server import StreamingServer, free_port
+
 from .conftest import StartServer
-from .harness import Clients, until
-from .server import StreamingServer, free_port
 
 
 class Answer(NamedTuple):

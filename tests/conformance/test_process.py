@@ -7,10 +7,10 @@ import nats
 import pytest
 
 from stan.wire import stan_pb2 as pb
+from tests.tools.streaming_client import Clients, decode
+from tests.tools.streaming_server import READY, Implementation, LoggedProcess, free_port
 
 from .conftest import StartServer
-from .harness import Clients, decode
-from .server import READY, Implementation, LoggedProcess, free_port
 
 
 @pytest.mark.statement(115)

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 import pytest
 
 from stan.wire import stan_pb2 as pb
-
-from .harness import Client, Clients, Subscription
-from .server import StreamingServer
+from tests.tools.streaming_client import Client, Clients, Subscription
+from tests.tools.streaming_server import StreamingServer
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from stan.wire import stan_pb2 as pb
+from tests.tools.streaming_client import Clients
+from tests.tools.streaming_server import StreamingServer
 
 from .conftest import StartServer
-from .harness import Clients
-from .server import StreamingServer
 
 SECOND_NS = 1_000_000_000
 

@@ -6,9 +6,9 @@ import time
 import pytest
 
 from stan.wire import stan_pb2 as pb
+from tests.tools.streaming_client import Client, Clients, Subscription
 
 from .conftest import StartServer
-from .harness import Client, Clients, Subscription
 
 MS = 1_000_000
 SECOND = 1_000 * MS

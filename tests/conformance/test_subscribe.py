@@ -6,10 +6,10 @@ from typing import cast
 import pytest
 
 from stan.wire import stan_pb2 as pb
+from tests.tools.streaming_client import Client, Clients, Refused, decode, new_id
+from tests.tools.streaming_server import StreamingServer
 
 from .conftest import StartServer
-from .harness import Client, Clients, Refused, decode, new_id
-from .server import StreamingServer
 
 ACK_WAIT = "stan: invalid ack wait time, should be >= 1s"
 MAX_IN_FLIGHT = "stan: invalid MaxInflight, should be >= 1"

@@ -3,9 +3,8 @@
 import pytest
 
 from stan.wire import stan_pb2 as pb
-
-from .harness import Client, Clients, decode, new_id
-from .server import StreamingServer
+from tests.tools.streaming_client import Client, Clients, decode, new_id
+from tests.tools.streaming_server import StreamingServer
 
 VERBS = pytest.mark.parametrize("verb", ["unsub", "subclose"])
 

@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.crash.ground import Data, Ground, ServedData, SqliteData
 from tests.crash.trial import Plan, Trial
-from tests.store.databases import DatabaseServer, MysqlServer, PostgresServer
+from tests.tools.crash_site import Data, Ground, ServedData, SqliteData
+from tests.tools.databases import DatabaseServer, MysqlServer, PostgresServer
 
 _SERVERS: dict[str, type[PostgresServer] | type[MysqlServer]] = {
     "postgres": PostgresServer,

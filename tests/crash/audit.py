@@ -7,9 +7,9 @@ server nor the store's own code; every message is read from its row.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.crash.ground import Ground, StoredSubscription
 from tests.crash.load import Publisher, parse_payload
 from tests.crash.readers import Progress, Reader
+from tests.tools.crash_site import Ground, StoredSubscription
 
 
 @dataclass

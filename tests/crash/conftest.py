@@ -3,7 +3,7 @@
 import pytest
 
 from tests.store.conftest import mysql_server, postgres_server
-from tests.store.databases import DatabaseServer
+from tests.tools.databases import DatabaseServer
 
 __all__ = ["mysql_server", "postgres_server"]
 

@@ -11,9 +11,9 @@ import pytest
 from stan.engine.records import ServerRecord
 from stan.store.open import open_store
 from tests.crash.audit import Audit
-from tests.crash.ground import Ground, SqliteData
 from tests.crash.load import SYNC, Publisher, make_payload
 from tests.crash.readers import Reader
+from tests.tools.crash_site import Ground, SqliteData
 
 COUNT = 5
 _CHANNEL = "INSERT INTO stan_channels VALUES (1, 'orders', 0, 1, ?, 0, 999, 1, 1, ?, 1)"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.ground import Data, Ground, ServedData, SqliteData
 from tests.crash.trial import Plan, Report, Trial
-from tests.store.databases import DatabaseServer
+from tests.tools.crash_site import Data, Ground, ServedData, SqliteData
+from tests.tools.databases import DatabaseServer
 
 
 async def attempt(data: Data, plan: Plan) -> Report:

@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 from stan.store.sql.sources import parse_source
 from tests.crash.test_faults_database import endure, place
 from tests.crash.trial import Plan
-from tests.store.databases import DatabaseServer, PostgresServer
+from tests.tools.databases import DatabaseServer, PostgresServer
 
 
 async def test_deadlocks_with_a_stranger(database_server: DatabaseServer) -> None:

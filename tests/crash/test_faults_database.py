@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import stan
-from tests.crash.ground import Ground, ServedData, SqliteData
 from tests.crash.trial import Plan, Trial
-from tests.store.databases import DatabaseServer
-from tests.store.proxy import Proxy
+from tests.tools.crash_site import Ground, ServedData, SqliteData
+from tests.tools.databases import DatabaseServer
+from tests.tools.proxy import Proxy
 
 TIMEOUT_S = 60
 

@@ -9,11 +9,11 @@ import pytest
 from nats.aio.msg import Msg
 
 import stan
-from tests.conformance.server import LoggedProcess, StartFailed
-from tests.crash.ground import Ground, ServedData, SqliteData
 from tests.crash.trial import Plan, Trial
-from tests.servers import RestartableNats
-from tests.store.databases import DatabaseServer
+from tests.tools.crash_site import Ground, ServedData, SqliteData
+from tests.tools.databases import DatabaseServer
+from tests.tools.servers import RestartableNats
+from tests.tools.streaming_server import LoggedProcess, StartFailed
 
 TIMEOUT_S = 60
 _REFUSED = 1

@@ -3,9 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from tests.crash.ground import Ground, SqliteData
 from tests.crash.trial import Plan, Trial
-from tests.store.proxy import Proxy
+from tests.tools.crash_site import Ground, SqliteData
+from tests.tools.proxy import Proxy
 
 
 async def endure(ground: Ground, plan: Plan) -> None:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import stan
 from tests.crash.audit import Audit, is_record_of
-from tests.crash.ground import Ground
 from tests.crash.load import BURSTS, FLOOD, LARGE, SYNC, Publisher, Style
 from tests.crash.readers import Reader
+from tests.tools.crash_site import Ground
 
 Fault = Callable[[], Awaitable[None]]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.engine.rig import Rig
+from tests.tools.rig import Rig
 
 
 @pytest.fixture

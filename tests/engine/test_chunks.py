@@ -12,7 +12,7 @@ from stan.engine.settings import Settings
 from stan.errors import StoreError, StoreRefusedError, StoreUnavailableError
 from stan.wire.frames import Frame
 from stan.wire.stan_pb2 import CloseRequest, UnsubscribeRequest
-from tests.engine.rig import Rig, ack, connect, publish, receive_both_ways
+from tests.tools.rig import Rig, ack, connect, publish, receive_both_ways
 
 _ODD_ACKS = (b"", b"\x00", b"\x10\x03", b"\x80\x01", b"\xff" * 9 + b"\x01", b"\xff" * 10 + b"\x01")
 

@@ -6,7 +6,7 @@ from stan.engine.settings import MILLISECOND_NS, SECOND_NS, Settings
 from stan.errors import StoreRefusedError
 from stan.wire.frames import Frame
 from stan.wire.stan_pb2 import CloseResponse, ConnectRequest, ConnectResponse, PingResponse
-from tests.engine.rig import Rig, connect, publish
+from tests.tools.rig import Rig, connect, publish
 
 TAKEN = "stan: clientID already registered"
 REPLACED = "client has been replaced or is no longer registered"

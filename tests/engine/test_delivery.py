@@ -7,7 +7,7 @@ import pytest
 from stan.engine.records import History, RangeLoad
 from stan.engine.settings import MILLISECOND_NS, SECOND_NS, Settings
 from stan.wire.stan_pb2 import StartPosition
-from tests.engine.rig import Rig, ack, limited, publish, subscription
+from tests.tools.rig import Rig, ack, limited, publish, subscription
 
 ALL: dict[str, Any] = {"startPosition": StartPosition.First}
 

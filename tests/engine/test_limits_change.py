@@ -4,7 +4,7 @@ from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
 from stan.engine.records import Result
 from stan.engine.settings import SECOND_NS, Settings
 from stan.errors import StoreUnavailableError
-from tests.engine.rig import Rig, limited
+from tests.tools.rig import Rig, limited
 
 
 def change(rig: Rig, limits: StoreLimits) -> None:

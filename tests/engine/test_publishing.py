@@ -12,7 +12,7 @@ from stan.wire.frames import Frame
 from stan.wire.messages import unframe_message
 from stan.wire.server_pb2 import CtrlMsg
 from stan.wire.stan_pb2 import MsgProto, PubMsg
-from tests.engine.rig import Rig, limited, publish, receive_both_ways
+from tests.tools.rig import Rig, limited, publish, receive_both_ways
 
 PUBLISH = b"_STAN.pub.test-cluster.x"
 

@@ -4,7 +4,7 @@ from stan.engine.records import Batch, ChannelRecord
 from stan.engine.settings import SECOND_NS
 from stan.store.memory import MemoryStore
 from stan.wire.stan_pb2 import StartPosition
-from tests.engine.rig import Rig, limited, recover
+from tests.tools.rig import Rig, limited, recover
 
 
 def test_clients_and_subscriptions_go_on_016(rig: Rig) -> None:

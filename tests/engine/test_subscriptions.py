@@ -8,7 +8,7 @@ from stan.engine.settings import SECOND_NS, Settings
 from stan.errors import StoreRefusedError, StoreUnavailableError
 from stan.wire.stan_pb2 import StartPosition, SubscriptionResponse
 from stan.wire.subjects import MAX_SUBJECT_BYTES
-from tests.engine.rig import Rig, limited, subscription
+from tests.tools.rig import Rig, limited, subscription
 
 ACK_WAIT = "stan: invalid ack wait time, should be >= 1s"
 MAX_IN_FLIGHT = "stan: invalid MaxInflight, should be >= 1"

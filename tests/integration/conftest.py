@@ -1,4 +1,4 @@
-"""Fixtures: servers from tests.servers, and names that no other test uses."""
+"""Fixtures: servers from tests.tools.servers, and names that no other test uses."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 import stan
-from tests.conformance.server import NatsServer, StreamingServer
-from tests.servers import nats_server, restartable_nats, stan_server, start_server
+from tests.tools.servers import nats_server, restartable_nats, stan_server, start_server
+from tests.tools.streaming_server import NatsServer, StreamingServer
 
 __all__ = ["nats_server", "restartable_nats", "stan_server", "start_server"]
 

@@ -6,9 +6,9 @@ import nats
 import pytest
 
 import stan
-from tests.conformance.server import NatsServer, StreamingServer, implementation_under_test
 from tests.integration.conftest import Connect, fresh_name
-from tests.servers import RestartableNats, StartServer
+from tests.tools.servers import RestartableNats, StartServer
+from tests.tools.streaming_server import NatsServer, StreamingServer, implementation_under_test
 
 
 class Lost:

@@ -7,9 +7,9 @@ import nats
 import pytest
 
 import stan
-from tests.conformance.server import NatsServer, StreamingServer
 from tests.integration.conftest import Connect, fresh_name
-from tests.servers import StartServer
+from tests.tools.servers import StartServer
+from tests.tools.streaming_server import NatsServer, StreamingServer
 
 
 async def read(connection: stan.Connection, channel: str, count: int) -> list[stan.Message]:

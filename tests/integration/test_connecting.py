@@ -14,8 +14,8 @@ from nats.errors import Error, SecureConnWantedError
 
 from stan.link.connecting import hide_password
 from stan.link.taps import Link
-from tests.identities import Authority, Realm
-from tests.servers import RestartableNats
+from tests.tools.identities import Authority, Realm
+from tests.tools.servers import RestartableNats
 
 
 class Entering:

@@ -6,8 +6,8 @@ import pytest
 
 from stan.link.taps import Link
 from stan.wire.frames import Frame, pub
-from tests.conformance.server import NatsServer
-from tests.servers import RestartableNats
+from tests.tools.servers import RestartableNats
+from tests.tools.streaming_server import NatsServer
 
 
 class Frames:

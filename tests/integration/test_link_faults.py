@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from stan.link.taps import Link
-from tests.conformance.server import NatsServer
-from tests.store.proxy import Proxy
+from tests.tools.proxy import Proxy
+from tests.tools.streaming_server import NatsServer
 
 
 def loop_factories() -> list[Callable[[], asyncio.AbstractEventLoop]]:

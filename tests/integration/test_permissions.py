@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import stan
-from tests.conformance.server import (
+from tests.tools.streaming_server import (
     LoggedProcess,
     StreamingServer,
     free_port,

@@ -18,9 +18,9 @@ from nats.aio.client import RawCredentials
 import stan
 from stan.cli import pub
 from stan.cli import server as server_command
-from tests.conformance.server import LoggedProcess, StreamingServer, implementation_under_test
 from tests.integration.conftest import fresh_name
-from tests.integration.ground import SECRET, WRONG, Ground, ground
+from tests.tools.security import SECRET, WRONG, Ground, ground
+from tests.tools.streaming_server import LoggedProcess, StreamingServer, implementation_under_test
 
 __all__ = ["ground"]
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ..conformance.server import NatsServer, StreamingServer, implementation_under_test
+from tests.tools.streaming_server import NatsServer, StreamingServer, implementation_under_test
+
 from .drivers import DRIVERS, Driver, DriverFailed
 
 GetDriver = Callable[[str], Driver]

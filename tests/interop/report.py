@@ -17,9 +17,9 @@ ROOT = HERE.parent.parent
 PAGE = ROOT / "docs" / "interop.md"
 sys.path.insert(0, str(ROOT))
 
-from tests.conformance.server import find_original  # noqa: E402
 from tests.interop.drivers import DRIVERS  # noqa: E402
 from tests.interop.scenarios import SCENARIOS, TITLES  # noqa: E402
+from tests.tools.streaming_server import find_original  # noqa: E402
 
 HEADING = """\
 # Interop

@@ -5,7 +5,8 @@ import secrets
 
 import pytest
 
-from ..conformance.server import StreamingServer
+from tests.tools.streaming_server import StreamingServer
+
 from .conftest import GetDriver
 from .drivers import DRIVERS
 from .scenarios import SCENARIOS, expected

@@ -14,7 +14,7 @@ from stan.server.child.nats_server import EmbeddedNats, find_nats_server
 from stan.server.config.access import connection_options
 from stan.server.config.config import Config, load_config
 from stan.server.transport import Transport
-from tests.identities import Authority, Realm, make_nkey
+from tests.tools.identities import Authority, Realm, make_nkey
 
 
 def make_certificate(directory: Path) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from stan.server.child.configuration import read_nats_tree
 from stan.server.config.access import connection_options
 from stan.server.config.config import Config, load_config
 from stan.server.monitor.listeners import find_listener
-from tests.identities import Authority
+from tests.tools.identities import Authority
 
 HOUR_NS = 3600 * 10**9
 

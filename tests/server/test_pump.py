@@ -21,7 +21,7 @@ from stan.server.pump import Pump
 from stan.server.transport import Transport
 from stan.store.memory import MemoryStore
 from stan.wire.stan_pb2 import ConnectRequest
-from tests.servers import nats_server
+from tests.tools.servers import nats_server
 
 __all__ = ["nats_server"]
 

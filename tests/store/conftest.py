@@ -11,8 +11,7 @@ import pytest
 from stan.store.contract import Store
 from stan.store.encryption import Encryption
 from stan.store.open import open_store
-
-from .databases import DatabaseServer, MysqlServer, PostgresServer
+from tests.tools.databases import DatabaseServer, MysqlServer, PostgresServer
 
 DATABASES = ("sqlite", "postgres", "mysql")
 

@@ -18,9 +18,9 @@ from stan.errors import (
     StoreUnavailableError,
 )
 from stan.store.contract import Store
+from tests.tools.proxy import Proxy
 
 from .conftest import Place
-from .proxy import Proxy
 from .records import Writer, a_client, bounds_of, range_load, read_all
 
 

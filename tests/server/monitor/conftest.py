@@ -19,7 +19,7 @@ from stan.server.transport import Transport
 from stan.store.memory import MemoryStore
 from tests.server.monitor.recording import Answer, read
 from tests.server.monitor.traffic import CLUSTER, Traffic
-from tests.servers import nats_server
+from tests.tools.servers import nats_server
 
 __all__ = ["nats_server"]
 

@@ -38,7 +38,7 @@ from stan.store.contract import Store
 from stan.store.open import open_store
 from stan.wire.messages import frame_message
 from stan.wire.stan_pb2 import MsgProto
-from tests.conformance.server import NatsServer
+from tests.tools.streaming_server import NatsServer
 
 PATHS = (
     "streaming/serverz",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.server import LoggedProcess, find_original, free_port
 from tests.server.monitor.conftest import Monitored
 from tests.server.monitor.recording import PATHS, Answer, record
 from tests.server.monitor.test_monitor_documents import OURS, types
 from tests.server.monitor.traffic import LIMITS_CONFIG
+from tests.tools.streaming_server import LoggedProcess, find_original, free_port
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from stan.wire import stan_pb2 as pb
-
-from .server import AckWait, StreamingServer
+from tests.tools.streaming_server import AckWait, StreamingServer
 
 TIMEOUT_S = 10.0
 QUIET_S = 0.15

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.server import (
+from tests.tools.streaming_server import (
     LoggedProcess,
     NatsServer,
     StreamingServer,

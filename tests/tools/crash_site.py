@@ -18,9 +18,9 @@ from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from tests.conformance.server import READY, LoggedProcess, StartFailed, free_port
-from tests.servers import RestartableNats
-from tests.store.databases import DatabaseServer
+from tests.tools.databases import DatabaseServer
+from tests.tools.servers import RestartableNats
+from tests.tools.streaming_server import READY, LoggedProcess, StartFailed, free_port
 
 _SUBSCRIPTIONS = (
     "SELECT c.name, s.client_id, s.durable_name, s.queue_group, s.last_sent, s.in_flight "

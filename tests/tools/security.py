@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.identities import Authority, Certificate, Realm, make_nkey
-from tests.servers import RestartableNats
+from tests.tools.identities import Authority, Certificate, Realm, make_nkey
+from tests.tools.servers import RestartableNats
 
 SECRET = "correct-horse-secret"
 WRONG = "wrong-horse-secret"

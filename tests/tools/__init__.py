@@ -1,0 +1,1 @@
+"""What several suites stand on: servers, databases, proxies, clients that speak raw protocol."""
