@@ -20,7 +20,7 @@ from bench.flat import tabulate_flat_costs
 from bench.latency import tabulate_latency
 from bench.loads import find_generator
 from bench.peers import Peer, original
-from bench.postgres import Postgres, find_binaries
+from bench.postgres import BenchPostgres
 from bench.report import (
     Rows,
     Table,
@@ -94,15 +94,15 @@ def _settle(options: argparse.Namespace, stack: ExitStack) -> Setting:
     if other is None:
         remarks.append("The original server was left out: it was not wanted, or not on PATH.")
     stores = [store for store in STORES if store in options.stores]
-    postgres: Postgres | None = None
+    postgres: BenchPostgres | None = None
     if "postgres" in stores:
-        binaries = find_binaries()
-        if binaries is None:
-            remarks.append("PostgreSQL was left out: it is not installed.")
+        missing = BenchPostgres.missing()
+        if missing:
+            remarks.append(f"PostgreSQL was left out: {missing}.")
             stores.remove("postgres")
         else:
-            postgres = Postgres(binaries)
-            stack.callback(postgres.stop)
+            postgres = BenchPostgres()
+            stack.callback(postgres.remove)
     ours = _engines(options, stack, remarks)
     return Setting(
         ours=ours,

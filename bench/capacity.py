@@ -6,7 +6,6 @@ it found is in docs/durability.md.
 
 import argparse
 import asyncio
-import re
 import sys
 import tempfile
 import time
@@ -15,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import stan
-from bench.processes import Service, free_port, peak_memory_bytes
+from bench.processes import peak_memory_bytes, resident_bytes
 from bench.seeding import CLUSTER, add_channels, add_durables, create
-from stan.server.child.nats_server import find_nats_server
+from tests.tools.processes import LoggedProcess, NatsServer
+from tests.tools.streaming_server import READY
 
 _MB = 1_000_000
 _READY_TIMEOUT_S = 300.0
@@ -61,9 +61,9 @@ def measure_backlog(folder: Path, messages: int, payload: int, readers: int, rea
     create(path)
     add_channels(path, 1, messages, payload)
     with serving(path) as (url, server, _):
-        before = resident_bytes(server.process.pid)
+        before = resident_bytes(server.pid)
         took_s = asyncio.run(_read(url, messages, readers, read))
-        peak = peak_memory_bytes(server.process.pid)
+        peak = peak_memory_bytes(server.pid)
     total = readers * read
     print(
         f"{messages} messages of {payload} bytes, {readers} subscribers at different places, "
@@ -109,7 +109,7 @@ def measure_population(folder: Path, channels: int, durables: int, clients: int)
     found = []
     for path in (empty, wide, full):
         with serving(path) as (_, server, took_s):
-            found.append((resident_bytes(server.process.pid), took_s))
+            found.append((resident_bytes(server.pid), took_s))
     (base, base_s), (with_channels, channels_s), (with_all, all_s) = found
     print(
         f"empty: {base / _MB:.0f} MB, ready after {base_s:.2f} s\n"
@@ -130,7 +130,7 @@ def measure_recovery(folder: Path, messages: int, channels: int, payload: int) -
     with serving(empty) as (_, _, base_s):
         pass
     with serving(full) as (_, server, took_s):
-        resident = resident_bytes(server.process.pid)
+        resident = resident_bytes(server.pid)
     print(
         f"{messages} messages in {channels} channels ({full.stat().st_size / _MB:.0f} MB): ready "
         f"after {took_s:.2f} s, an empty store after {base_s:.2f} s; resident {resident / _MB:.0f}"
@@ -139,38 +139,24 @@ def measure_recovery(folder: Path, messages: int, channels: int, payload: int) -
 
 
 @contextmanager
-def serving(path: Path) -> Iterator[tuple[str, Service, float]]:
+def serving(path: Path) -> Iterator[tuple[str, LoggedProcess, float]]:
     """A NATS server and a streaming server on this file: URL, process, seconds to ready."""
-    port = free_port()
-    url = f"nats://127.0.0.1:{port}"
-    nats = Service([find_nats_server(), "-a", "127.0.0.1", "-p", str(port)], "Server is ready")
+    nats = NatsServer()
+    nats.start()
     try:
         began_s = time.monotonic()
-        server = Service(
-            [
-                *(sys.executable, "-m", "stan.cli.server", "-ns", url, "-cid", CLUSTER),
-                *("-st", "SQL", "--sql_source", str(path)),
-                *("-mc", "0", "-msu", "0", "-mm", "0", "-mb", "0"),
-            ],
-            "Streaming Server is ready",
-            _READY_TIMEOUT_S,
-        )
+        argv = [
+            *(sys.executable, "-m", "stan.cli.server", "-ns", nats.url, "-cid", CLUSTER),
+            *("-st", "SQL", "--sql_source", str(path)),
+            *("-mc", "0", "-msu", "0", "-mm", "0", "-mb", "0"),
+        ]
+        server = LoggedProcess(argv).ready(READY, _READY_TIMEOUT_S)
         try:
-            yield url, server, time.monotonic() - began_s
+            yield nats.url, server, time.monotonic() - began_s
         finally:
             server.stop()
     finally:
         nats.stop()
-
-
-def resident_bytes(pid: int) -> int:
-    """The memory that the process has resident now; 0 where the system does not tell."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found.group(1)) * 1024 if found else 0
 
 
 if __name__ == "__main__":

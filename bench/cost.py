@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.processes import Service, children, cpu_seconds
+from bench.processes import children, cpu_seconds
+from tests.tools.processes import LoggedProcess
 
 LEGEND = (
     "CPU is microseconds for each message published and each delivered: the server + its NATS "
@@ -21,7 +22,7 @@ LEGEND = (
 class Measured(Protocol):
     """A running server. `database_pid` is the head of PostgreSQL's processes, or 0."""
 
-    service: Service
+    process: LoggedProcess
     database_pid: int
 
 
@@ -56,7 +57,7 @@ class Meter:
         self._before = self._read()
 
     def _read(self) -> tuple[float, float, float, float]:
-        pid = self._running.service.pid
+        pid = self._running.process.pid
         server_s = cpu_seconds(pid)
         nats_s = sum(cpu_seconds(child) for child in children(pid))
         database_s = 0.0

@@ -8,14 +8,12 @@ import asyncio
 import shutil
 import tempfile
 from pathlib import Path
-from types import TracebackType
 
 import nats
 from nats.js.api import StorageType, StreamConfig
 
 from bench.client_load import CHANNEL, STREAM
-from bench.processes import Service, free_port
-from stan.server.child.nats_server import find_nats_server
+from tests.tools.processes import NatsServer
 
 
 class RunningJetStream:
@@ -29,19 +27,19 @@ class RunningJetStream:
 
     def __init__(self, in_memory: bool, syncs: bool) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="stan-bench-js-"))
-        port = free_port()
-        self.url = f"nats://127.0.0.1:{port}"
         sync = "sync_interval: always" if syncs else ""
         config = self._folder / "nats.conf"
         config.write_text(
-            f'listen: "127.0.0.1:{port}"\n'
             f'jetstream {{ store_dir: "{self._folder}/store"\n max_mem: 8GB\n {sync}\n }}\n'
         )
+        self._nats = NatsServer()
+        self.url = self._nats.url
         try:
-            self.service = Service([find_nats_server(), "-c", str(config)], "Server is ready")
+            self._nats.start("-c", str(config))
+            self.process = self._nats.process
             asyncio.run(self._create(StorageType.MEMORY if in_memory else StorageType.FILE))
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
 
     async def _create(self, storage: StorageType) -> None:
@@ -61,12 +59,6 @@ class RunningJetStream:
     def __enter__(self) -> "RunningJetStream":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if hasattr(self, "service"):
-            self.service.stop()
+    def __exit__(self, *_: object) -> None:
+        self._nats.stop()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -8,10 +8,10 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
-from bench.postgres import Postgres
-from bench.processes import Service, free_port
+from bench.postgres import BenchPostgres
+from tests.tools.processes import LoggedProcess, StartFailed, free_port
+from tests.tools.streaming_server import READY
 
 LIMITS = ["-mm", "5000000", "-mb", "4294967296"]
 
@@ -41,7 +41,7 @@ class Running:
     """
 
     def __init__(
-        self, peer: Peer, kind: str, postgres: Postgres | None, more: tuple[str, ...] = ()
+        self, peer: Peer, kind: str, postgres: BenchPostgres | None, more: tuple[str, ...] = ()
     ) -> None:
         self._postgres = postgres
         self.database_pid = postgres.pid if postgres is not None and kind == "postgres" else 0
@@ -52,8 +52,8 @@ class Running:
         flags = ["-a", "127.0.0.1", "-p", str(self.port), *LIMITS, *more, *self._store(peer, kind)]
         command = [*peer.command, *flags]
         try:
-            self.service = Service(command, "Streaming Server is ready", folder=peer.folder)
-        except RuntimeError:
+            self.process = LoggedProcess(command, peer.folder).ready(READY)
+        except StartFailed:
             self._clean()
             raise
 
@@ -76,13 +76,8 @@ class Running:
     def __enter__(self) -> "Running":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.service.stop()
+    def __exit__(self, *_: object) -> None:
+        self.process.stop()
         self._clean()
 
     def _clean(self) -> None:

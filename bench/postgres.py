@@ -1,16 +1,11 @@
-"""A throw-away PostgreSQL cluster, and the tables that the original server expects.
+"""A throw-away PostgreSQL as safe as people run it, and the original server's tables.
 
-The cluster lives in a temporary directory and listens on loopback only. PostgreSQL refuses
-to run as root, so root runs it as the user `postgres` that the package creates.
+It is the one of the tests but for its settings: a commit waits for the disk.
 """
 
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
+import asyncio
 
-from bench.processes import free_port
+from tests.tools.databases import PostgresServer
 
 # The original creates no tables; their columns are a matter of record.
 _TABLES = """
@@ -34,71 +29,21 @@ CREATE TABLE IF NOT EXISTS StoreLock (id VARCHAR(30), tick BIGINT DEFAULT 0);
 """
 
 
-def find_binaries() -> Path | None:
-    """Where `initdb` and `postgres` are: on PATH or where Debian puts them."""
-    on_path = shutil.which("initdb")
-    if on_path is not None:
-        return Path(on_path).parent
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found else None
+class BenchPostgres(PostgresServer):
+    """A running PostgreSQL; `database` gives the name of a fresh, empty database."""
 
-
-class Postgres:
-    """A running cluster; `database` gives the name of a fresh, empty database."""
-
-    def __init__(self, binaries: Path) -> None:
-        self._binaries = binaries
-        self._folder = Path(tempfile.mkdtemp(prefix="stan-bench-pg-"))
-        self._data = self._folder / "data"
-        self._count = 0
-        self.port = free_port()
-        if os.geteuid() == 0:
-            shutil.chown(self._folder, "postgres")
-        self._run("initdb", "-D", str(self._data), "-U", "stan", "-A", "trust", "--no-sync")
-        options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self._folder} "
-            "-c shared_buffers=256MB -c max_wal_size=4GB"
-        )
-        log = str(self._folder / "log")
-        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", log, "-w", "start")
-
-    @property
-    def pid(self) -> int:
-        """The process that all others of the cluster are children of."""
-        return int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+    settings = "-c shared_buffers=256MB -c max_wal_size=4GB"
 
     def database(self, original_tables: bool) -> str:
-        self._count += 1
-        name = f"bench{self._count}"
-        self._sql("postgres", f"CREATE DATABASE {name}")
-        if original_tables:
-            self._sql(name, _TABLES)
-        return name
+        """Create a database, with the original's tables if wanted; its name."""
+        return asyncio.run(self._create(original_tables))
 
     def drop(self, name: str) -> None:
-        self._sql("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        """Drop a database that `database` created, whoever is still connected to it."""
+        asyncio.run(self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _sql(self, database: str, sql: str) -> None:
-        self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "stan", "-d", database,
-                  "-v", "ON_ERROR_STOP=1", "-qc", sql)  # fmt: skip
-
-    def _run(self, program: str, *arguments: str) -> None:
-        path = self._binaries / program
-        command = [str(path) if path.exists() else program, *arguments]
-        if os.geteuid() == 0:
-            command = [
-                "setpriv",
-                "--reuid=postgres",
-                "--regid=postgres",
-                "--clear-groups",
-                *command,
-            ]
-        done = subprocess.run(
-            command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"{program}: {done.stderr.decode(errors='replace').strip()}")
+    async def _create(self, original_tables: bool) -> str:
+        name = await self.create_database()
+        for statement in _TABLES.split(";")[:-1] if original_tables else ():
+            await self.execute(statement, name)
+        return name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.peers import Peer
-from bench.postgres import Postgres
+from bench.postgres import BenchPostgres
 
 STORES = ("memory", "file", "postgres")
 # Messages of one load at most: what a server keeps here is five million.
@@ -22,7 +22,7 @@ class Setting:
     ours: tuple[Peer, ...]
     other: Peer | None
     stores: tuple[str, ...]
-    postgres: Postgres | None
+    postgres: BenchPostgres | None
     generator: tuple[str, ...]
     repeat: int
     seconds: float

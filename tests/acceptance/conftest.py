@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.tools.processes import NatsServer
 from tests.tools.servers import nats_server, stan_server, start_server
-from tests.tools.streaming_server import NatsServer, StreamingServer
+from tests.tools.streaming_server import StreamingServer
 
 __all__ = ["nats_server", "stan_server", "start_server"]
 

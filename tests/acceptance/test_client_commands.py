@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Run, Running, Start
+from tests.tools.processes import NatsServer
 from tests.tools.servers import StartServer
-from tests.tools.streaming_server import NatsServer
 
 INTERRUPTED = "Received an interrupt, unsubscribing and closing connection..."
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -149,7 +149,7 @@ async def test_usage(run: Run, command: str) -> None:
 async def test_a_lost_connection_ends_stan_sub(
     start_server: StartServer, nats_server: NatsServer, start: Start
 ) -> None:
-    nats = NatsServer()
+    nats = NatsServer().start()
     try:
         server = start_server(nats_url=nats.url)
         running = await start("sub", "-s", nats.url, "-c", server.cluster, "-id", "me", "foo")

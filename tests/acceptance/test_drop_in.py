@@ -20,7 +20,7 @@ import stan
 from stan.server.config.config import load_config
 from stan.server.config.options import OPTIONS
 from tests.acceptance.test_stan_server import READY, Start, start
-from tests.tools.streaming_server import free_port
+from tests.tools.processes import free_port
 
 __all__ = ["start"]
 

@@ -19,7 +19,8 @@ from stan.cli.server import main
 from stan.importing.transfer import Transfer
 from tests.importing.tables import CLUSTER, OriginalTables, durable
 from tests.tools.databases import PostgresServer
-from tests.tools.streaming_server import Implementation, NatsServer, StreamingServer, find_original
+from tests.tools.processes import NatsServer
+from tests.tools.streaming_server import Implementation, StreamingServer, find_original
 
 WAIT_S = 15.0
 RECORDED = Path(__file__).parents[1] / "importing" / "recorded"

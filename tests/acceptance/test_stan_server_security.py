@@ -11,7 +11,7 @@ import pytest
 import stan
 from tests.acceptance.test_stan_server import READY, Start, command_lines, start
 from tests.tools.identities import Authority
-from tests.tools.streaming_server import free_port
+from tests.tools.processes import free_port
 
 __all__ = ["start"]
 

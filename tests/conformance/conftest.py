@@ -10,13 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.processes import NatsServer
 from tests.tools.streaming_client import Client, Clients, new_id
-from tests.tools.streaming_server import (
-    Implementation,
-    NatsServer,
-    StreamingServer,
-    implementation_under_test,
-)
+from tests.tools.streaming_server import Implementation, StreamingServer, implementation_under_test
 
 StartServer = Callable[..., Awaitable[StreamingServer]]
 
@@ -46,7 +42,7 @@ def implementation() -> Implementation:
 @pytest.fixture(scope="session")
 def nats_server() -> Iterator[NatsServer]:
     """The NATS server that everybody meets on."""
-    server = NatsServer()
+    server = NatsServer().start()
     yield server
     server.stop()
 

@@ -9,8 +9,9 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.tools.processes import free_port
 from tests.tools.streaming_client import Clients, until
-from tests.tools.streaming_server import StreamingServer, free_port
+from tests.tools.streaming_server import StreamingServer
 
 from .conftest import StartServer
 

@@ -7,8 +7,9 @@ import nats
 import pytest
 
 from stan.wire import stan_pb2 as pb
+from tests.tools.processes import LoggedProcess, free_port
 from tests.tools.streaming_client import Clients, decode
-from tests.tools.streaming_server import READY, Implementation, LoggedProcess, free_port
+from tests.tools.streaming_server import READY, Implementation
 
 from .conftest import StartServer
 

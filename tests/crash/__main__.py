@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tests.crash.trial import Plan, Trial
-from tests.tools.crash_site import Data, Ground, ServedData, SqliteData
+from tests.tools.crash_site import CrashSite, Data, ServedData, SqliteData
 from tests.tools.databases import DatabaseServer, MysqlServer, PostgresServer
 
 _SERVERS: dict[str, type[PostgresServer] | type[MysqlServer]] = {
@@ -51,7 +51,7 @@ async def _run(options: argparse.Namespace, plan: Plan, folder: Path) -> int:
 
 
 async def _try(data: Data, plan: Plan, key: str) -> int:
-    trial = Trial(Ground(data, encryption_key=key), plan, lambda line: print(line, flush=True))
+    trial = Trial(CrashSite(data, encryption_key=key), plan, lambda line: print(line, flush=True))
     report = await trial.run()
     print(report)
     return 1 if report.faults else 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.crash.load import Publisher, parse_payload
 from tests.crash.readers import Progress, Reader
-from tests.tools.crash_site import Ground, StoredSubscription
+from tests.tools.crash_site import CrashSite, StoredSubscription
 
 
 @dataclass
@@ -23,12 +23,12 @@ class Audit:
     _newest: dict[tuple[str, str], int] = field(default_factory=dict)
 
     async def inspect(
-        self, ground: Ground, publishers: list[Publisher], readers: list[Reader]
+        self, site: CrashSite, publishers: list[Publisher], readers: list[Reader]
     ) -> dict[str, Progress]:
         """Check everything that must hold now. Returns what is recorded of each reader."""
-        for channel, (channel_id, first, last, count) in (await ground.read_channels()).items():
+        for channel, (channel_id, first, last, count) in (await site.read_channels()).items():
             known = self.last.get(channel, 0)
-            rows = await ground.read_messages(channel, channel_id, known + 1)
+            rows = await site.read_messages(channel, channel_id, known + 1)
             self._take_rows(channel, known, rows)
             self._expect(first == 1 and count == last, f"{channel}: bounds {first}-{last} {count}")
             self._expect(
@@ -37,19 +37,19 @@ class Audit:
             )
         for publisher in publishers:
             self._check_publisher(publisher)
-        stored = await ground.read_subscriptions()
+        stored = await site.read_subscriptions()
         return {reader.name: self._check_reader(reader, stored) for reader in readers}
 
-    async def reread(self, ground: Ground) -> None:
+    async def reread(self, site: CrashSite) -> None:
         """Read every row once more: what was stored once must not have changed."""
-        for channel, (channel_id, *_) in (await ground.read_channels()).items():
-            rows = await ground.read_messages(channel, channel_id, 1)
+        for channel, (channel_id, *_) in (await site.read_channels()).items():
+            rows = await site.read_messages(channel, channel_id, 1)
             self._expect(len(rows) == self.last[channel], f"{channel}: rows came or went")
             for sequence, data in rows:
                 if self.digests.get((channel, sequence)) != hash(data):
                     self.faults.append(f"{channel} {sequence}: the row was changed")
-        used = {(channel, nonce) for channel, _, nonce in ground.nonces}
-        self._expect(len(used) == len(ground.nonces), "a nonce was used twice")
+        used = {(channel, nonce) for channel, _, nonce in site.nonces}
+        self._expect(len(used) == len(site.nonces), "a nonce was used twice")
 
     def _take_rows(self, channel: str, known: int, rows: Iterable[tuple[int, bytes]]) -> None:
         for sequence, data in rows:

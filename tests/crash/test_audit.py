@@ -13,7 +13,7 @@ from stan.store.open import open_store
 from tests.crash.audit import Audit
 from tests.crash.load import SYNC, Publisher, make_payload
 from tests.crash.readers import Reader
-from tests.tools.crash_site import Ground, SqliteData
+from tests.tools.crash_site import CrashSite, SqliteData
 
 COUNT = 5
 _CHANNEL = "INSERT INTO stan_channels VALUES (1, 'orders', 0, 1, ?, 0, 999, 1, 1, ?, 1)"
@@ -47,7 +47,7 @@ def a_reader() -> Reader:
 
 
 @pytest.fixture
-async def ground(tmp_path: Path) -> Ground:
+async def site(tmp_path: Path) -> CrashSite:
     """A database with five messages and a durable that has two of them in flight."""
     data = SqliteData(tmp_path)
     store = open_store("SQL", sql_source=data.source)
@@ -61,25 +61,25 @@ async def ground(tmp_path: Path) -> Ground:
             connection.execute(_MESSAGE, (number, payload))
         connection.execute(_SUBSCRIPTION, (COUNT,))
     connection.close()
-    return Ground(data)
+    return CrashSite(data)
 
 
 async def find_faults(
-    ground: Ground, publisher: Publisher | None = None, reader: Reader | None = None
+    site: CrashSite, publisher: Publisher | None = None, reader: Reader | None = None
 ) -> str:
     audit = Audit()
-    await audit.inspect(ground, [publisher or a_publisher()], [reader or a_reader()])
+    await audit.inspect(site, [publisher or a_publisher()], [reader or a_reader()])
     return "\n".join(audit.faults)
 
 
-def tamper(ground: Ground, sql: str, *parameters: object) -> None:
-    with sqlite3.connect(ground.data.source) as connection:
+def tamper(site: CrashSite, sql: str, *parameters: object) -> None:
+    with sqlite3.connect(site.data.source) as connection:
         assert connection.execute(sql, parameters).rowcount > 0
     connection.close()
 
 
-async def test_nothing_wrong_is_nothing_found(ground: Ground) -> None:
-    assert await find_faults(ground) == ""
+async def test_nothing_wrong_is_nothing_found(site: CrashSite) -> None:
+    assert await find_faults(site) == ""
 
 
 @pytest.mark.parametrize(
@@ -95,30 +95,30 @@ async def test_nothing_wrong_is_nothing_found(ground: Ground) -> None:
         ("DELETE FROM stan_subscriptions", "has 0 records"),
     ],
 )
-async def test_a_database_that_lies_is_found_out(ground: Ground, sql: str, found: str) -> None:
-    tamper(ground, sql)
-    assert found in await find_faults(ground)
+async def test_a_database_that_lies_is_found_out(site: CrashSite, sql: str, found: str) -> None:
+    tamper(site, sql)
+    assert found in await find_faults(site)
 
 
-async def test_a_message_stored_twice_is_found(ground: Ground) -> None:
+async def test_a_message_stored_twice_is_found(site: CrashSite) -> None:
     again = make_payload("pub", 2, SYNC.largest_bytes)
-    tamper(ground, _MESSAGE, COUNT + 1, again)
-    tamper(ground, "UPDATE stan_channels SET last_sequence=6, count=6")
-    assert "is stored at ('orders', 2) and at 6" in await find_faults(ground)
+    tamper(site, _MESSAGE, COUNT + 1, again)
+    tamper(site, "UPDATE stan_channels SET last_sequence=6, count=6")
+    assert "is stored at ('orders', 2) and at 6" in await find_faults(site)
 
 
-async def test_a_refused_message_that_is_stored_is_found(ground: Ground) -> None:
+async def test_a_refused_message_that_is_stored_is_found(site: CrashSite) -> None:
     publisher = a_publisher()
     publisher.fresh.remove(2)
     publisher.refused[2] = "no"
-    assert "pub 2 is stored and was refused: no" in await find_faults(ground, publisher)
+    assert "pub 2 is stored and was refused: no" in await find_faults(site, publisher)
 
 
-async def test_a_delivery_of_what_is_not_stored_is_found(ground: Ground) -> None:
+async def test_a_delivery_of_what_is_not_stored_is_found(site: CrashSite) -> None:
     reader = a_reader()
     reader.digests[6] = 1
     reader.fresh.add(6)
-    assert "got 6, which is not stored so" in await find_faults(ground, reader=reader)
+    assert "got 6, which is not stored so" in await find_faults(site, reader=reader)
 
 
 class Arrival:

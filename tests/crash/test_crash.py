@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.crash.trial import Plan, Report, Trial
-from tests.tools.crash_site import Data, Ground, ServedData, SqliteData
+from tests.tools.crash_site import CrashSite, Data, ServedData, SqliteData
 from tests.tools.databases import DatabaseServer
 
 
 async def attempt(data: Data, plan: Plan) -> Report:
-    report = await Trial(Ground(data), plan, lambda line: None).run()
+    report = await Trial(CrashSite(data), plan, lambda line: None).run()
     print(report)
     assert report.faults == [], str(report)
     assert report.kills >= plan.kills

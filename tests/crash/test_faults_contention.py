@@ -20,8 +20,8 @@ from tests.tools.databases import DatabaseServer, PostgresServer
 
 
 async def test_deadlocks_with_a_stranger(database_server: DatabaseServer) -> None:
-    ground = await place(database_server)
-    source = parse_source("", ground.source)
+    site = await place(database_server)
+    source = parse_source("", site.source)
     engine = create_async_engine(source.url, connect_args=source.connect_args, poolclass=NullPool)
     met: list[str] = []
 
@@ -38,17 +38,17 @@ async def test_deadlocks_with_a_stranger(database_server: DatabaseServer) -> Non
             await stranger.rollback()
 
     try:
-        await endure(ground, Plan(kills=4, seed=36, fault=entangle))
+        await endure(site, Plan(kills=4, seed=36, fault=entangle))
     finally:
         await engine.dispose()
     assert len(met) >= 4
     if "the server" in met:
-        assert "eadlock" in ground.output
+        assert "eadlock" in site.output
 
 
 async def test_a_disk_that_takes_a_second(postgres_server: PostgresServer) -> None:
-    ground = await place(postgres_server)
-    database = ground.source.rsplit("/", 1)[-1].split("?")[0]
+    site = await place(postgres_server)
+    database = site.source.rsplit("/", 1)[-1].split("?")[0]
 
     async def freeze() -> None:
         """Stop the processes that serve this server, as a write that hangs would."""
@@ -62,4 +62,4 @@ async def test_a_disk_that_takes_a_second(postgres_server: PostgresServer) -> No
         for (process,) in found:
             os.kill(int(process), signal.SIGCONT)
 
-    await endure(ground, Plan(kills=4, seed=37, fault=freeze))
+    await endure(site, Plan(kills=4, seed=37, fault=freeze))

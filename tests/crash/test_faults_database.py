@@ -15,15 +15,15 @@ import pytest
 
 import stan
 from tests.crash.trial import Plan, Trial
-from tests.tools.crash_site import Ground, ServedData, SqliteData
+from tests.tools.crash_site import CrashSite, ServedData, SqliteData
 from tests.tools.databases import DatabaseServer
 from tests.tools.proxy import Proxy
 
 TIMEOUT_S = 60
 
 
-async def endure(ground: Ground, plan: Plan) -> None:
-    report = await Trial(ground, plan, lambda line: None).run()
+async def endure(site: CrashSite, plan: Plan) -> None:
+    report = await Trial(site, plan, lambda line: None).run()
     print(report)
     assert report.faults == [], str(report)
     assert report.acknowledged > 0
@@ -37,12 +37,12 @@ async def proxy(database_server: DatabaseServer) -> AsyncIterator[Proxy]:
     await proxy.close()
 
 
-async def place(server: DatabaseServer, proxy: Proxy | None = None) -> Ground:
+async def place(server: DatabaseServer, proxy: Proxy | None = None) -> CrashSite:
     database = await server.create_database()
-    ground = Ground(ServedData(server, database))
+    site = CrashSite(ServedData(server, database))
     if proxy is not None:
-        ground.source = server.source(database, port=proxy.port)
-    return ground
+        site.source = server.source(database, port=proxy.port)
+    return site
 
 
 async def test_the_database_restarts(database_server: DatabaseServer) -> None:
@@ -57,8 +57,8 @@ async def test_connections_are_cut(database_server: DatabaseServer, proxy: Proxy
     async def cut() -> None:
         proxy.cut()
 
-    ground = await place(database_server, proxy)
-    await endure(ground, Plan(kills=8, seed=32, longest_run_s=0.3, fault=cut))
+    site = await place(database_server, proxy)
+    await endure(site, Plan(kills=8, seed=32, longest_run_s=0.3, fault=cut))
 
 
 @pytest.mark.parametrize("heavy", [False, True])
@@ -76,8 +76,8 @@ async def test_answers_to_commits_are_lost(
             await proxy.fired.wait()
         await asyncio.sleep(dice.uniform(0, 0.05))
 
-    ground = await place(database_server, proxy)
-    await endure(ground, Plan(kills=3, seed=33, longest_run_s=0.2, heavy=heavy, fault=lose))
+    site = await place(database_server, proxy)
+    await endure(site, Plan(kills=3, seed=33, longest_run_s=0.2, heavy=heavy, fault=lose))
 
 
 async def test_commits_are_lost_on_their_way(database_server: DatabaseServer, proxy: Proxy) -> None:
@@ -94,8 +94,8 @@ async def test_commits_are_lost_on_their_way(database_server: DatabaseServer, pr
             proxy.cut()
         await lose()
 
-    ground = await place(database_server, proxy)
-    await endure(ground, Plan(kills=3, seed=34, longest_run_s=0.2, fault=lose_or_cut))
+    site = await place(database_server, proxy)
+    await endure(site, Plan(kills=3, seed=34, longest_run_s=0.2, fault=lose_or_cut))
 
 
 async def test_the_sqlite_file_is_locked_for_a_while(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ async def test_the_sqlite_file_is_locked_for_a_while(tmp_path: Path) -> None:
         connection.execute("ROLLBACK")
         connection.close()
 
-    await endure(Ground(data), Plan(kills=2, seed=35, fault=lock))
+    await endure(CrashSite(data), Plan(kills=2, seed=35, fault=lock))
 
 
 @pytest.fixture
@@ -125,12 +125,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_the_disk_is_full_for_a_while(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * (2 << 20))
-    ground = Ground(SqliteData(small_disk))
+    site = CrashSite(SqliteData(small_disk))
     try:
-        await ground.open()
-        ground.spawn()
-        await ground.ready()
-        async with stan.connect(ground.cluster, "filler", servers=ground.nats.url) as sc:
+        await site.open()
+        site.spawn()
+        await site.ready()
+        async with stan.connect(site.cluster, "filler", servers=site.nats.url) as sc:
             stored = await fill(sc)
             assert stored
             with pytest.raises(stan.PublishError, match="no space is left"):
@@ -144,12 +144,12 @@ async def test_the_disk_is_full_for_a_while(small_disk: Path) -> None:
                     if len(got) > stored:
                         break
             assert got == [b"x" * 100_000] * stored + [b"there is room again"]
-        assert "no space is left" in ground.output
-        await ground.kill()
-        channels = await ground.read_channels()
+        assert "no space is left" in site.output
+        await site.kill()
+        channels = await site.read_channels()
         assert channels["filled"][1:] == (1, stored + 1, stored + 1)
     finally:
-        await ground.close()
+        await site.close()
 
 
 async def fill(sc: stan.Connection) -> int:

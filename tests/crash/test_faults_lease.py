@@ -10,10 +10,9 @@ from nats.aio.msg import Msg
 
 import stan
 from tests.crash.trial import Plan, Trial
-from tests.tools.crash_site import Ground, ServedData, SqliteData
+from tests.tools.crash_site import CrashSite, ServedData, SqliteData
 from tests.tools.databases import DatabaseServer
-from tests.tools.servers import RestartableNats
-from tests.tools.streaming_server import LoggedProcess, StartFailed
+from tests.tools.processes import LoggedProcess, NatsServer, StartFailed
 
 TIMEOUT_S = 60
 _REFUSED = 1
@@ -21,64 +20,64 @@ _REFUSALS = (b"stan: invalid", b"replaced", b"another server")
 
 
 async def test_a_second_server_on_the_database_refuses(tmp_path: Path) -> None:
-    ground = Ground(SqliteData(tmp_path))
-    other = RestartableNats()
-    await ground.open()
+    site = CrashSite(SqliteData(tmp_path))
+    other = NatsServer()
+    await site.open()
     await asyncio.to_thread(other.start)
     try:
-        ground.spawn()
-        await ground.ready()
-        first = ground.process
-        ground.nats_url = other.url  # elsewhere, so that only the database can tell
-        ground.spawn()
-        assert ground.process is not None
+        site.spawn()
+        await site.ready()
+        first = site.process
+        site.nats_url = other.url  # elsewhere, so that only the database can tell
+        site.spawn()
+        assert site.process is not None
         with pytest.raises(StartFailed, match=r"the store is in use by another server: .* pid"):
-            await ground.ready()
-        assert await asyncio.to_thread(ground.process.wait) == _REFUSED
-        assert "Traceback" not in ground.output
-        ground.process = first
-        async with stan.connect(ground.cluster, "x", servers=ground.nats.url) as sc:
+            await site.ready()
+        assert await asyncio.to_thread(site.process.wait) == _REFUSED
+        assert "Traceback" not in site.output
+        site.process = first
+        async with stan.connect(site.cluster, "x", servers=site.nats.url) as sc:
             await sc.publish("foo", b"the first one goes on")
-        await ground.kill()
-        assert (await ground.read_channels())["foo"][1:] == (1, 1, 1)
+        await site.kill()
+        assert (await site.read_channels())["foo"][1:] == (1, 1, 1)
     finally:
-        await ground.close()
+        await site.close()
         await asyncio.to_thread(other.stop)
 
 
 async def test_a_second_server_of_the_cluster_refuses(tmp_path: Path) -> None:
-    ground = Ground(SqliteData(tmp_path))
-    await ground.open()
+    site = CrashSite(SqliteData(tmp_path))
+    await site.open()
     try:
-        ground.spawn()
-        await ground.ready()
-        first = ground.process
-        ground.source = str(tmp_path / "other.db")
-        ground.spawn()
+        site.spawn()
+        await site.ready()
+        first = site.process
+        site.source = str(tmp_path / "other.db")
+        site.spawn()
         with pytest.raises(StartFailed, match="discovered another streaming server"):
-            await ground.ready()
-        ground.process = first
+            await site.ready()
+        site.process = first
     finally:
-        await ground.close()
+        await site.close()
 
 
 async def test_a_frozen_server_is_replaced_and_wakes_up_silent(
     postgres_server: DatabaseServer,
 ) -> None:
-    ground = Ground(ServedData(postgres_server, await postgres_server.create_database()))
+    site = CrashSite(ServedData(postgres_server, await postgres_server.create_database()))
     deposed: list[LoggedProcess] = []
 
     async def freeze() -> None:
-        former = await ground.freeze()
+        former = await site.freeze()
         await trial.hand_over()
-        ground.spawn()
-        await ground.ready()
+        site.spawn()
+        await site.ready()
         former.process.send_signal(signal.SIGCONT)
         deposed.append(former)
         assert await asyncio.to_thread(former.wait, TIMEOUT_S) == _REFUSED
 
     plan = Plan(kills=2, seed=51, fault=freeze, lossy=True)
-    trial = Trial(ground, plan, lambda line: None)
+    trial = Trial(site, plan, lambda line: None)
     try:
         report = await trial.run()
     finally:
@@ -96,19 +95,19 @@ async def test_a_frozen_server_says_nothing_to_strangers(
     postgres_server: DatabaseServer,
 ) -> None:
     """Clients that the deposed server never met must not be refused by it."""
-    ground = Ground(ServedData(postgres_server, await postgres_server.create_database()))
-    await ground.open()
+    site = CrashSite(ServedData(postgres_server, await postgres_server.create_database()))
+    await site.open()
     try:
-        ground.spawn()
-        await ground.ready()
-        former = await ground.freeze()
+        site.spawn()
+        await site.ready()
+        former = await site.freeze()
         try:
-            ground.spawn()
-            await ground.ready()
+            site.spawn()
+            await site.ready()
             lost: list[str] = []
             refusals: list[bytes] = []
             pinged = asyncio.Event()
-            ear = await nats.connect(ground.nats.url)
+            ear = await nats.connect(site.nats.url)
 
             async def overhear(message: Msg) -> None:
                 if message.subject.endswith(".pings"):
@@ -120,9 +119,9 @@ async def test_a_frozen_server_says_nothing_to_strangers(
             await ear.subscribe("_STAN.discover.*.pings", cb=overhear)
             await ear.flush()
             sc = await stan.connect(
-                ground.cluster,
+                site.cluster,
                 "stranger",
-                servers=ground.nats.url,
+                servers=site.nats.url,
                 ping_interval=1,
                 connection_lost_cb=lambda _, error: lost.append(str(error)),
             )
@@ -140,4 +139,4 @@ async def test_a_frozen_server_says_nothing_to_strangers(
         await ear.close()
         await sc.close()
     finally:
-        await ground.close()
+        await site.close()

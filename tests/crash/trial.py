@@ -17,7 +17,7 @@ import stan
 from tests.crash.audit import Audit, is_record_of
 from tests.crash.load import BURSTS, FLOOD, LARGE, SYNC, Publisher, Style
 from tests.crash.readers import Reader
-from tests.tools.crash_site import Ground
+from tests.tools.crash_site import CrashSite
 
 Fault = Callable[[], Awaitable[None]]
 
@@ -79,9 +79,9 @@ class Report:
 class Trial:
     """The parts of a crash test while it runs."""
 
-    def __init__(self, ground: Ground, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, site: CrashSite, plan: Plan, say: Callable[[str], None]) -> None:
         self.report = Report(plan.seed)
-        self._ground = ground
+        self._site = site
         self._plan = plan
         self._say = say
         self._random = random.Random(plan.seed)
@@ -96,10 +96,10 @@ class Trial:
         """Do all of it."""
         began_s = time.monotonic()
         async with AsyncExitStack() as stack:
-            await self._ground.open()
-            stack.push_async_callback(self._ground.close)
-            self._ground.spawn()
-            await self._ground.ready()
+            await self._site.open()
+            stack.push_async_callback(self._site.close)
+            self._site.spawn()
+            await self._site.ready()
             stack.push_async_callback(self._hang_up)
             await self._populate()
             await self._disturb()
@@ -126,9 +126,9 @@ class Trial:
 
     async def _connect(self, name: str, window: int = 1) -> stan.Connection:
         connection = await stan.connect(
-            self._ground.cluster,
+            self._site.cluster,
             name,
-            servers=self._ground.nats.url,
+            servers=self._site.nats.url,
             pub_ack_wait=PUB_ACK_WAIT_S,
             max_pub_acks_inflight=max(window, 1),
             max_reconnect_attempts=-1,
@@ -163,13 +163,13 @@ class Trial:
 
     async def _kill_and_start(self) -> None:
         await self._kill()
-        self._ground.spawn()
+        self._site.spawn()
         if self._random.random() < self._plan.early_share:
             await asyncio.sleep(self._random.uniform(0, 0.8))
             await self._kill(starting=True)
-            self._ground.spawn()
+            self._site.spawn()
         started_s = time.monotonic()
-        await self._ground.ready()
+        await self._site.ready()
         took_s = time.monotonic() - started_s
         self.report.longest_start_s = max(self.report.longest_start_s, took_s)
         for reader in self._readers:
@@ -183,7 +183,7 @@ class Trial:
         await asyncio.sleep(self._random.uniform(0, self._plan.longest_run_s))
 
     async def _kill(self, starting: bool = False) -> None:
-        await self._ground.kill()
+        await self._site.kill()
         killed_s = asyncio.get_running_loop().time()
         self.report.kills += 1
         self.report.kills_while_starting += starting
@@ -204,7 +204,7 @@ class Trial:
             await connection.nats.flush()  # whatever the server had sent has arrived now
 
     async def _inspect(self, killed_s: float) -> None:
-        progress = await self._audit.inspect(self._ground, self._publishers, self._readers)
+        progress = await self._audit.inspect(self._site, self._publishers, self._readers)
         for reader in self._readers:
             reader.begin_run(progress[reader.name], killed_s)
 
@@ -214,7 +214,7 @@ class Trial:
         """Everything arrives, a polite stop records it all, every row is read again."""
         if self._audit.faults:
             return
-        channels = await self._ground.read_channels()
+        channels = await self._site.read_channels()
         for reader in self._readers:
             _, _, last, _ = channels.get(reader.channel, (0, 1, 0, 0))
             try:
@@ -228,10 +228,10 @@ class Trial:
                     f"or were acked and are in flight for ever"
                 )
         faults = list(self._lost)
-        code = await self._ground.terminate()
+        code = await self._site.terminate()
         if code != _TERMINATED:
-            self._audit.faults.append(f"exit code {code} after SIGTERM:\n{self._ground.output}")
-        await self._ground.data.settled()
+            self._audit.faults.append(f"exit code {code} after SIGTERM:\n{self._site.output}")
+        await self._site.data.settled()
         await self._inspect(asyncio.get_running_loop().time())
         for reader in self._readers:
             last_sent, in_flight = reader.progress
@@ -240,13 +240,13 @@ class Trial:
                     f"{reader.name}: a polite stop left {sorted(in_flight)[:10]} in flight "
                     f"and the position at {last_sent}"
                 )
-        await self._audit.reread(self._ground)
+        await self._audit.reread(self._site)
         self._audit.faults += faults
 
     async def _until_recorded(self, reader: Reader, last: int) -> None:
         """Until the store knows that the reader is done, lost acks and all."""
         while True:
-            stored = await self._ground.read_subscriptions()
+            stored = await self._site.read_subscriptions()
             records = [record for record in stored if is_record_of(record, reader)]
             if max(record.last_sent for record in records) == last and not any(
                 record.in_flight for record in records

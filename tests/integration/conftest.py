@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 import stan
+from tests.tools.processes import NatsServer
 from tests.tools.servers import nats_server, restartable_nats, stan_server, start_server
-from tests.tools.streaming_server import NatsServer, StreamingServer
+from tests.tools.streaming_server import StreamingServer
 
 __all__ = ["nats_server", "restartable_nats", "stan_server", "start_server"]
 

@@ -7,8 +7,9 @@ import pytest
 
 import stan
 from tests.integration.conftest import Connect, fresh_name
-from tests.tools.servers import RestartableNats, StartServer
-from tests.tools.streaming_server import NatsServer, StreamingServer, implementation_under_test
+from tests.tools.processes import NatsServer
+from tests.tools.servers import StartServer
+from tests.tools.streaming_server import StreamingServer, implementation_under_test
 
 
 class Lost:
@@ -46,7 +47,7 @@ async def test_an_unknown_option_is_a_mistake_in_the_call() -> None:
 
 
 async def test_what_nats_py_can_do_passes_through(
-    start_server: StartServer, restartable_nats: RestartableNats
+    start_server: StartServer, restartable_nats: NatsServer
 ) -> None:
     restartable_nats.stop()
     restartable_nats.start("--user", "u", "--pass", "p")
@@ -241,7 +242,7 @@ async def test_statement_123_a_failed_subscription_close_can_be_tried_again(
 
 
 async def test_nats_comes_back_and_everything_goes_on(
-    restartable_nats: RestartableNats, start_server: StartServer
+    restartable_nats: NatsServer, start_server: StartServer
 ) -> None:
     server = start_server(nats_url=restartable_nats.url)
     gone, back = asyncio.Event(), asyncio.Event()
@@ -292,7 +293,7 @@ async def _publish_quickly(connection: stan.Connection) -> None:
 
 @pytest.mark.parametrize("is_lent", [False, True])
 async def test_nats_that_never_comes_back_is_a_lost_connection(
-    restartable_nats: RestartableNats, start_server: StartServer, is_lent: bool
+    restartable_nats: NatsServer, start_server: StartServer, is_lent: bool
 ) -> None:
     server, lost = start_server(nats_url=restartable_nats.url), Lost()
     quiet = {"servers": restartable_nats.url, "reconnect_time_wait": 0.1}

@@ -8,8 +8,9 @@ import pytest
 
 import stan
 from tests.integration.conftest import Connect, fresh_name
+from tests.tools.processes import NatsServer
 from tests.tools.servers import StartServer
-from tests.tools.streaming_server import NatsServer, StreamingServer
+from tests.tools.streaming_server import StreamingServer
 
 
 async def read(connection: stan.Connection, channel: str, count: int) -> list[stan.Message]:

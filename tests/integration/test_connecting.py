@@ -15,7 +15,7 @@ from nats.errors import Error, SecureConnWantedError
 from stan.link.connecting import hide_password
 from stan.link.taps import Link
 from tests.tools.identities import Authority, Realm
-from tests.tools.servers import RestartableNats
+from tests.tools.processes import NatsServer
 
 
 class Entering:
@@ -57,7 +57,7 @@ async def entering() -> AsyncIterator[Entering]:
 
 
 async def test_plain_text_is_refused_when_the_server_comes_back_without_tls(
-    entering: Entering, restartable_nats: RestartableNats, tmp_path: Path
+    entering: Entering, restartable_nats: NatsServer, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path, "ca")
     issued = authority.issue("server", "127.0.0.1")
@@ -77,7 +77,7 @@ async def test_plain_text_is_refused_when_the_server_comes_back_without_tls(
 
 
 async def test_credentials_may_be_replaced_while_the_server_is_away(
-    entering: Entering, restartable_nats: RestartableNats, tmp_path: Path
+    entering: Entering, restartable_nats: NatsServer, tmp_path: Path
 ) -> None:
     old, new = Realm(), Realm()
     credentials, configuration = tmp_path / "user.creds", tmp_path / "nats.conf"
@@ -97,7 +97,7 @@ async def test_credentials_may_be_replaced_while_the_server_is_away(
 
 
 async def test_a_callback_that_fails_does_not_end_reconnecting(
-    entering: Entering, restartable_nats: RestartableNats
+    entering: Entering, restartable_nats: NatsServer
 ) -> None:
     restartable_nats.stop()
     restartable_nats.start("--auth", "a-token")

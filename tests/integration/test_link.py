@@ -6,8 +6,7 @@ import pytest
 
 from stan.link.taps import Link
 from stan.wire.frames import Frame, pub
-from tests.tools.servers import RestartableNats
-from tests.tools.streaming_server import NatsServer
+from tests.tools.processes import NatsServer
 
 
 class Frames:
@@ -112,7 +111,7 @@ async def test_untapped_is_silent(nats_server: NatsServer) -> None:
 
 
 async def test_taps_survive_a_reconnect_and_writes_in_between_are_refused(
-    restartable_nats: RestartableNats,
+    restartable_nats: NatsServer,
 ) -> None:
     frames, gone, back = Frames(), asyncio.Event(), asyncio.Event()
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from stan.link.taps import Link
+from tests.tools.processes import NatsServer
 from tests.tools.proxy import Proxy
-from tests.tools.streaming_server import NatsServer
 
 
 def loop_factories() -> list[Callable[[], asyncio.AbstractEventLoop]]:

@@ -6,8 +6,6 @@ must work within it, and a permission that is missing must be named in the log.
 
 import asyncio
 import re
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,12 +14,8 @@ from typing import Any
 import pytest
 
 import stan
-from tests.tools.streaming_server import (
-    LoggedProcess,
-    StreamingServer,
-    free_port,
-    implementation_under_test,
-)
+from tests.tools.processes import NatsServer
+from tests.tools.streaming_server import StreamingServer, implementation_under_test
 
 GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"
 CLUSTER = "test-cluster"
@@ -40,12 +34,8 @@ class Place:
     def __init__(self, directory: Path, configuration: str) -> None:
         path = directory / "nats.conf"
         path.write_text(configuration)
-        beside_python = Path(sys.executable).with_name("nats-server")
-        binary = shutil.which("nats-server") or str(beside_python)
-        port = free_port()
-        self.url = f"nats://127.0.0.1:{port}"
-        self.nats = LoggedProcess([binary, "-a", "127.0.0.1", "-p", str(port), "-c", str(path)])
-        self.nats.wait_for("Server is ready")
+        self.nats = NatsServer().start("-c", str(path))
+        self.url = self.nats.url
         self.server = StreamingServer(
             *(implementation_under_test(), self.url, "SQL", directory),
             ("-user", "streaming", "-pass", "secret-1"),
@@ -121,7 +111,7 @@ async def test_the_permissions_of_the_guide_are_enough_for_everything(make_place
         await sc.publish("orders.new", b"4")
         assert await receive(again, 1) == [b"4"]
         await again.unsubscribe()
-    assert "Violation" not in place.nats.output
+    assert "Violation" not in place.nats.process.output
     assert place.server.process is not None
     assert "violation" not in place.server.process.output
 
@@ -135,4 +125,4 @@ async def test_a_client_is_not_a_server(make_place: Make) -> None:
         r"\[ERR\] STREAM: NATS: nats: permissions violation for subscription to"
         r' "_stan\.discover\.test-cluster"'
     )
-    place.nats.wait_for("Subscription Violation")  # which the other test must not find
+    place.nats.process.wait_for("Subscription Violation")  # which the other test must not find

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.tools.streaming_server import NatsServer, StreamingServer, implementation_under_test
+from tests.tools.processes import NatsServer
+from tests.tools.streaming_server import StreamingServer, implementation_under_test
 
 from .drivers import DRIVERS, Driver, DriverFailed
 
@@ -20,7 +21,7 @@ GetDriver = Callable[[str], Driver]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamingServer]:
     """The server under test, with a persistent store and room for many channels."""
     implementation = implementation_under_test()
-    nats_server = NatsServer()
+    nats_server = NatsServer().start()
     shared = StreamingServer(
         implementation,
         nats_server.url,

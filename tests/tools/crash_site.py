@@ -1,4 +1,4 @@
-"""The ground under the test: a NATS server that lives on, a server to kill, a database.
+"""The site of a crash: a NATS server that lives on, a server to kill, a database.
 
 The database is read behind the server's back, by plain SQL, once nothing can change any
 more. Nothing is judged here. Invariant: every process started is stopped by its own handle.
@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from tests.tools.databases import DatabaseServer
-from tests.tools.servers import RestartableNats
-from tests.tools.streaming_server import READY, LoggedProcess, StartFailed, free_port
+from tests.tools.processes import LoggedProcess, NatsServer, StartFailed, free_port
+from tests.tools.streaming_server import READY
 
 _SUBSCRIPTIONS = (
     "SELECT c.name, s.client_id, s.durable_name, s.queue_group, s.last_sent, s.in_flight "
@@ -98,13 +98,13 @@ class StoredSubscription:
     in_flight: frozenset[int]
 
 
-class Ground:
+class CrashSite:
     """The processes of one crash test."""
 
     def __init__(self, data: Data, flags: tuple[str, ...] = (), encryption_key: str = "") -> None:
         self.data = data
         self.cluster = f"crash-{secrets.token_hex(4)}"
-        self.nats = RestartableNats()
+        self.nats = NatsServer()
         self._monitor_port = free_port()
         self._key = encryption_key
         self._flags = flags + (

@@ -7,18 +7,12 @@ import glob
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
-
-def free_port() -> int:
-    """A port of the loopback interface that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.tools.processes import free_port
 
 
 def find_program(name: str, *patterns: str) -> str | None:
@@ -91,6 +85,7 @@ class PostgresServer(DatabaseServer):
     name = "postgres"
     account = "postgres"
     bin_folder = "/usr/lib/postgresql/*/bin"
+    settings = "-c fsync=off"
 
     @classmethod
     def missing(cls) -> str:
@@ -114,10 +109,15 @@ class PostgresServer(DatabaseServer):
         self.start()
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -h 127.0.0.1 -c fsync=off"
+        options = f"-p {self.port} -k {self.folder} -h 127.0.0.1 {self.settings}"
         log = str(self.folder / "log")
         data = str(self.folder / "data")
         self.run(self._ctl, "-D", data, "-o", options, "-l", log, "-w", "start")
+
+    @property
+    def pid(self) -> int:
+        """The process that all others of the server are children of."""
+        return int((self.folder / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
 
     def stop(self) -> None:
         self.run(self._ctl, "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")

@@ -4,54 +4,21 @@ The streaming server is ours, or the binary that STAN_TEST_SERVER names. Each ha
 ID of its own, so that several share one NATS server.
 """
 
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.tools.streaming_server import (
-    LoggedProcess,
-    NatsServer,
-    StreamingServer,
-    free_port,
-    implementation_under_test,
-)
+from tests.tools.processes import NatsServer
+from tests.tools.streaming_server import StreamingServer, implementation_under_test
 
 StartServer = Callable[..., StreamingServer]
-
-
-class RestartableNats:
-    """A nats-server that comes back on the same port."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.url = f"nats://127.0.0.1:{self.port}"
-        self._process: LoggedProcess | None = None
-
-    def start(self, *flags: str) -> None:
-        """Start, and block until ready."""
-        beside_python = Path(sys.executable).with_name("nats-server")
-        binary = shutil.which("nats-server") or str(beside_python)
-        self._process = LoggedProcess([binary, "-a", "127.0.0.1", "-p", str(self.port), *flags])
-        self._process.wait_for("Server is ready")
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        assert self._process is not None
-        self._process.kill()
-
-    def stop(self) -> None:
-        """End it if it runs."""
-        if self._process is not None:
-            self._process.stop()
 
 
 @pytest.fixture(scope="session")
 def nats_server() -> Iterator[NatsServer]:
     """The NATS server that all meet on."""
-    server = NatsServer()
+    server = NatsServer().start()
     yield server
     server.stop()
 
@@ -89,9 +56,8 @@ def start_server(nats_server: NatsServer, tmp_path: Path) -> Iterator[StartServe
 
 
 @pytest.fixture
-def restartable_nats() -> Iterator[RestartableNats]:
+def restartable_nats() -> Iterator[NatsServer]:
     """A NATS server for one test only."""
-    server = RestartableNats()
-    server.start()
+    server = NatsServer().start()
     yield server
     server.stop()

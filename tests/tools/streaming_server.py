@@ -1,4 +1,4 @@
-"""Processes under test: a NATS server and the streaming server that stands beside it.
+"""The streaming server under test: which program it is, what it can do, one that runs.
 
 Which streaming server is chosen by the environment: ours by default, or the binary named by
 STAN_TEST_SERVER (the original, against which this suite was written). Everything that differs
@@ -6,114 +6,16 @@ between the two is here; no test asks which one it is talking to, only what it c
 """
 
 import os
-import re
 import secrets
 import shutil
-import socket
-import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.tools.processes import LoggedProcess, StartFailed
+
 READY = "Streaming Server is ready"
-START_TIMEOUT_S = 20.0
-
-
-class StartFailed(Exception):
-    """The process ended before it was ready; the text is what it printed."""
-
-
-def free_port() -> int:
-    """A loopback TCP port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class LoggedProcess:
-    """A child process whose output is read by a thread, so that a line can be waited for."""
-
-    def __init__(self, argv: Sequence[str]) -> None:
-        self.argv = list(argv)
-        self._lines: list[str] = []
-        self._changed = threading.Condition()
-        self._ended = False
-        self.process = subprocess.Popen(
-            self.argv,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    @property
-    def output(self) -> str:
-        """All that the process has printed so far."""
-        return "\n".join(self._lines)
-
-    def wait_for(self, pattern: str, timeout_s: float = START_TIMEOUT_S) -> str:
-        """Block until a line matches and return it. Raises StartFailed at the end of the output
-        or after the timeout."""
-
-        def found() -> str | None:
-            return next((line for line in self._lines if re.search(pattern, line)), None)
-
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended or found() is not None, timeout_s)
-            line = found()
-        if line is None:
-            raise StartFailed(f"no line matches {pattern!r} from {self.argv}:\n{self.output}")
-        return line
-
-    def wait(self, timeout_s: float = START_TIMEOUT_S) -> int:
-        """Block until the process has ended; return its exit status."""
-        status = self.process.wait(timeout_s)
-        self._reader.join(timeout_s)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return status
-
-    def stop(self) -> None:
-        """End the process: politely, then not. No-op when it has ended."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        self.wait()
-
-    def kill(self) -> None:
-        """SIGKILL, and wait until the process is gone."""
-        self.process.kill()
-        self.wait()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._changed:
-                self._lines.append(line.rstrip())
-                self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-
-class NatsServer(LoggedProcess):
-    """A nats-server on a free loopback port."""
-
-    def __init__(self) -> None:
-        beside_python = Path(sys.executable).with_name("nats-server")
-        binary = shutil.which("nats-server") or str(beside_python)
-        port = free_port()
-        self.url = f"nats://127.0.0.1:{port}"
-        super().__init__([binary, "-a", "127.0.0.1", "-p", str(port)])
-        self.wait_for("Server is ready")
 
 
 @dataclass(frozen=True)
@@ -198,11 +100,7 @@ class StreamingServer:
     def start(self) -> None:
         """Start, and block until ready. Raises StartFailed with what the process printed."""
         self.process = LoggedProcess(self.arguments())
-        try:
-            self.process.wait_for(READY)
-        except StartFailed:
-            self.process.stop()
-            raise
+        self.process.ready(READY)
 
     def kill(self) -> None:
         """SIGKILL; what the store had committed stays."""

@@ -38,7 +38,7 @@ from stan.store.contract import Store
 from stan.store.open import open_store
 from stan.wire.messages import frame_message
 from stan.wire.stan_pb2 import MsgProto
-from tests.tools.streaming_server import NatsServer
+from tests.tools.processes import NatsServer
 
 PATHS = (
     "streaming/serverz",
@@ -142,7 +142,7 @@ def change(engine: Engine) -> None:
 
 async def measure(channels: int, durables: int, requests: int) -> None:
     """Start, measure, print, stop."""
-    nats = NatsServer()
+    nats = NatsServer().start()
     with tempfile.TemporaryDirectory() as directory:
         store = open_store("SQL", sql_source=str(Path(directory) / "stan.db"))
         await store.open()

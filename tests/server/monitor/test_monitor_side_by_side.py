@@ -15,7 +15,8 @@ from tests.server.monitor.conftest import Monitored
 from tests.server.monitor.recording import PATHS, Answer, record
 from tests.server.monitor.test_monitor_documents import OURS, types
 from tests.server.monitor.traffic import LIMITS_CONFIG
-from tests.tools.streaming_server import LoggedProcess, find_original, free_port
+from tests.tools.processes import LoggedProcess, free_port
+from tests.tools.streaming_server import find_original
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A ground to test security on: keys, certificates, and a NATS server of each kind.
+"""NATS servers that ask who comes: one of each kind, with the keys and certificates for it.
 
 Everything is made when a test asks for it, and nothing is checked in. `SECRET` is the
 password and the token that open; no output may ever show it.
@@ -6,24 +6,25 @@ password and the token that open; no output may ever show it.
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.tools.identities import Authority, Certificate, Realm, make_nkey
-from tests.tools.servers import RestartableNats
+from tests.tools.processes import NatsServer
 
 SECRET = "correct-horse-secret"
 WRONG = "wrong-horse-secret"
 
 
-class Ground:
+class SecuredNats:
     """The files, and the NATS servers by kind."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._servers: dict[str, RestartableNats] = {}
+        self._servers: dict[str, NatsServer] = {}
         authority, other = Authority(directory, "ca"), Authority(directory, "other-ca")
         self.ca, self.other_ca = authority.file, other.file
         self.client = authority.issue("client")
@@ -66,7 +67,7 @@ class Ground:
         """Where the NATS server of this kind is."""
         server = self._servers.get(kind)
         if server is None:
-            server = self._servers[kind] = RestartableNats()
+            server = self._servers[kind] = NatsServer()
             server.start("-c", self.write(f"{kind}.conf", self._configurations[kind]))
         return f"{scheme}://{who}127.0.0.1:{server.port}"
 
@@ -83,8 +84,32 @@ class Ground:
             server.stop()
 
 
+Text = Callable[[SecuredNats], str]
+Flags = Callable[[SecuredNats], list[str]]
+Options = Callable[[SecuredNats], dict[str, Any]]
+
+
+def no_flags(_: SecuredNats) -> list[str]:
+    """Start a command without a flag more."""
+    return []
+
+
+def no_text(_: SecuredNats) -> str:
+    """Write nothing into the streaming block."""
+    return ""
+
+
+def no_options(_: SecuredNats) -> dict[str, Any]:
+    """Pass the client nothing more."""
+    return {}
+
+
+def own_certificate(nats: SecuredNats) -> list[str]:
+    return ["-tls_client_cert", nats.client.certificate, "-tls_client_key", nats.client.key]
+
+
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    ground = Ground(tmp_path_factory.mktemp("security"))
-    yield ground
-    ground.stop()
+def secured_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredNats]:
+    made = SecuredNats(tmp_path_factory.mktemp("security"))
+    yield made
+    made.stop()
