@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.processes import children, cpu_seconds
-from tests.tools.processes import LoggedProcess
+from bench.processes import cpu_seconds
+from tests.tools.processes import LoggedProcess, descendants
 
 LEGEND = (
     "CPU is microseconds for each message published and each delivered: the server + its NATS "
@@ -59,10 +59,10 @@ class Meter:
     def _read(self) -> tuple[float, float, float, float]:
         pid = self._running.process.pid
         server_s = cpu_seconds(pid)
-        nats_s = sum(cpu_seconds(child) for child in children(pid))
+        nats_s = sum(cpu_seconds(child) for child in descendants(pid))
         database_s = 0.0
         if self._running.database_pid:
-            family = [self._running.database_pid, *children(self._running.database_pid)]
+            family = [self._running.database_pid, *descendants(self._running.database_pid)]
             database_s = sum(cpu_seconds(each) for each in family)
         load = resource.getrusage(resource.RUSAGE_CHILDREN)
         return server_s, nats_s, database_s, load.ru_utime + load.ru_stime

@@ -1,7 +1,7 @@
-"""What the system tells about processes under measurement: CPU time, memory, children.
+"""What the system tells about processes under measurement: CPU time and memory.
 
 Nothing here starts or ends one, or knows what is measured. Invariant: where the system does
-not tell, the answer is 0 or nothing, never an error.
+not tell, the answer is 0, never an error.
 """
 
 import os
@@ -37,13 +37,3 @@ def _status_bytes(pid: int, field: str) -> int:
         return 0
     found = re.search(rf"{field}:\s+(\d+) kB", status)
     return int(found.group(1)) * 1024 if found else 0
-
-
-def children(pid: int) -> list[int]:
-    """Everything below a process that is alive."""
-    try:
-        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    direct = [int(word) for word in words]
-    return direct + [below for child in direct for below in children(child)]

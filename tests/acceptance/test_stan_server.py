@@ -8,14 +8,16 @@ import socket
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import stan
+from tests.tools.processes import descendants
+from tests.tools.streaming_server import READY
 
 WAIT_S = 20.0
-READY = "Streaming Server is ready"
 
 
 class Process:
@@ -24,6 +26,7 @@ class Process:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.lines: list[str] = []
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def read_until(self, wanted: str) -> str:
         """The line that contains `wanted`; all lines up to it are kept."""
@@ -43,6 +46,16 @@ class Process:
             self.lines += rest.decode().splitlines()
             return await self.process.wait()
 
+    async def close(self) -> None:
+        """End the server if it runs, and our connections to it."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGINT)
+        await self.end()
+        for writer in self._writers:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
     @property
     def port(self) -> int:
         text = "\n".join(self.lines)
@@ -58,7 +71,7 @@ class Process:
     async def connect(self) -> asyncio.StreamReader:
         """A connection to the NATS server, to learn from its end that it is gone."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        self._writer = writer  # dropping the writer would close the connection
+        self._writers.append(writer)  # dropping the writer would close the connection
         assert (await reader.readline()).startswith(b"INFO ")
         return reader
 
@@ -87,9 +100,7 @@ async def start() -> AsyncIterator[Start]:
 
     yield start
     for one in started:
-        if one.process.returncode is None:
-            one.process.send_signal(signal.SIGINT)
-        await one.end()
+        await one.close()
 
 
 async def gone(reader: asyncio.StreamReader) -> None:
@@ -101,13 +112,6 @@ async def gone(reader: asyncio.StreamReader) -> None:
                     return
             except ConnectionError:
                 return
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes below one, as Linux tells."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    below = [int(child) for child in children]
-    return below + [one for child in below for one in descendants(child)]
 
 
 def command_lines(pid: int) -> list[bytes]:

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.tools.processes import NatsServer
+from tests.tools.servers import nats_server
 from tests.tools.streaming_client import Client, Clients, new_id
 from tests.tools.streaming_server import Implementation, StreamingServer, implementation_under_test
+
+__all__ = ["nats_server"]
 
 StartServer = Callable[..., Awaitable[StreamingServer]]
 
@@ -39,12 +42,21 @@ def implementation() -> Implementation:
     return implementation_under_test()
 
 
-@pytest.fixture(scope="session")
-def nats_server() -> Iterator[NatsServer]:
-    """The NATS server that everybody meets on."""
-    server = NatsServer().start()
-    yield server
-    server.stop()
+def share(
+    implementation: Implementation,
+    nats_url: str,
+    store: str,
+    directory: Path,
+    *,
+    quick_timers: bool,
+) -> Iterator[StreamingServer]:
+    """A server without a limit of channels that many tests share."""
+    shared = StreamingServer(
+        implementation, nats_url, store, directory, ("-mc", "0"), quick_timers=quick_timers
+    )
+    shared.start()
+    yield shared
+    shared.stop()
 
 
 @pytest.fixture(scope="session")
@@ -54,12 +66,9 @@ def server(
     store: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StreamingServer]:
-    """The shared server with the protocol's own timers and no limit of channels."""
+    """The shared server with the protocol's own timers."""
     directory = tmp_path_factory.mktemp("shared")
-    shared = StreamingServer(implementation, nats_server.url, store, directory, ("-mc", "0"))
-    shared.start()
-    yield shared
-    shared.stop()
+    yield from share(implementation, nats_server.url, store, directory, quick_timers=False)
 
 
 @pytest.fixture(scope="session")
@@ -71,11 +80,7 @@ def quick_server(
 ) -> Iterator[StreamingServer]:
     """The shared server with the shortest ack waits it can take."""
     directory = tmp_path_factory.mktemp("quick")
-    flags = ("-mc", "0")
-    shared = StreamingServer(implementation, nats_server.url, store, directory, flags, True)
-    shared.start()
-    yield shared
-    shared.stop()
+    yield from share(implementation, nats_server.url, store, directory, quick_timers=True)
 
 
 @pytest.fixture

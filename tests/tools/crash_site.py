@@ -140,7 +140,7 @@ class CrashSite:
     async def ready(self) -> None:
         """Wait until the server serves. Raises StartFailed with what it printed."""
         assert self.process is not None
-        await asyncio.to_thread(self.process.wait_for, READY)
+        await asyncio.to_thread(self.process.ready, READY)
 
     async def kill(self) -> None:
         """SIGKILL; then wait until all that the server had sent is at the NATS server, and
@@ -179,7 +179,7 @@ class CrashSite:
     @property
     def pid(self) -> int:
         assert self.process is not None
-        return self.process.process.pid
+        return self.process.pid
 
     async def _forgotten_by_nats(self) -> None:
         """The NATS server closes a connection after it has read the last byte of it."""

@@ -30,6 +30,16 @@ def free_port() -> int:
         return port
 
 
+def descendants(pid: int) -> list[int]:
+    """The processes below one that are alive, as Linux tells."""
+    try:
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    children = [int(word) for word in words]
+    return children + [below for child in children for below in descendants(child)]
+
+
 class LoggedProcess:
     """A child process whose output is read by a thread, so that a line can be waited for.
 

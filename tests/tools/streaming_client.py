@@ -7,8 +7,7 @@ assert on the messages that come back exactly as the wire carried them.
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
-from types import TracebackType
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 
 import nats
 from google.protobuf.message import Message
@@ -16,7 +15,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from stan.wire import stan_pb2 as pb
-from tests.tools.streaming_server import AckWait, StreamingServer
+from tests.tools.streaming_server import AckWait
 
 TIMEOUT_S = 10.0
 QUIET_S = 0.15
@@ -109,6 +108,16 @@ class Subscription:
             return drained
 
 
+class Served(Protocol):
+    """A streaming server, as its clients know it."""
+
+    @property
+    def nats_url(self) -> str: ...
+
+    @property
+    def cluster(self) -> str: ...
+
+
 class Refused(Exception):
     """The server answered a request with an error; the text is the server's."""
 
@@ -116,7 +125,7 @@ class Refused(Exception):
 class Client:
     """One connection to one streaming server. Heartbeats are answered until told otherwise."""
 
-    def __init__(self, server: StreamingServer, nc: NatsClient, client_id: str) -> None:
+    def __init__(self, server: Served, nc: NatsClient, client_id: str) -> None:
         self.server = server
         self.nc = nc
         self.client_id = client_id
@@ -297,28 +306,26 @@ class Clients:
     def __init__(self) -> None:
         self._made: list[NatsClient] = []
 
-    async def __aenter__(self) -> "Clients":
+    async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for nc in self._made:
             if not nc.is_closed:
                 await nc.close()
 
-    async def prepare(self, server: StreamingServer, client_id: str | None = None) -> Client:
+    async def prepare(
+        self, server: Served, client_id: str | None = None, heartbeat_inbox: str = ""
+    ) -> Client:
         """A client that listens but has not asked to be registered."""
         nc = await nats.connect(server.nats_url)
         self._made.append(nc)
         client = Client(server, nc, client_id or new_id("client"))
+        client.heartbeat_inbox = heartbeat_inbox or client.heartbeat_inbox
         await client.listen()
         return client
 
-    async def connect(self, server: StreamingServer, client_id: str | None = None) -> Client:
+    async def connect(self, server: Served, client_id: str | None = None) -> Client:
         """A registered client. Raises Refused."""
         client = await self.prepare(server, client_id)
         response = await client.connect()

@@ -177,17 +177,16 @@ async def test_messages_lost_to_limits_are_counted_once(monitored: Monitored) ->
     async with Traffic(monitored.nats_url) as traffic:
         client = await traffic.client("me")
         await client.publish("foo", b"1")
-        first = await client.subscribe("foo", "first", durableName="d")
-        await first.inbox.count(1)
-        await first.ack(1)
-        await client.leave(first)
-        await client.publish("foo", *(b"%d" % number for number in range(2, 10)))
+        first = await client.subscribe("foo", durableName="d")
+        await first.take(1, ack=True)
+        await client.close_subscription(first)
+        await client.publish_count("foo", 8, first=2)
         labels = {"channel": "foo", "durable_name": "d"}
         away = await scrape(monitored)
         assert value(away, "nss_chan_consumer_lost_msgs_total", **labels) == 3
         assert value(away, "nss_chan_consumer_lag_msgs", **labels) == 5
-        second = await client.subscribe("foo", "second", durableName="d")
-        await second.inbox.count(5)
+        second = await client.subscribe("foo", durableName="d")
+        await second.take(5)
         back = await scrape(monitored)
         assert value(back, "nss_chan_consumer_lost_msgs_total", **labels) == 3
         assert value(back, "nss_chan_consumer_pending_msgs", **labels) == 5
