@@ -289,7 +289,7 @@ async def live_original(nats_url: str, tmp_path: Path, *flags: str, cluster: str
 
 
 @pytest.mark.parametrize("flags", [(), ("-encrypt", "-encryption_key", "key")])
-async def test_clients_of_a_live_file_store_go_on_where_they_were(
+async def test_clients_of_a_live_file_store_resume_and_receive_the_rest(
     tmp_path: Path, nats_server: NatsServer, flags: tuple[str, ...]
 ) -> None:
     await live_original(nats_server.url, tmp_path, *flags)
@@ -300,7 +300,7 @@ async def test_clients_of_a_live_file_store_go_on_where_they_were(
 
 
 @pytest.mark.parametrize("caching", ["false", "true"])
-async def test_clients_of_a_live_database_go_on_where_they_were(
+async def test_clients_of_a_live_database_resume_and_receive_the_rest(
     tmp_path: Path, nats_server: NatsServer, caching: str
 ) -> None:
     original_server()

@@ -45,7 +45,9 @@ async def place(server: DatabaseServer, proxy: Proxy | None = None) -> CrashSite
     return site
 
 
-async def test_the_database_restarts(database_server: DatabaseServer) -> None:
+async def test_all_promises_hold_when_the_database_restarts(
+    database_server: DatabaseServer,
+) -> None:
     async def restart() -> None:
         await asyncio.to_thread(database_server.stop)
         await asyncio.to_thread(database_server.start)
@@ -53,7 +55,9 @@ async def test_the_database_restarts(database_server: DatabaseServer) -> None:
     await endure(await place(database_server), Plan(kills=2, seed=31, fault=restart))
 
 
-async def test_connections_are_cut(database_server: DatabaseServer, proxy: Proxy) -> None:
+async def test_all_promises_hold_when_connections_are_cut(
+    database_server: DatabaseServer, proxy: Proxy
+) -> None:
     async def cut() -> None:
         proxy.cut()
 
@@ -62,7 +66,7 @@ async def test_connections_are_cut(database_server: DatabaseServer, proxy: Proxy
 
 
 @pytest.mark.parametrize("heavy", [False, True])
-async def test_answers_to_commits_are_lost(
+async def test_all_promises_hold_when_answers_to_commits_are_lost(
     database_server: DatabaseServer, proxy: Proxy, heavy: bool
 ) -> None:
     dice = random.Random(33)
@@ -80,7 +84,9 @@ async def test_answers_to_commits_are_lost(
     await endure(site, Plan(kills=3, seed=33, longest_run_s=0.2, heavy=heavy, fault=lose))
 
 
-async def test_commits_are_lost_on_their_way(database_server: DatabaseServer, proxy: Proxy) -> None:
+async def test_all_promises_hold_when_commits_are_lost_on_their_way(
+    database_server: DatabaseServer, proxy: Proxy
+) -> None:
     words = b"COMMIT" if database_server.name == "mysql" else b"fence"
 
     async def lose() -> None:
@@ -98,7 +104,7 @@ async def test_commits_are_lost_on_their_way(database_server: DatabaseServer, pr
     await endure(site, Plan(kills=3, seed=34, longest_run_s=0.2, fault=lose_or_cut))
 
 
-async def test_the_sqlite_file_is_locked_for_a_while(tmp_path: Path) -> None:
+async def test_all_promises_hold_when_the_sqlite_file_is_locked_for_a_while(tmp_path: Path) -> None:
     data = SqliteData(tmp_path)
 
     async def lock() -> None:

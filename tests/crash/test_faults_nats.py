@@ -26,7 +26,7 @@ async def test_the_nats_server_restarts(tmp_path: Path) -> None:
     assert "NATS connection is back" in site.output
 
 
-async def test_the_connection_to_nats_is_cut(tmp_path: Path) -> None:
+async def test_all_promises_hold_when_the_connection_to_nats_is_cut(tmp_path: Path) -> None:
     site = CrashSite(SqliteData(tmp_path))
     proxy = Proxy(site.nats.port)
     await proxy.open()
@@ -41,7 +41,7 @@ async def test_the_connection_to_nats_is_cut(tmp_path: Path) -> None:
         await proxy.close()
 
 
-async def test_the_connection_to_nats_stalls_for_a_while(tmp_path: Path) -> None:
+async def test_all_promises_hold_when_the_connection_to_nats_stalls(tmp_path: Path) -> None:
     site = CrashSite(SqliteData(tmp_path))
     proxy = Proxy(site.nats.port)
     await proxy.open()

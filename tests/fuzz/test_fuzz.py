@@ -31,7 +31,7 @@ def test_ten_thousand_inputs_break_nothing(seed: int) -> None:
 
 @given(st.lists(FRAMES, max_size=10))
 @settings(max_examples=200, deadline=None)
-def test_any_frames_break_nothing(frames: list[Frame]) -> None:
+def test_every_invariant_holds_after_any_frames(frames: list[Frame]) -> None:
     target = Target()
     target.furnish()
     for frame in frames:

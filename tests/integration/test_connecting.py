@@ -96,7 +96,7 @@ async def test_credentials_may_be_replaced_while_the_server_is_away(
     await entering.back()
 
 
-async def test_a_callback_that_fails_does_not_end_reconnecting(
+async def test_a_callback_that_fails_is_reported_and_the_connection_comes_back(
     entering: Entering, restartable_nats: NatsServer
 ) -> None:
     restartable_nats.stop()

@@ -183,28 +183,28 @@ class TestTrims:
         assert await bounds_of(writer.store, 1) == self.bounds(first)
         assert list(await read_all(writer.store, 1)) == list(range(first, 11))
 
-    async def test_by_sequence(self, writer: Writer) -> None:
+    async def test_a_trim_by_sequence_leaves_that_first(self, writer: Writer) -> None:
         await self.check(writer, Trim(1, min_sequence=4), 4)
 
-    async def test_by_position_keeps_whole_messages(self, writer: Writer) -> None:
+    async def test_a_trim_by_position_leaves_whole_messages(self, writer: Writer) -> None:
         size = self.run.sizes[0]
         await self.check(writer, Trim(1, min_position=3 * size), 4)
         await self.check(writer, Trim(1, min_position=3 * size + 1), 5)
 
-    async def test_by_time(self, writer: Writer) -> None:
+    async def test_a_trim_by_time_leaves_the_younger_first(self, writer: Writer) -> None:
         await self.check(writer, Trim(1, min_timestamp_ns=1000), 1)
         await self.check(writer, Trim(1, min_timestamp_ns=1001), 6)
 
-    async def test_by_time_drops_even_the_last(self, writer: Writer) -> None:
+    async def test_a_trim_by_time_leaves_nothing_when_all_are_old(self, writer: Writer) -> None:
         await self.check(writer, Trim(1, min_timestamp_ns=2001), 11)
 
-    async def test_by_sequence_or_position_spares_the_last(self, writer: Writer) -> None:
+    async def test_a_trim_by_sequence_or_position_leaves_the_last(self, writer: Writer) -> None:
         await self.check(writer, Trim(1, min_sequence=50, min_position=1 << 40), 10)
 
-    async def test_the_highest_floor_decides(self, writer: Writer) -> None:
+    async def test_a_trim_leaves_what_the_highest_floor_says(self, writer: Writer) -> None:
         await self.check(writer, Trim(1, min_sequence=3, min_position=1, min_timestamp_ns=1001), 6)
 
-    async def test_a_floor_below_the_first_changes_nothing(self, writer: Writer) -> None:
+    async def test_a_trim_below_the_first_leaves_all(self, writer: Writer) -> None:
         await self.check(writer, Trim(1, min_sequence=6), 6)
         await self.check(writer, Trim(1, min_sequence=2, min_position=1, min_timestamp_ns=5), 6)
 

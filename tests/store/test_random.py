@@ -122,7 +122,7 @@ class Pair:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=steps)
-async def test_random_batches_mean_the_same(
+async def test_random_batches_leave_what_the_memory_store_has(
     sql_place: Place, steps: list[list[tuple[object, ...]]]
 ) -> None:
     store = await sql_place.opened()

@@ -104,5 +104,5 @@ async def test_kualico_console(played: Monitored) -> None:
 
 
 @pytest.mark.parametrize("field", ["in_msgs", "in_bytes", "out_msgs", "out_bytes"])
-async def test_counters_are_integers(played: Monitored, field: str) -> None:
+async def test_a_counter_that_readers_parse_is_an_integer(played: Monitored, field: str) -> None:
     check_types(await document(played, "serverz"), {field: int})
