@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from stan.store.sql.sources import parse_source
-from tests.crash.test_faults_database import endure, place
-from tests.crash.trial import Plan
+from tests.crash.test_faults_database import place
+from tests.crash.trial import Plan, endure
 from tests.tools.databases import DatabaseServer, PostgresServer
 
 

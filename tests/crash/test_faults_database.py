@@ -14,19 +14,12 @@ from pathlib import Path
 import pytest
 
 import stan
-from tests.crash.trial import Plan, Trial
+from tests.crash.trial import Plan, endure
 from tests.tools.crash_site import CrashSite, ServedData, SqliteData
 from tests.tools.databases import DatabaseServer
 from tests.tools.proxy import Proxy
 
 TIMEOUT_S = 60
-
-
-async def endure(site: CrashSite, plan: Plan) -> None:
-    report = await Trial(site, plan, lambda line: None).run()
-    print(report)
-    assert report.faults == [], str(report)
-    assert report.acknowledged > 0
 
 
 @pytest.fixture

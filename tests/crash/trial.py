@@ -275,6 +275,14 @@ class Trial:
         report.faults += self._audit.faults
 
 
+async def endure(site: CrashSite, plan: Plan) -> None:
+    """Run a trial, and assert that every promise held."""
+    report = await Trial(site, plan, lambda line: None).run()
+    print(report)
+    assert report.faults == [], str(report)
+    assert report.acknowledged > 0
+
+
 async def _ignore(_: Exception) -> None:
     """A NATS connection that comes and goes is what is tested, not worth a line."""
 
