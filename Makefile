@@ -12,14 +12,17 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 COMPILED_TESTS ?= tests/wire tests/engine tests/simulation tests/fuzz tests/conformance \
 	tests/interop tests/crash/test_crash.py
+# The suites that run our code in their own process; the others start programs.
+MEASURED_TESTS ?= tests/wire tests/engine tests/simulation tests/fuzz tests/store \
+	tests/importing tests/client tests/server tests/integration
 SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-compiled check sim fuzz conformance interop crash bench bench-compare \
+.PHONY: help run demo test test-unmeasured test-compiled coverage check sim fuzz conformance interop crash bench bench-compare \
 	build proto proto-check docs format clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \
@@ -47,6 +50,18 @@ demo: $(VENV)/.run  ## watch the tutorial happen, in under 30 seconds
 
 test: $(VENV)/.dev  ## run all tests
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+# With the databases: without them the store's rooms cannot reach their floors.
+coverage: $(VENV)/.dev  ## run the suites that can be measured, show branch coverage by room
+	@mkdir -p build/coverage
+	@$(BIN)/python -m coverage erase
+	@STAN_REQUIRE_DATABASES=1 $(BIN)/python -m coverage run -m pytest -q $(MEASURED_TESTS) \
+		$(PYTEST_ARGS)
+	@$(BIN)/python -m coverage json -q
+	@$(BIN)/python -m tests.tools.coverage_floors build/coverage/report.json
+
+test-unmeasured: $(VENV)/.dev  ## run the tests that make coverage leaves out
+	@$(BIN)/python -m pytest -q $(addprefix --ignore=,$(MEASURED_TESTS)) $(PYTEST_ARGS)
 
 check: $(VENV)/.dev  ## formatting, lint, types and the layers
 	@$(BIN)/ruff format --check .
