@@ -160,15 +160,6 @@ async def run_and_kill(place: Place, batches: int) -> int:
     return last
 
 
-async def test_a_missing_folder_is_created(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "deeper" / "stan.db"
-    place = Place("sqlite", str(path), None, "")
-    store = await place.opened()
-    assert store.location == str(path)
-    await place.close()
-    assert path.is_file()
-
-
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "stan.db"
     path.write_text("certainly not a database\n" * 100)
@@ -179,18 +170,57 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     await place.close()
 
 
-async def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def no_rights() -> Iterator[None]:
+    """No right to the test's folder, which root has always."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give its rights away and have them back")
+    os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    yield
+    os.seteuid(0)
+
+
+async def refusal(path: Path) -> str:
+    """How opening this file ends."""
+    place = Place("sqlite", str(path), None, "")
+    with pytest.raises(StoreRefusedError) as caught:
+        await place.opened(timeout_s=3600)  # nobody waits for what waiting does not mend
+    await place.close()
+    return str(caught.value)
+
+
+async def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "stan.db"
+    assert await refusal(path) == f"cannot open {path}: No such file or directory"
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_file_without_rights_is_refused_with_the_reason(
+    tmp_path: Path, no_rights: None
+) -> None:
+    path = tmp_path / "stan.db"
+    assert await refusal(path) == f"cannot open {path}: Permission denied"
+
+
+async def test_a_folder_in_which_nothing_can_be_created_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "stan.db"
+    path.touch()
+    path.chmod(0o666)
+    tmp_path.chmod(0o555)
+    if os.geteuid() != 0:
+        assert "no file can be created" in await refusal(path)
+        return
+    for folder in (tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        assert await refusal(path) == f"cannot open {path}: no file can be created in {tmp_path}"
+    finally:
+        os.seteuid(0)
+
+
+async def test_what_is_no_file_is_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    place = Place("sqlite", str(tmp_path / "file" / "stan.db"), None, "")
-    with pytest.raises(StoreRefusedError, match="cannot create"):
-        await place.opened()
-    await place.close()
-
-
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-async def test_a_folder_without_rights_is_refused(tmp_path: Path) -> None:
-    os.chmod(tmp_path, stat.S_IRUSR | stat.S_IXUSR)
-    place = Place("sqlite", str(tmp_path / "stan.db"), None, "")
-    with pytest.raises((StoreRefusedError, StoreUnavailableError)):
-        await place.opened()
-    await place.close()
+    path = tmp_path / "file" / "stan.db"
+    assert await refusal(path) == f"cannot open {path}: Not a directory"
+    assert await refusal(tmp_path) == f"cannot open {tmp_path}: Is a directory"
