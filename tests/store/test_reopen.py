@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+import pwd
 import signal
 import sqlite3
-import stat
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stan.engine.records import ServerRecord, Trim
-from stan.errors import StoreRefusedError, StoreUnavailableError
+from stan.errors import StoreRefusedError
 from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import MsgProto
 
@@ -171,13 +173,22 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def no_rights() -> Iterator[None]:
-    """No right to the test's folder, which root has always."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can give its rights away and have them back")
-    os.seteuid(pwd.getpwnam("nobody").pw_uid)
-    yield
-    os.seteuid(0)
+def closed_folder() -> Iterator[Path]:
+    """A folder into which this process, even if it was root's, may write nothing, with a
+    file that anybody may write and one that nobody may."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "open.db").touch()
+        (folder / "open.db").chmod(0o666)
+        (folder / "closed.db").touch()
+        (folder / "closed.db").chmod(0o000)
+        folder.chmod(0o555)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(pwd.getpwnam("nobody").pw_uid)
+        yield folder
+        os.seteuid(user)
+        folder.chmod(0o755)
 
 
 async def refusal(path: Path) -> str:
@@ -192,31 +203,19 @@ async def refusal(path: Path) -> str:
 async def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "stan.db"
     assert await refusal(path) == f"cannot open {path}: No such file or directory"
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
 
 
-async def test_a_file_without_rights_is_refused_with_the_reason(
-    tmp_path: Path, no_rights: None
-) -> None:
-    path = tmp_path / "stan.db"
-    assert await refusal(path) == f"cannot open {path}: Permission denied"
+async def test_a_file_without_rights_is_refused_with_the_reason(closed_folder: Path) -> None:
+    for name in ("new.db", "closed.db"):
+        path = closed_folder / name
+        assert await refusal(path) == f"cannot open {path}: Permission denied"
 
 
-async def test_a_folder_in_which_nothing_can_be_created_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "stan.db"
-    path.touch()
-    path.chmod(0o666)
-    tmp_path.chmod(0o555)
-    if os.geteuid() != 0:
-        assert "no file can be created" in await refusal(path)
-        return
-    for folder in (tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    os.seteuid(pwd.getpwnam("nobody").pw_uid)
-    try:
-        assert await refusal(path) == f"cannot open {path}: no file can be created in {tmp_path}"
-    finally:
-        os.seteuid(0)
+async def test_a_file_that_can_have_no_log_beside_it_is_refused(closed_folder: Path) -> None:
+    path = closed_folder / "open.db"
+    expected = f"cannot open {path}: no file can be created in {closed_folder}"
+    assert await refusal(path) == expected
 
 
 async def test_what_is_no_file_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Where the data lives, in every form that people have it."""
 
+import sys
+
 import pytest
 
 from stan.errors import ConfigError
@@ -83,3 +85,14 @@ def test_the_factory_knows_the_kinds() -> None:
         open_store("SQL", StoreSettings(sql_source="u@tcp(h)/db", durability="off"))
     with pytest.raises(ConfigError, match="positive"):
         open_store("SQL", StoreSettings(sql_source="x.db", lease_s=0))
+
+
+@pytest.mark.parametrize(
+    ("source", "package"), [("postgres://u@h/db", "asyncpg"), ("u@tcp(h)/db", "asyncmy")]
+)
+def test_a_missing_driver_is_named_as_the_package_to_install(
+    source: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"driver for \w+ is missing .*: pip install {package}$"):
+        open_store("SQL", StoreSettings(sql_source=source))

@@ -29,6 +29,7 @@ from stan.errors import (
     StoreError,
     StoreOutcomeUnknownError,
     StoreRefusedError,
+    StoreUnavailableError,
 )
 from stan.store.settings import StoreSettings
 from stan.store.sql.database import Database, connect_database
@@ -50,6 +51,7 @@ _SWEEP_ROWS_MIN = 200
 _SWEEP_ROWS_MAX = 5000
 _SWEEP_S = 0.005
 _RETRY_S = 1.0
+_PASSING = (StoreUnavailableError, StoreOutcomeUnknownError, LeaseLostError)
 
 _INITIALIZE = (
     "UPDATE stan_server SET cluster_id=?, inbox_prefix=? WHERE id=1 AND cluster_id IS NULL"
@@ -77,7 +79,6 @@ class SqlStore:
         self.swept = asyncio.Event()
         """Set while no row stands that nothing speaks of any more."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._last_defect = ""
         self._closed = False
 
     async def open(self) -> None:
@@ -231,6 +232,7 @@ class SqlStore:
     async def _renew_forever(self) -> None:
         """Renew the lease while no commit does."""
         pause_s = min(1.0, self._settings.lease_s / 4)
+        reported = ""
         while self._lost is None:
             await asyncio.sleep(pause_s)
             if time.monotonic() - self._renewed_s < pause_s:
@@ -239,17 +241,9 @@ class SqlStore:
                 async with self._writing:
                     await self._settle()
                     await self._write(self._lease.renew)
-            except StoreError as error:
-                _log.debug("renewing the lease: %s", error)
+                reported = ""
             except Exception as error:
-                self._report_defect("renewing the lease", error)
-
-    def _report_defect(self, doing: str, error: Exception) -> None:
-        """Say once what nobody expected; the task that met it tries again."""
-        defect = f"a defect in the store, {doing}: {error!r}"
-        if defect != self._last_defect:
-            self._last_defect = defect
-            _log.error("%s", defect, exc_info=error)
+                reported = _report("renewing the lease", error, reported)
 
     def _notice_garbage(self) -> None:
         if self._ledger.unswept or self._ledger.doomed:
@@ -261,15 +255,14 @@ class SqlStore:
     async def _sweep_forever(self) -> None:
         """Remove dead rows between commits, a few milliseconds at a time."""
         rows = _SWEEP_ROWS_MIN
+        reported = ""
         while self._lost is None:
             await self._garbage.wait()
             try:
                 rows = await self._sweep_once(rows)
-            except StoreError as error:
-                _log.debug("sweeping: %s", error)
-                await asyncio.sleep(_RETRY_S)
+                reported = ""
             except Exception as error:
-                self._report_defect("sweeping", error)
+                reported = _report("sweeping", error, reported)
                 await asyncio.sleep(_RETRY_S)
             # As long a pause as the chunk took: commits come first.
             await asyncio.sleep(_SWEEP_S)
@@ -292,3 +285,16 @@ class SqlStore:
         if took_s > _SWEEP_S:
             return max(rows // 2, _SWEEP_ROWS_MIN)
         return min(rows * 2, _SWEEP_ROWS_MAX)
+
+
+def _report(doing: str, error: Exception, reported: str) -> str:
+    """Log what stopped a background task for the moment, and give back what was said. What
+    passes by itself, and what was `reported` before, is for the debug log only."""
+    words = f"{doing}: {error}"
+    if isinstance(error, _PASSING) or words == reported:
+        _log.debug("%s", words)
+    elif isinstance(error, StoreError):
+        _log.error("%s", words)
+    else:
+        _log.error("a defect in the store, %s", words, exc_info=error)
+    return words
