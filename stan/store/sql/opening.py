@@ -49,7 +49,7 @@ def _create_schema(session: Session, settings: StoreSettings) -> None:
         if not settings.beside_original:
             refuse_channels(session.connection)
         if schema.create(session):
-            _log.info("schema created at %s", schema.SCHEMA_REVISION)
+            _log.info("schema upgraded from none to %s", schema.SCHEMA_REVISION)
 
 
 async def _take_lease(database: Database, settings: StoreSettings) -> Lease:
