@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stan.engine.records import ServerRecord
 from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 
 CLUSTER = "capacity"
 _OVERHEAD_BYTES = 32  # of an encoded message, roughly
@@ -41,7 +42,7 @@ def create(path: Path) -> None:
     """An empty store."""
 
     async def run() -> None:
-        store = open_store("SQL", sql_source=str(path))
+        store = open_store("SQL", StoreSettings(sql_source=str(path)))
         await store.open()
         await store.initialize(ServerRecord(CLUSTER, "_INBOX.capacity"))
         await store.close()

@@ -21,6 +21,7 @@ from stan.server.server import new_id
 from stan.store.contract import Store
 from stan.store.encryption import OVERHEAD_BYTES, Encryption
 from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 
 _KEY = "NATS_STREAMING_ENCRYPTION_KEY"
 _FROM = "STAN_FROM_SOURCE"
@@ -100,14 +101,14 @@ def _from_source(parsed: Parsed) -> str:
 
 
 def _store(parsed: Parsed, encryption: Encryption | None) -> Store:
-    return open_store(
-        "SQL",
+    settings = StoreSettings(
         sql_driver=parsed["sql_driver"],
         sql_source=parsed["sql_source"] or os.environ.get("STAN_SQL_SOURCE", ""),
         beside_original=True,
         encryption=encryption,
         deliver_encrypted=True,  # without a key, what is encrypted comes over as it is
     )
+    return open_store("SQL", settings)
 
 
 def _encryption(parsed: Parsed) -> Encryption | None:

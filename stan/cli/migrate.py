@@ -2,7 +2,7 @@
 
 Exit code 0 when the schema is (now) the one that this version speaks, 1 when it is not or
 on any error, 2 for a command line that cannot be understood. Stop the server first: the
-command does not take its lease.
+command takes its lease for the time of the upgrade, and refuses while a server is alive.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import sys
 
 from stan.cli.flags import Flag, FlagError, HelpWanted, Parsed, parse_flags, read_bool, usage
 from stan.errors import StanError
+from stan.store.settings import StoreSettings
 from stan.store.sql.migrating import SchemaState, check_schema, upgrade_schema, upgrade_sql
 
 FLAGS = [
@@ -35,27 +36,29 @@ def main(argv: list[str]) -> int:
     except FlagError as error:
         print(f"stan-server migrate: {error}\n{USAGE}", file=sys.stderr)
         return 2
-    source = parsed["sql_source"] or os.environ.get("STAN_SQL_SOURCE", "")
+    settings = StoreSettings(
+        sql_driver=parsed["sql_driver"],
+        sql_source=parsed["sql_source"] or os.environ.get("STAN_SQL_SOURCE", ""),
+    )
     try:
         if parsed["sql"]:
-            print(upgrade_sql(parsed["sql_driver"], source).rstrip())
+            print(upgrade_sql(settings).rstrip())
             return 0
-        return asyncio.run(_migrate(parsed, source))
+        return asyncio.run(_migrate(parsed, settings))
     except StanError as error:
         print(f"stan-server migrate: {error}", file=sys.stderr)
         return 1
 
 
-async def _migrate(parsed: Parsed, source: str) -> int:
-    driver = parsed["sql_driver"]
-    state = await check_schema(driver, source)
+async def _migrate(parsed: Parsed, settings: StoreSettings) -> int:
+    state = await check_schema(settings)
     if state.current:
         print(f"{state.location}: the schema is current ({state.wanted})")
         return 0
     if parsed["check"] or parsed["dry-run"]:
         print(f"{state.location}: {_describe(state)}")
         return 0 if parsed["dry-run"] else 1
-    await upgrade_schema(driver, source)
+    await upgrade_schema(settings)
     print(f"{state.location}: upgraded from {state.revision or 'no schema'} to {state.wanted}")
     return 0
 

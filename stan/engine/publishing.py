@@ -418,19 +418,19 @@ def extend_run(run: Run, burst: Burst, overhead_bytes: int = 0) -> None:
         for reply, data in zip(replies, burst.payloads, strict=True):
             message = encode_message(sequence, field, reply, data, run.timestamp_ns)
             framed.append(frame_message(message))
-            sizes.append(len(message) + _growth(len(data), overhead_bytes))
+            sizes.append(len(message) + payload_growth(len(data), overhead_bytes))
             sequence += 1
     else:
         more, more_sizes = frame_run(sequence, field, burst.payloads, run.timestamp_ns)
         framed.extend(more)
         if overhead_bytes:
             for n, data in enumerate(burst.payloads):
-                more_sizes[n] += _growth(len(data), overhead_bytes)
+                more_sizes[n] += payload_growth(len(data), overhead_bytes)
         sizes.extend(more_sizes)
     run.payloads.extend(burst.payloads)
 
 
-def _growth(payload_size: int, overhead_bytes: int) -> int:
+def payload_growth(payload_size: int, overhead_bytes: int) -> int:
     """By how much a message grows when the store adds this to its payload."""
     if not payload_size or not overhead_bytes:
         return 0

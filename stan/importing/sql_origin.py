@@ -19,16 +19,16 @@ from stan.importing.origin import (
     decode_message,
 )
 from stan.importing.pending import apply_rows
+from stan.store.settings import StoreSettings
 from stan.store.sql.database import Database, connect_database
+from stan.store.sql.dialect import Session
 from stan.store.sql.original import NAMES, find_tables
-from stan.store.sql.session import Session
 from stan.store.sql.sources import parse_source
 from stan.wire.messages import parse
 from stan.wire.server_pb2 import ServerInfo, SubState
 
 _VERSION = 1
-_TIMEOUT_S = 60.0
-_LEASE_S = 60.0
+_SETTINGS = StoreSettings(timeout_s=60.0, lease_s=60.0)
 
 _SERVER = "SELECT id, proto, version FROM {ServerInfo}"
 _CLIENTS = "SELECT COUNT(*) FROM {Clients}"
@@ -56,7 +56,7 @@ class SqlOrigin:
         parsed = parse_source(driver, source)
         self.location = parsed.location
         self._file = parsed.path if parsed.family == "sqlite" else None
-        self._database: Database = connect_database(parsed, "full", _TIMEOUT_S, _LEASE_S)
+        self._database: Database = connect_database(parsed, _SETTINGS)
         self._names: dict[str, str] = {}
 
     async def open(self) -> str:

@@ -9,6 +9,7 @@ they never decrease within a channel; memory does not grow with the messages.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from stan.engine.publishing import payload_growth
 from stan.engine.records import Batch, ChannelRecord, Run, ServerRecord, Trim
 from stan.errors import OriginError, StoreRefusedError
 from stan.importing.durables import Durable, gather_durables, is_durable
@@ -176,7 +177,7 @@ class Transfer:
                 run = _begin_run(copy, sequence, timestamp_ns)
                 runs.append(run)
             message = encode_message(sequence, channel_field, reply, payload, timestamp_ns)
-            size_bytes = len(message) + (self._overhead_bytes if payload else 0)
+            size_bytes = len(message) + payload_growth(len(payload), self._overhead_bytes)
             run.framed.append(frame_message(message))
             run.sizes.append(size_bytes)
             run.payloads.append(payload)

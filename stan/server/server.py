@@ -46,6 +46,7 @@ from stan.server.pump import Pump
 from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 from stan.wire.subjects import ServerSubjects
 
 if TYPE_CHECKING:
@@ -172,8 +173,7 @@ class Server:
         if config.store != "MEMORY" and (encryption := config.open_encryption()) is not None:
             self._encryption = encryption
             log.info("Payloads are encrypted at rest (%s)", encryption.cipher)
-        store = open_store(
-            config.store,
+        settings = StoreSettings(
             sql_driver=config.sql_driver,
             sql_source=config.sql_source,
             durability=config.sql_durability,
@@ -181,6 +181,7 @@ class Server:
             encryption=self._encryption,
             deliver_encrypted=config.delivers_encrypted,
         )
+        store = open_store(config.store, settings)
         self.store = store
         await store.open()
         recovered = await store.recover()

@@ -10,6 +10,7 @@ import pytest
 
 from stan.engine.records import ServerRecord
 from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 from tests.crash.audit import Audit
 from tests.crash.load import SYNC, Publisher, make_payload
 from tests.crash.readers import Reader
@@ -50,7 +51,7 @@ def a_reader() -> Reader:
 async def site(tmp_path: Path) -> CrashSite:
     """A database with five messages and a durable that has two of them in flight."""
     data = SqliteData(tmp_path)
-    store = open_store("SQL", sql_source=data.source)
+    store = open_store("SQL", StoreSettings(sql_source=data.source))
     await store.open()
     await store.initialize(ServerRecord("crash", "_INBOX.crash"))
     await store.close()

@@ -9,6 +9,7 @@ from stan.importing.sql_origin import SqlOrigin
 from stan.importing.transfer import Tally, Transfer
 from stan.store.contract import Store
 from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 
 from .tables import OriginalTables
 
@@ -25,7 +26,7 @@ class Ground:
         self._stores: list[Store] = []
 
     def store(self) -> Store:
-        store = open_store("SQL", sql_source=self.target)
+        store = open_store("SQL", StoreSettings(sql_source=self.target))
         self._stores.append(store)
         return store
 

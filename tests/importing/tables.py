@@ -6,8 +6,9 @@ a test does not say has the default that the original's schema gives it.
 
 from typing import Any
 
+from stan.store.settings import StoreSettings
 from stan.store.sql.database import connect_database
-from stan.store.sql.session import Session
+from stan.store.sql.dialect import Session
 from stan.store.sql.sources import parse_source
 from stan.wire.server_pb2 import ServerInfo, SubState
 from stan.wire.stan_pb2 import MsgProto
@@ -35,7 +36,7 @@ class OriginalTables:
 
     def __init__(self, driver: str, source: str) -> None:
         parsed = parse_source(driver, source)
-        self._database = connect_database(parsed, "full", 10, 5)
+        self._database = connect_database(parsed, StoreSettings())
         self._family = parsed.family
         self._row = "`row`" if parsed.family == "mysql" else '"row"'
         self._rows = 0

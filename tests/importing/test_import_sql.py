@@ -1,6 +1,8 @@
 """The original's SQL store, rule by rule of the protocol's section 6.5."""
 
-from itertools import count
+import sqlite3
+from contextlib import closing
+from itertools import accumulate, count
 from typing import Any
 
 import pytest
@@ -9,7 +11,12 @@ from stan.engine.records import Batch, Result
 from stan.errors import OriginError, StoreRefusedError
 from stan.importing.origin import OriginChannel
 from stan.importing.sql_origin import SqlOrigin
+from stan.importing.transfer import Transfer
+from stan.store.encryption import OVERHEAD_BYTES, Encryption
+from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 from stan.store.sql.store import SqlStore
+from stan.wire.messages import encode_message, string_field
 from stan.wire.stan_pb2 import MsgProto
 
 from .conftest import Ground
@@ -354,3 +361,29 @@ async def test_blobs_that_an_sqlite_file_holds_as_text_are_read(ground: Ground) 
     data = MsgProto(sequence=1, subject="foo", data=b"text").SerializeToString().decode()
     await ground.tables.insert("Messages", id=1, seq=1, timestamp=1, size=9, data=data)
     assert (await ground.run()).payload_bytes == 4
+
+
+async def test_sizes_are_those_of_what_is_stored_encrypted(ground: Ground) -> None:
+    """The field of the payload's length grows, too, where a payload of 99 to 127 or 16,355 to
+    16,383 bytes is stored as one longer than that."""
+    await ground.tables.channel(1, "foo")
+    sizes = [0, 1, 98, 99, 127, 128, 16_354, 16_355, 16_383, 16_384]
+    for sequence, size in enumerate(sizes, 1):
+        await ground.tables.message(1, "foo", sequence, b"x" * size)
+    origin = SqlOrigin("", ground.source)
+    store = open_store("SQL", StoreSettings(sql_source=ground.target, encryption=Encryption("k")))
+    await Transfer(origin, store, payload_overhead_bytes=OVERHEAD_BYTES).run("", "_INBOX.new")
+    await origin.close()
+    await store.close()
+    with closing(sqlite3.connect(ground.target)) as database:
+        rows = database.execute(
+            "SELECT sequence, timestamp_ns, position, data FROM stan_messages ORDER BY sequence"
+        ).fetchall()
+        (end,) = database.execute("SELECT end_position FROM stan_channels").fetchone()
+    stored = [
+        len(encode_message(sequence, string_field(0x12, b"foo"), "", data, timestamp_ns))
+        for sequence, timestamp_ns, _, data in rows
+    ]
+    assert len(stored) == len(sizes)
+    assert [position for _, _, position, _ in rows] == list(accumulate(stored, initial=0))[:-1]
+    assert end == sum(stored)

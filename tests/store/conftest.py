@@ -11,6 +11,7 @@ import pytest
 from stan.store.contract import Store
 from stan.store.encryption import Encryption
 from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 from tests.tools.databases import DatabaseServer, MysqlServer, PostgresServer
 
 DATABASES = ("sqlite", "postgres", "mysql")
@@ -28,14 +29,18 @@ class Place:
         self._opened: list[Store] = []
         self._memory: Store | None = None
 
+    def settings(self, **options: Any) -> StoreSettings:
+        """What opens this data, with these changes."""
+        options.setdefault("sql_source", self.source)
+        return StoreSettings(sql_driver=self.kind, **options)
+
     def store(self, **options: Any) -> Store:
         """A store on this data, not opened; closed when the test ends."""
         if self.kind == "memory":
             self._memory = self._memory or open_store("MEMORY")
             return self._memory
-        source = options.pop("sql_source", self.source)
         options.setdefault("encryption", self.encryption)
-        store = open_store("SQL", sql_driver=self.kind, sql_source=source, **options)
+        store = open_store("SQL", self.settings(**options))
         self._opened.append(store)
         return store
 

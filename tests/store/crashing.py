@@ -8,11 +8,12 @@ import sys
 
 from stan.engine.records import Batch, ChannelRecord, Run, Trim
 from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 from stan.wire.messages import encode_message, frame_message, string_field
 
 
 async def main(driver: str, source: str) -> None:
-    store = open_store("SQL", sql_driver=driver, sql_source=source)
+    store = open_store("SQL", StoreSettings(sql_driver=driver, sql_source=source))
     await store.open()
     recovered = await store.recover()
     number = recovered.batch_number

@@ -10,10 +10,12 @@ import sys
 from stan.engine.records import Batch, ChannelRecord
 from stan.errors import LeaseLostError
 from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 
 
 async def main(driver: str, source: str, lease_s: float) -> None:
-    store = open_store("SQL", sql_driver=driver, sql_source=source, lease_s=lease_s)
+    settings = StoreSettings(sql_driver=driver, sql_source=source, lease_s=lease_s)
+    store = open_store("SQL", settings)
     await store.open()
     number = (await store.recover()).batch_number
     loop = asyncio.get_running_loop()

@@ -31,7 +31,7 @@ async def test_channels_of_the_original_are_not_passed_over(
     for _ in range(2):  # the refusal leaves nothing behind
         with pytest.raises(SchemaError, match=ADVICE):
             await sql_place.opened()
-    await upgrade_schema(sql_place.kind, sql_place.source)
+    await upgrade_schema(sql_place.settings())
     assert (await (await sql_place.opened()).recover()).channels == []
 
 

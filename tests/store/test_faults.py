@@ -18,6 +18,10 @@ from stan.errors import (
     StoreUnavailableError,
 )
 from stan.store.contract import Store
+from stan.store.sql import store as sql_store
+from stan.store.sql.database import Step
+from stan.store.sql.lease import read_holder
+from stan.store.sql.store import SqlStore
 from tests.tools.proxy import Proxy
 
 from .conftest import Place
@@ -340,3 +344,76 @@ async def test_an_oversized_batch_for_the_database_is_refused_whole(sql_place: P
     assert await read_all(store, 1) == {}
     await store.commit(Batch(50, runs=[run]))
     assert list(await read_all(store, 1)) == [1]
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> asyncio.Event:
+    """Let the next call of a function fail as nobody expects; set once that happened."""
+    function = getattr(owner, name)
+    failed = asyncio.Event()
+
+    def failing(*args: object, **options: object) -> object:
+        if failed.is_set():
+            return function(*args, **options)
+        failed.set()
+        raise LookupError("nobody expects this")
+
+    monkeypatch.setattr(owner, name, failing)
+    return failed
+
+
+async def test_sweeping_outlives_a_defect_and_says_so(
+    sqlite_place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sql_store, "_RETRY_S", 0.0)
+    store = await sqlite_place.opened()
+    assert isinstance(store, SqlStore)
+    writer = Writer(store)
+    await writer.create(1)
+    await writer.append(1, [b"a"] * 3, 1000)
+    failed = fail_once(monkeypatch, sql_store, "record_swept")
+    await writer.commit(channels_deleted=[1])
+    async with asyncio.timeout(30):
+        await failed.wait()
+        await store.swept.wait()
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage() == "a defect in the store, sweeping: nobody expects this"
+    assert record.exc_info is not None
+    assert (await store.recover()).channels == []
+
+
+async def test_the_lease_is_renewed_after_a_defect_that_is_said_once(
+    sqlite_place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await sqlite_place.opened(lease_s=1)
+    assert isinstance(store, SqlStore)
+    database = store._database
+    write = database.write
+    failed, renewed = asyncio.Event(), asyncio.Event()
+
+    async def write_later(step: Step[object], **options: bool) -> object:
+        if not failed.is_set():
+            failed.set()
+            raise LookupError("nobody expects this")
+        done = await write(step, **options)
+        renewed.set()
+        return done
+
+    before = await database.read(read_holder)
+    monkeypatch.setattr(database, "write", write_later)
+    async with asyncio.timeout(30):
+        await renewed.wait()
+    assert (await database.read(read_holder)).expires_ms > before.expires_ms
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert lines == ["a defect in the store, renewing the lease: nobody expects this"]
+
+
+async def test_what_keeps_failing_is_said_once_until_it_works_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refused = StoreRefusedError("the disk is full")
+    said = sql_store._report("sweeping", refused, "")
+    assert sql_store._report("sweeping", refused, said) == said
+    sql_store._report("sweeping", StoreUnavailableError("come back later"), said)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "sweeping: the disk is full"
+    ]

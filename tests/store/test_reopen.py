@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+import pwd
 import signal
 import sqlite3
-import stat
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stan.engine.records import ServerRecord, Trim
-from stan.errors import StoreRefusedError, StoreUnavailableError
+from stan.errors import StoreRefusedError
 from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import MsgProto
 
@@ -160,15 +162,6 @@ async def run_and_kill(place: Place, batches: int) -> int:
     return last
 
 
-async def test_a_missing_folder_is_created(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "deeper" / "stan.db"
-    place = Place("sqlite", str(path), None, "")
-    store = await place.opened()
-    assert store.location == str(path)
-    await place.close()
-    assert path.is_file()
-
-
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "stan.db"
     path.write_text("certainly not a database\n" * 100)
@@ -179,18 +172,54 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     await place.close()
 
 
-async def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def closed_folder() -> Iterator[Path]:
+    """A folder into which this process, even if it was root's, may write nothing, with a
+    file that anybody may write and one that nobody may."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "open.db").touch()
+        (folder / "open.db").chmod(0o666)
+        (folder / "closed.db").touch()
+        (folder / "closed.db").chmod(0o000)
+        folder.chmod(0o555)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(pwd.getpwnam("nobody").pw_uid)
+        yield folder
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
+async def refusal(path: Path) -> str:
+    """How opening this file ends."""
+    place = Place("sqlite", str(path), None, "")
+    with pytest.raises(StoreRefusedError) as caught:
+        await place.opened(timeout_s=3600)  # nobody waits for what waiting does not mend
+    await place.close()
+    return str(caught.value)
+
+
+async def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "stan.db"
+    assert await refusal(path) == f"cannot open {path}: No such file or directory"
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_file_without_rights_is_refused_with_the_reason(closed_folder: Path) -> None:
+    for name in ("new.db", "closed.db"):
+        path = closed_folder / name
+        assert await refusal(path) == f"cannot open {path}: Permission denied"
+
+
+async def test_a_file_that_can_have_no_log_beside_it_is_refused(closed_folder: Path) -> None:
+    path = closed_folder / "open.db"
+    expected = f"cannot open {path}: no file can be created in {closed_folder}"
+    assert await refusal(path) == expected
+
+
+async def test_what_is_no_file_is_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    place = Place("sqlite", str(tmp_path / "file" / "stan.db"), None, "")
-    with pytest.raises(StoreRefusedError, match="cannot create"):
-        await place.opened()
-    await place.close()
-
-
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-async def test_a_folder_without_rights_is_refused(tmp_path: Path) -> None:
-    os.chmod(tmp_path, stat.S_IRUSR | stat.S_IXUSR)
-    place = Place("sqlite", str(tmp_path / "stan.db"), None, "")
-    with pytest.raises((StoreRefusedError, StoreUnavailableError)):
-        await place.opened()
-    await place.close()
+    path = tmp_path / "file" / "stan.db"
+    assert await refusal(path) == f"cannot open {path}: Not a directory"
+    assert await refusal(tmp_path) == f"cannot open {tmp_path}: Is a directory"

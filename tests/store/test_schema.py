@@ -4,23 +4,28 @@ import asyncio
 from typing import Any
 
 import pytest
+from alembic import command
 from sqlalchemy import Connection
 
-from stan.errors import SchemaError
+from stan.errors import LeaseLostError, SchemaError
 from stan.store.sql import migrating, schema
 from stan.store.sql.database import Database, connect_database
-from stan.store.sql.session import Session
+from stan.store.sql.dialect import Session
+from stan.store.sql.lease import owner_name, read_holder, take
+from stan.store.sql.schema import SCHEMA_REVISION
 from stan.store.sql.sources import parse_source
-from stan.store.sql.tables import SCHEMA_REVISION
 
 from .conftest import Place
 from .records import Writer
 
 
+def connect(place: Place) -> Database:
+    return connect_database(parse_source(place.kind, place.source), place.settings())
+
+
 @pytest.fixture
 async def database(sql_place: Place) -> Any:
-    source = parse_source(sql_place.kind, sql_place.source)
-    database = connect_database(source, "full", 10, 5)
+    database = connect(sql_place)
     yield database
     await database.close()
 
@@ -44,19 +49,15 @@ def ours(change: Any) -> bool:
 
 
 async def test_up_down_up_is_what_the_tables_say(database: Database) -> None:
-    def upgrade(session: Session) -> str:
-        return schema.upgrade(session.connection, session.dialect)
+    def downgrade(session: Session) -> None:
+        command.downgrade(schema.configure_alembic(session.connection), "base")
 
-    assert await database.write(upgrade) == ""
-    assert await database.write(upgrade) == SCHEMA_REVISION
+    assert await database.write(schema.create)
+    assert not await database.write(schema.create)
     assert await database.write(lambda session: differences(session.connection)) == []
-
-    def downgrade(session: Session) -> str:
-        return schema.downgrade(session.connection, session.dialect, "base")
-
-    assert await database.write(downgrade) == SCHEMA_REVISION
+    await database.write(downgrade)
     assert len(await database.write(lambda session: differences(session.connection))) >= 5
-    assert await database.write(upgrade) == ""
+    assert await database.write(schema.create)
     assert await database.write(lambda session: differences(session.connection)) == []
 
 
@@ -65,14 +66,9 @@ async def test_the_newest_revision_is_the_one_the_code_speaks() -> None:
 
 
 async def test_concurrent_starters_create_it_once(sql_place: Place) -> None:
-    source = parse_source(sql_place.kind, sql_place.source)
-    databases = [connect_database(source, "full", 10, 5) for _ in range(12)]
-
-    def upgrade(session: Session) -> str:
-        return schema.upgrade(session.connection, session.dialect)
-
-    before = await asyncio.gather(*(database.write(upgrade) for database in databases))
-    assert sorted(before) == ["", *[SCHEMA_REVISION] * 11]
+    databases = [connect(sql_place) for _ in range(12)]
+    created = await asyncio.gather(*(database.write(schema.create) for database in databases))
+    assert sorted(created) == [*[False] * 11, True]
     for database in databases:
         await database.close()
     store = await sql_place.opened()
@@ -111,12 +107,12 @@ async def test_a_table_of_somebody_else_is_left_alone(sql_place: Place, database
     assert (await (await sql_place.opened()).recover()).channels == []
 
 
-async def test_an_impossible_revision_is_one_clear_line(database: Database) -> None:
-    def upgrade(session: Session) -> str:
-        return schema.upgrade(session.connection, session.dialect, "nowhere")
-
+async def test_an_impossible_revision_is_one_clear_line(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "SCHEMA_REVISION", "nowhere")
     with pytest.raises(SchemaError, match="cannot migrate the schema"):
-        await database.write(upgrade)
+        await database.write(schema.create)
     assert await database.write(lambda session: schema.read_revision(session.connection)) == ""
 
 
@@ -128,13 +124,52 @@ def test_the_sql_can_be_read_before_it_is_run(driver: str) -> None:
     assert "INSERT INTO stan_server" in sql
 
 
-async def test_the_command_checks_upgrades_and_goes_back(sql_place: Place) -> None:
-    where = sql_place.kind, sql_place.source
-    before = await migrating.check_schema(*where)
+async def test_the_command_checks_and_upgrades(sql_place: Place) -> None:
+    before = await migrating.check_schema(sql_place.settings())
     assert (before.revision, before.wanted, before.current) == ("", SCHEMA_REVISION, False)
-    assert await migrating.upgrade_schema(*where) == ""
-    assert (await migrating.check_schema(*where)).current
-    await (await sql_place.opened(migrate=False)).close()
-    assert await migrating.downgrade_schema(*where, "base") == SCHEMA_REVISION
-    assert (await migrating.check_schema(*where)).revision == ""
-    assert "CREATE TABLE stan_messages" in migrating.upgrade_sql(*where)
+    await migrating.upgrade_schema(sql_place.settings())
+    assert (await migrating.check_schema(sql_place.settings())).current
+    store = await sql_place.opened(migrate=False)
+    assert (await store.recover()).channels == []
+    assert "CREATE TABLE stan_messages" in migrating.upgrade_sql(sql_place.settings())
+
+
+async def test_the_command_refuses_while_a_server_is_alive(sql_place: Place) -> None:
+    await sql_place.opened(lease_s=2)
+    with pytest.raises(LeaseLostError, match="in use by another server"):
+        await migrating.upgrade_schema(sql_place.settings())
+
+
+async def test_nobody_takes_the_lease_while_the_schema_is_changed(
+    sql_place: Place, database: Database
+) -> None:
+    """The upgrade lasts longer than its lease, which therefore seems to be over."""
+
+    def begin(session: Session) -> None:
+        session.dialect.lock_schema(session)
+        lease.prove(session)
+
+    def end(session: Session) -> None:
+        lease.prove(session)
+        session.dialect.unlock_schema(session)
+
+    await database.write(schema.create)
+    other = connect(sql_place)
+    try:
+        holder = await database.write(read_holder)
+        seize = lambda session: take(session, holder, owner_name(), 1)  # noqa: E731
+        lease = await database.write(seize)
+        assert lease is not None
+        holder = await other.write(read_holder)
+        await database.write(begin)
+        taking = asyncio.create_task(other.write(seize))
+        await other.read(read_holder)  # the statement is on its way
+        await database.write(end)
+        assert await taking is None
+        holder = await other.write(read_holder)
+        assert holder.epoch == lease.epoch
+        assert await other.write(seize) is not None
+        with pytest.raises(LeaseLostError):
+            await database.write(begin)
+    finally:
+        await other.close()

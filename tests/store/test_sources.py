@@ -1,9 +1,12 @@
 """Where the data lives, in every form that people have it."""
 
+import sys
+
 import pytest
 
 from stan.errors import ConfigError
 from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 from stan.store.sql.sources import parse_source
 
 POSTGRES = "postgres://stan@h:5433/db"
@@ -73,12 +76,23 @@ def test_an_unreadable_url_is_refused_without_its_password() -> None:
 
 def test_the_factory_knows_the_kinds() -> None:
     assert open_store("memory").kind == "MEMORY"
-    assert open_store("sql", sql_source="x.db").location == "x.db"
+    assert open_store("sql", StoreSettings(sql_source="x.db")).location == "x.db"
     with pytest.raises(ConfigError, match="unknown store type: FILE"):
         open_store("FILE")
     with pytest.raises(ConfigError, match="durability"):
-        open_store("SQL", sql_source="x.db", durability="maybe")
+        open_store("SQL", StoreSettings(sql_source="x.db", durability="maybe"))
     with pytest.raises(ConfigError, match="innodb_flush_log_at_trx_commit"):
-        open_store("SQL", sql_source="u@tcp(h)/db", durability="off")
+        open_store("SQL", StoreSettings(sql_source="u@tcp(h)/db", durability="off"))
     with pytest.raises(ConfigError, match="positive"):
-        open_store("SQL", sql_source="x.db", lease_s=0)
+        open_store("SQL", StoreSettings(sql_source="x.db", lease_s=0))
+
+
+@pytest.mark.parametrize(
+    ("source", "package"), [("postgres://u@h/db", "asyncpg"), ("u@tcp(h)/db", "asyncmy")]
+)
+def test_a_missing_driver_is_named_as_the_package_to_install(
+    source: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"driver for \w+ is missing .*: pip install {package}$"):
+        open_store("SQL", StoreSettings(sql_source=source))

@@ -19,14 +19,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from stan.errors import ConfigError, StoreRefusedError, StoreUnavailableError
-from stan.store.sql.dialect import Dialect
+from stan.errors import ConfigError, StoreError, StoreRefusedError, StoreUnavailableError
+from stan.store.settings import StoreSettings
+from stan.store.sql.dialect import Dialect, Phase, Session
 from stan.store.sql.failures import explain
 from stan.store.sql.mysql import MysqlDialect
 from stan.store.sql.postgres import PostgresDialect
-from stan.store.sql.session import Phase, Session
 from stan.store.sql.sources import Source
-from stan.store.sql.sqlite import SqliteDialect
+from stan.store.sql.sqlite import SqliteDialect, find_reason, is_busy
 
 T = TypeVar("T")
 Step = Callable[[Session], T]
@@ -61,12 +61,12 @@ class Database(Protocol):
         ...
 
 
-def connect_database(source: Source, durability: str, timeout_s: float, lease_s: float) -> Database:
+def connect_database(source: Source, settings: StoreSettings) -> Database:
     """The database of this source; nothing is connected yet. Raises ConfigError."""
     if source.family == "sqlite":
-        return ThreadDatabase(source, SqliteDialect(durability), timeout_s, lease_s)
+        return ThreadDatabase(source, SqliteDialect(settings.durability), settings)
     dialect = PostgresDialect if source.family == "postgres" else MysqlDialect
-    return GreenletDatabase(source, dialect(durability), timeout_s, lease_s)
+    return GreenletDatabase(source, dialect(settings.durability), settings)
 
 
 def run_step(step: Step[T], connection: Connection, dialect: Dialect) -> T:
@@ -98,13 +98,13 @@ def _abandon(connection: Connection, dialect: Dialect) -> None:
         connection.invalidate()
 
 
-def _prepare(engine: Engine, dialect: Dialect, timeout_s: float, lease_s: float) -> None:
+def _prepare(engine: Engine, dialect: Dialect, settings: StoreSettings) -> None:
     """Tell every new connection what it must know."""
 
     def on_connect(dbapi: Any, record: object) -> None:
         cursor = dbapi.cursor()
         try:
-            for sql in dialect.setup_sql(timeout_s, lease_s):
+            for sql in dialect.setup_sql(settings.timeout_s, settings.lease_s):
                 cursor.execute(sql)
         finally:
             cursor.close()
@@ -115,11 +115,11 @@ def _prepare(engine: Engine, dialect: Dialect, timeout_s: float, lease_s: float)
 class ThreadDatabase:
     """SQLite: the writer lives in a thread of its own, readers use aiosqlite."""
 
-    def __init__(self, source: Source, dialect: Dialect, timeout_s: float, lease_s: float) -> None:
+    def __init__(self, source: Source, dialect: Dialect, settings: StoreSettings) -> None:
         self.dialect = dialect
         self._source = source
-        self._timeout_s = timeout_s
-        connect_args = {"timeout": timeout_s, "cached_statements": 256}
+        self._timeout_s = settings.timeout_s
+        connect_args = {"timeout": settings.timeout_s, "cached_statements": 256}
         self._engine = create_engine(
             source.url,
             isolation_level="AUTOCOMMIT",
@@ -131,10 +131,9 @@ class ThreadDatabase:
             connect_args,
             source.location,
             dialect,
-            timeout_s,
-            lease_s,
+            settings,
         )
-        _prepare(self._engine, dialect, timeout_s, lease_s)
+        _prepare(self._engine, dialect, settings)
         self._writer: Connection | None = None
         self._write_thread = ThreadPoolExecutor(1, "stan-store-writer")
         self._ready = False
@@ -170,26 +169,26 @@ class ThreadDatabase:
         return run_step(step, self._writer, self.dialect)
 
     def _connect(self) -> Connection:
-        try:
-            if not self._ready:
-                self._source.path.parent.mkdir(parents=True, exist_ok=True)
-                self._ready = True
-        except OSError as error:
-            raise StoreRefusedError(f"cannot create {self._source.path.parent}: {error}") from error
         patient_until_s = time.monotonic() + self._timeout_s
         while True:
             try:
-                return self._engine.connect()
+                connection = self._engine.connect()
+                self._ready = True
+                return connection
             except Exception as error:
-                failure = explain(error, Phase.IDLE, self.dialect)[0]
                 # Of two that turn a new file into one with a write-ahead log at once, SQLite
                 # sends one away without waiting.
-                if not (
-                    isinstance(failure, StoreUnavailableError)
-                    and time.monotonic() < patient_until_s
-                ):
-                    raise type(failure)(f"{self._source.location}: {failure}") from error
+                if not is_busy(error) or time.monotonic() >= patient_until_s:
+                    raise self._refusal(error) from error
             time.sleep(_BUSY_PAUSE_S)
+
+    def _refusal(self, error: Exception) -> StoreError:
+        """Why the file does not open: the system's reason where there is one."""
+        reason = find_reason(self._source.path, error)
+        if reason:
+            return StoreRefusedError(f"cannot open {self._source.location}: {reason}")
+        failure, _ = explain(error, Phase.IDLE, self.dialect)
+        return type(failure)(f"{self._source.location}: {failure}")
 
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -208,19 +207,18 @@ class Greenlets:
         connect_args: dict[str, Any],
         location: str,
         dialect: Dialect,
-        timeout_s: float,
-        lease_s: float,
+        settings: StoreSettings,
     ) -> None:
         self._dialect = dialect
-        self._timeout_s = timeout_s
-        self._lease_s = lease_s
+        self._settings = settings
+        self._timeout_s = settings.timeout_s
         self._location = location
         self._url = url
         self._connect_args = connect_args
         self._engine = self.engine(
             pool_size=_READERS,
             max_overflow=0,
-            pool_timeout=timeout_s,
+            pool_timeout=settings.timeout_s,
             pool_reset_on_return=None,
         )
 
@@ -232,7 +230,7 @@ class Greenlets:
             connect_args=self._connect_args,
             **options,
         )
-        _prepare(engine.sync_engine, self._dialect, self._timeout_s, self._lease_s)
+        _prepare(engine.sync_engine, self._dialect, self._settings)
         return engine
 
     async def read(self, step: Step[T]) -> T:
@@ -294,19 +292,18 @@ class Greenlets:
 class GreenletDatabase:
     """A database server: every step in a greenlet over the asynchronous driver."""
 
-    def __init__(self, source: Source, dialect: Dialect, timeout_s: float, lease_s: float) -> None:
+    def __init__(self, source: Source, dialect: Dialect, settings: StoreSettings) -> None:
         self.dialect = dialect
-        self._timeout_s = timeout_s
+        self._timeout_s = settings.timeout_s
         try:
             self._greenlets = Greenlets(
-                source.url, source.connect_args, source.location, dialect, timeout_s, lease_s
+                source.url, source.connect_args, source.location, dialect, settings
             )
             self._write_engine = self._greenlets.engine(poolclass=NullPool)
         except ImportError as error:
-            extra = source.family
             raise ConfigError(
-                f"the driver for {extra} is missing ({error.name}): "
-                f"install it with pip install 'nats-stan[{extra}]'"
+                f"the driver for {source.family} is missing ({error.name}): "
+                f"pip install {dialect.driver_package}"
             ) from error
         self._writer: AsyncConnection | None = None
 

@@ -15,8 +15,7 @@ from stan.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
-from stan.store.sql.dialect import Dialect, Fault, first_line
-from stan.store.sql.session import Phase
+from stan.store.sql.dialect import Dialect, Fault, Phase, first_line
 
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 _log = logging.getLogger("stan.store")

@@ -2,20 +2,21 @@
 
 The row stan_server names the owner and when its lease ends by the database's clock. Taking
 it over raises the epoch, and every commit checks the epoch, so that a server which was
-frozen and wakes up finds out at its next write. These are steps over a Session; the task
-that renews lives in stan.store.sql.store.
-Invariant: the epoch never goes back, and only changes together with the owner.
+frozen and wakes up finds out at its next write. These are steps over a Session; who takes
+the lease and renews it is in stan.store.sql.opening and stan.store.sql.store.
+Invariants: the epoch never goes back, and only changes together with the owner; the columns
+used here are the same in every revision of the schema.
 """
 
 import os
 import re
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stan.errors import LeaseLostError
-from stan.store.sql.session import Session
+from stan.store.sql.dialect import Session
 
 _READ = "SELECT epoch, lease_owner, lease_expires_ms, {now} FROM stan_server WHERE id=1"
 _TAKE = (
@@ -28,6 +29,58 @@ _FENCE = "UPDATE stan_server SET batch_number=?, lease_expires_ms={now} + ? WHER
 _RENUMBER = "UPDATE stan_server SET epoch=epoch + 1 WHERE id=1 AND epoch=?"
 
 _OWNER = re.compile(r"^(?P<host>\S+) pid (?P<pid>\d+) \((?P<machine>[^/]*)/(?P<start>\d+)/\w+\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write, as its owner holds it. Every method raises LeaseLostError when
+    another server took the store over, if it does not say otherwise."""
+
+    owner: str
+    epoch: int
+    lease_ms: int
+
+    def fence(self, session: Session, batch_number: int) -> None:
+        """The first statement of every commit: prove the lease, number the batch, renew."""
+        row = (batch_number, self.lease_ms, self.epoch)
+        if session.execute(_sql(_FENCE, session), row) != 1:
+            raise lost(session)
+
+    def prove(self, session: Session) -> None:
+        """The first statement of a transaction that is not a batch; it renews, too."""
+        if session.execute(_sql(_RENEW, session), (self.lease_ms, self.epoch)) != 1:
+            raise lost(session)
+
+    def renew(self, session: Session) -> None:
+        """Move the end of the lease."""
+        session.begin()
+        self.prove(session)
+        session.commit()
+
+    def release(self, session: Session) -> None:
+        """Let others in at once. Harmless when the lease is lost already."""
+        session.run_alone(_RELEASE, (self.epoch,))
+
+    def read_batch_number(self, session: Session) -> int:
+        """The number of the last batch that is true."""
+        row = session.fetch_one("SELECT batch_number FROM stan_server WHERE epoch=?", (self.epoch,))
+        if row is None:
+            raise lost(session)
+        return int(row[0])
+
+    def renumber(self, session: Session) -> "Lease":
+        """Shut out a COMMIT of our own that may still be on its way; the lease of a new epoch.
+
+        Waits for the other transaction, since both write the same row; one that comes later
+        carries an old epoch.
+        """
+        renumbered = replace(self, epoch=self.epoch + 1)
+        if session.run_alone(_RENUMBER, (self.epoch,)) == 1:
+            return renumbered
+        holder = read_holder(session)  # was it this very statement, with its answer lost?
+        if holder.epoch == renumbered.epoch and holder.owner == self.owner:
+            return renumbered
+        raise lost(session)
 
 
 @dataclass(frozen=True)
@@ -54,62 +107,12 @@ def read_holder(session: Session) -> Holder:
     return Holder(owner or "", int(epoch), int(expires_ms), int(expires_ms) - int(now_ms))
 
 
-def take(session: Session, seen: Holder, owner: str, lease_ms: int) -> int:
-    """Take the lease if nothing changed since `seen`. The new epoch, or 0."""
-    epoch = seen.epoch + 1
-    row = (epoch, owner, lease_ms, seen.epoch, seen.expires_ms)
-    return epoch if session.run_alone(_sql(_TAKE, session), row) == 1 else 0
-
-
-def renew(session: Session, epoch: int, lease_ms: int) -> None:
-    """Move the end of the lease. Raises LeaseLostError."""
-    session.begin()
-    if session.execute(_sql(_RENEW, session), (lease_ms, epoch)) != 1:
-        raise lost(session)
-    session.commit()
-
-
-def release(session: Session, epoch: int) -> None:
-    """Let others in at once. Harmless when the lease is lost already."""
-    session.run_alone(_RELEASE, (epoch,))
-
-
-def fence(session: Session, epoch: int, batch_number: int, lease_ms: int) -> None:
-    """The first statement of every commit: prove the lease, number the batch, renew.
-
-    Raises LeaseLostError when another server took over.
-    """
-    if session.execute(_sql(_FENCE, session), (batch_number, lease_ms, epoch)) != 1:
-        raise lost(session)
-
-
-def check(session: Session, epoch: int, lease_ms: int) -> None:
-    """The first statement of a transaction that is not a batch. Raises LeaseLostError."""
-    if session.execute(_sql(_RENEW, session), (lease_ms, epoch)) != 1:
-        raise lost(session)
-
-
-def read_batch_number(session: Session, epoch: int) -> int:
-    """The number of the last batch that is true. Raises LeaseLostError."""
-    row = session.fetch_one("SELECT batch_number FROM stan_server WHERE epoch=?", (epoch,))
-    if row is None:
-        raise lost(session)
-    return int(row[0])
-
-
-def renumber(session: Session, epoch: int, owner: str) -> int:
-    """Shut out a COMMIT of our own that may still be on its way; the new epoch.
-
-    Waits for the other transaction, since both write the same row; one that comes later
-    carries an old epoch. Raises LeaseLostError.
-    """
-    if session.run_alone(_RENUMBER, (epoch,)) == 1:
-        return epoch + 1
-    if session.fetch_one("SELECT epoch FROM stan_server WHERE epoch=?", (epoch + 1,)):
-        holder = read_holder(session)  # was it this very statement, with its answer lost?
-        if holder.owner == owner:
-            return epoch + 1
-    raise lost(session)
+def take(session: Session, seen: Holder, owner: str, lease_ms: int) -> Lease | None:
+    """Take the lease if nothing changed since `seen`, and nobody upgrades the schema now."""
+    taken = Lease(owner, seen.epoch + 1, lease_ms)
+    sql = _sql(_TAKE, session) + session.dialect.unless_migrating_sql
+    row = (taken.epoch, owner, lease_ms, seen.epoch, seen.expires_ms)
+    return taken if session.run_alone(sql, row) == 1 else None
 
 
 def lost(session: Session) -> LeaseLostError:

@@ -1,20 +1,19 @@
 """Schema work by command: what `stan-server migrate` needs, without opening a store.
 
 Each function takes the operator's driver and source, connects, does one thing and closes.
-Invariant: the lease is not taken; whoever changes a schema by hand stops the server first.
+Invariant: an upgrade is a server's: it holds the lease, so that no other one is alive.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
+from stan.errors import StoreError
+from stan.store.settings import StoreSettings
 from stan.store.sql import schema
 from stan.store.sql.database import connect_database
-from stan.store.sql.session import Session
+from stan.store.sql.dialect import Session
+from stan.store.sql.opening import take_over
 from stan.store.sql.sources import parse_source
-from stan.store.sql.tables import SCHEMA_REVISION
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,46 +30,37 @@ class SchemaState:
         return self.revision == self.wanted
 
 
-async def check_schema(driver: str, source: str) -> SchemaState:
+async def check_schema(settings: StoreSettings) -> SchemaState:
     """Look, and change nothing. Raises ConfigError, StoreError; SchemaError when the tables
     are not ours or newer than this code."""
 
     def step(session: Session) -> str:
         revision = schema.read_revision(session.connection)
-        schema.require_known(revision)
+        schema.require_usable(revision, migrate=True)
         return revision
 
-    revision = await _run(driver, source, step)
-    return SchemaState(parse_source(driver, source).location, revision, SCHEMA_REVISION)
-
-
-async def upgrade_schema(driver: str, source: str, revision: str = "head") -> str:
-    """Create or upgrade the schema; the revision it was at. Raises as `check_schema`."""
-    return await _run(
-        driver,
-        source,
-        lambda session: schema.upgrade(session.connection, session.dialect, revision),
-    )
-
-
-async def downgrade_schema(driver: str, source: str, revision: str) -> str:
-    """Go back to a revision, "base" for none (which drops every message); the revision it
-    was at. Raises as `check_schema`."""
-    return await _run(
-        driver,
-        source,
-        lambda session: schema.downgrade(session.connection, session.dialect, revision),
-    )
-
-
-def upgrade_sql(driver: str, source: str) -> str:
-    """The SQL that creates the whole schema in an empty database. Raises ConfigError."""
-    return schema.offline_sql(parse_source(driver, source).family)
-
-
-async def _run(driver: str, source: str, step: Callable[[Session], T]) -> T:
-    database = connect_database(parse_source(driver, source), "full", 10.0, 5.0)
+    source = parse_source(settings.sql_driver, settings.sql_source)
+    database = connect_database(source, settings)
     try:
-        return await database.write(step, patient=True)
+        revision = await database.write(step, patient=True)
     finally:
         await database.close()
+    return SchemaState(source.location, revision, schema.SCHEMA_REVISION)
+
+
+async def upgrade_schema(settings: StoreSettings) -> None:
+    """Create or upgrade the schema, the original server's tables notwithstanding. Raises as
+    `check_schema`, and LeaseLostError when a server uses the store."""
+    settings = replace(settings, beside_original=True)
+    database = connect_database(parse_source(settings.sql_driver, settings.sql_source), settings)
+    try:
+        lease = await take_over(database, settings)
+        with suppress(StoreError):
+            await database.write(lease.release)
+    finally:
+        await database.close()
+
+
+def upgrade_sql(settings: StoreSettings) -> str:
+    """The SQL that creates the whole schema in an empty database. Raises ConfigError."""
+    return schema.offline_sql(parse_source(settings.sql_driver, settings.sql_source).family)

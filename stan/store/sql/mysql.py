@@ -7,17 +7,17 @@ no session may change; so a weaker durability cannot be asked for here.
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stan.errors import ConfigError
-from stan.store.sql.dialect import AtOnce, Fault, first_line, flatten, insert_sql
-from stan.store.sql.rows import MESSAGE_COLUMNS, StoredRun, message_rows
-
-if TYPE_CHECKING:
-    from stan.store.sql.session import Row, Session
+from stan.errors import ConfigError, StoreUnavailableError
+from stan.store.sql.dialect import AtOnce, Fault, Session, first_line, flatten, insert_sql
+from stan.store.sql.rows import MESSAGE_COLUMNS, Row, StoredRun, message_rows
 
 _ROWS_PER_INSERT = 500
 _BYTES_PER_INSERT = 1 << 20
+# Such locks are the server's, not the database's, and their names are short.
+_SCHEMA_LOCK = "CONCAT('stan_schema_', MD5(DATABASE()))"
+_SCHEMA_LOCK_S = 60
 _UNAVAILABLE = {1040, 1203, 1205, 1213, 1226, 3024}
 _LOST = {1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031}
 _REASONS = {
@@ -35,10 +35,10 @@ class MysqlDialect:
     """See stan.store.sql.dialect.Dialect."""
 
     name = "mysql"
+    driver_package = "asyncmy"
     begin_sql = "BEGIN"
     now_ms_sql = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
-    lock_schema_sql: tuple[str, ...] = ("SELECT GET_LOCK('stan_schema', 60)",)
-    unlock_schema_sql: tuple[str, ...] = ("SELECT RELEASE_LOCK('stan_schema')",)
+    unless_migrating_sql = f" AND IS_FREE_LOCK({_SCHEMA_LOCK})"
     at_once: AtOnce | None = None
 
     def __init__(self, durability: str) -> None:
@@ -60,11 +60,19 @@ class MysqlDialect:
             f" /*M!100301 , SESSION idle_transaction_timeout = {idle_s} */",
         )
 
+    def lock_schema(self, session: Session) -> None:
+        # No transaction: each statement that changes a schema ends the one it stands in.
+        if session.fetch_one(f"SELECT GET_LOCK({_SCHEMA_LOCK}, {_SCHEMA_LOCK_S})") != (1,):
+            raise StoreUnavailableError("another server is changing the schema")
+
+    def unlock_schema(self, session: Session) -> None:
+        session.fetch(f"SELECT RELEASE_LOCK({_SCHEMA_LOCK})")
+
     def upsert_sql(self, table: str, columns: Sequence[str]) -> str:
         changes = ", ".join(f"{name}=VALUES({name})" for name in columns[1:])
         return f"{insert_sql(table, columns)} ON DUPLICATE KEY UPDATE {changes}"
 
-    def insert_messages(self, session: "Session", runs: list[StoredRun]) -> None:
+    def insert_messages(self, session: Session, runs: list[StoredRun]) -> None:
         rows = message_rows(runs)
         start = 0
         while start < len(rows):
@@ -72,7 +80,7 @@ class MysqlDialect:
             session.execute(_insert_sql(stop - start), flatten(rows[start:stop]))
             start = stop
 
-    def control(self, session: "Session", sql: str) -> None:
+    def control(self, session: Session, sql: str) -> None:
         session.execute(sql)
 
     def abort(self, driver: Any) -> None:
@@ -89,7 +97,7 @@ class MysqlDialect:
         return Fault.REFUSED, f"MySQL: {reason}: {words}" if reason else f"MySQL: {words}"
 
 
-def _statement_end(rows: "list[Row]", start: int) -> int:
+def _statement_end(rows: list[Row], start: int) -> int:
     """Where to cut so that a statement stays small; one row at least."""
     size = 0
     stop = min(start + _ROWS_PER_INSERT, len(rows))

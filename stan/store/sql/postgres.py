@@ -7,21 +7,19 @@ COPY here: a client that stops inside one holds its locks for ever.
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stan.errors import ConfigError
-from stan.store.sql.dialect import AtOnce, Fault, first_line, insert_sql
+from stan.store.sql.dialect import AtOnce, Fault, Session, first_line, insert_sql
 from stan.store.sql.rows import (
     BOUNDS_COLUMNS,
     DELETE_MESSAGES,
     MESSAGE_COLUMNS,
     SUBSCRIPTION_COLUMNS,
+    Row,
     StoredRun,
     message_rows,
 )
-
-if TYPE_CHECKING:
-    from stan.store.sql.session import Row, Session
 
 _NOW_MS = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
 _TYPES = {
@@ -54,12 +52,12 @@ class PostgresAtOnce:
 
     def write(
         self,
-        session: "Session",
-        fence: "Row",
+        session: Session,
+        fence: Row,
         runs: list[StoredRun],
-        sweeps: "list[Row]",
-        channels: "list[Row]",
-        subscriptions: "list[Row]",
+        sweeps: list[Row],
+        channels: list[Row],
+        subscriptions: list[Row],
     ) -> bool:
         parameters: list[Any] = [*fence]
         source = swept = moved = ""
@@ -81,7 +79,7 @@ class PostgresAtOnce:
 
         return bool(_run_async(session, fetch)[0][0])
 
-    def find_first(self, session: "Session", walks: "list[Row]") -> "list[Row]":
+    def find_first(self, session: Session, walks: list[Row]) -> list[Row]:
         return session.fetch(_FIND_FIRST, _transpose(walks))
 
 
@@ -89,10 +87,10 @@ class PostgresDialect:
     """See stan.store.sql.dialect.Dialect."""
 
     name = "postgres"
+    driver_package = "asyncpg"
     begin_sql = "BEGIN"
     now_ms_sql = _NOW_MS
-    lock_schema_sql: tuple[str, ...] = ("BEGIN", "SELECT pg_advisory_xact_lock(6001823417)")
-    unlock_schema_sql: tuple[str, ...] = ("COMMIT",)
+    unless_migrating_sql = ""
     at_once: AtOnce | None = PostgresAtOnce()
 
     def __init__(self, durability: str) -> None:
@@ -114,16 +112,23 @@ class PostgresDialect:
             "SET enable_bitmapscan = off",
         )
 
+    def lock_schema(self, session: Session) -> None:
+        session.begin()
+        session.fetch("SELECT pg_advisory_xact_lock(6001823417)")
+
+    def unlock_schema(self, session: Session) -> None:
+        session.commit()
+
     def upsert_sql(self, table: str, columns: Sequence[str]) -> str:
         changes = ", ".join(f"{name}=excluded.{name}" for name in columns[1:])
         return f"{insert_sql(table, columns)} ON CONFLICT ({columns[0]}) DO UPDATE SET {changes}"
 
-    def insert_messages(self, session: "Session", runs: list[StoredRun]) -> None:
+    def insert_messages(self, session: Session, runs: list[StoredRun]) -> None:
         if runs:
             source, parameters = _messages(runs)
             session.execute(f"{_INSERT} {source}", parameters)
 
-    def control(self, session: "Session", sql: str) -> None:
+    def control(self, session: Session, sql: str) -> None:
         async def execute(driver: Any) -> None:
             await driver.execute(sql)  # the simple protocol: nothing to prepare
 
@@ -151,13 +156,13 @@ class PostgresDialect:
         return Fault.REFUSED, f"PostgreSQL: {reason}: {words}" if reason else f"PostgreSQL: {words}"
 
 
-def _run_async(session: "Session", work: Callable[[Any], Awaitable[Any]]) -> Any:
+def _run_async(session: Session, work: Callable[[Any], Awaitable[Any]]) -> Any:
     """Use the driver's own connection from the greenlet that a step runs in."""
     adapted: Any = session.connection.connection.dbapi_connection
     return adapted.run_async(work)
 
 
-def _transpose(rows: "list[Row]") -> list[list[Any]]:
+def _transpose(rows: list[Row]) -> list[list[Any]]:
     """A list per column, for unnest."""
     return [list(column) for column in zip(*rows, strict=True)]
 
@@ -174,14 +179,14 @@ def _messages(runs: list[StoredRun]) -> tuple[str, list[Any]]:
     return _ROWS, _transpose(message_rows(runs))
 
 
-def _sweeps(sweeps: "list[Row]") -> tuple[str, list[Any]]:
+def _sweeps(sweeps: list[Row]) -> tuple[str, list[Any]]:
     """The statement that removes rows, open at its end, and its parameters."""
     if len(sweeps) == 1:
         return DELETE_MESSAGES, [*sweeps[0]]
     return _SWEEP_MANY, _transpose(sweeps)
 
 
-def _bounds(channels: "list[Row]") -> tuple[str, list[Any]]:
+def _bounds(channels: list[Row]) -> tuple[str, list[Any]]:
     """The statement that moves the channels' bounds, open at its end, and its parameters."""
     if len(channels) == 1:
         channel_id, *values = channels[0]

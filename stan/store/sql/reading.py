@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from stan.engine.records import Bounds, ChannelRecord, History, RangeLoad, Recovered, ServerRecord
 from stan.errors import SchemaError
+from stan.store.sql.dialect import Session
+from stan.store.sql.ledger import Ledger
 from stan.store.sql.rows import (
     BOUNDS_COLUMNS,
     CLIENT_COLUMNS,
@@ -17,8 +19,6 @@ from stan.store.sql.rows import (
     subscription_record,
     unpack_text,
 )
-from stan.store.sql.session import Session
-from stan.store.sql.transaction import Ledger
 
 if TYPE_CHECKING:
     from stan.store.encryption import Encryption

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stan.engine.records import Recovered
 from stan.errors import StoreRefusedError
-from stan.store.sql.session import Session
+from stan.store.sql.dialect import Session
 
 if TYPE_CHECKING:
     from stan.store.encryption import Encryption

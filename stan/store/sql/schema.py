@@ -2,18 +2,25 @@
 
 alembic does the work, over the store's own connections; the revisions stand in the
 `migrations` folder, inside the installed package or beside it in a checkout.
-Invariant: one starter at a time changes a schema, and a newer one is never touched.
+Invariants: a schema is created under a lock of the database's, and changed under the lease;
+a newer one is never touched.
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, inspect
 
 from stan.errors import SchemaError
-from stan.store.sql.dialect import Dialect
-from stan.store.sql.tables import REVISION_TABLE, SCHEMA_REVISION, metadata
+from stan.store.sql.dialect import Session
+from stan.store.sql.lease import Lease
+from stan.store.sql.tables import REVISION_TABLE, metadata
+
+SCHEMA_REVISION = "0001"
+"""The newest revision in migrations/versions: what this code reads and writes."""
 
 
 def find_migrations() -> Path:
@@ -41,99 +48,71 @@ def read_revision(connection: Connection) -> str:
     return ""
 
 
-def require_current(connection: Connection) -> None:
-    """Raise SchemaError, saying what to do, unless the schema is the one of this code."""
-    revision = read_revision(connection)
-    if not revision:
-        raise SchemaError("the database has no schema yet, and migrating is forbidden")
-    if revision != SCHEMA_REVISION:
-        require_known(revision)
-        raise SchemaError(
-            f"the schema is at revision {revision} and must be upgraded to {SCHEMA_REVISION}, "
-            "but migrating is forbidden"
-        )
-
-
-def require_known(revision: str) -> None:
-    """Raise SchemaError when the revision is not one of ours, which means a newer one."""
+def require_usable(revision: str, *, migrate: bool) -> None:
+    """Raise SchemaError, saying what to do, unless this code speaks that revision, or may
+    bring it to the one it speaks."""
+    if revision == SCHEMA_REVISION:
+        return
     if revision and revision not in known_revisions():
         raise SchemaError(
             f"the database's schema (revision {revision}) is newer than this version of the "
             f"server understands (revision {SCHEMA_REVISION})"
         )
+    if migrate:
+        return
+    if not revision:
+        raise SchemaError("the database has no schema yet, and migrating is forbidden")
+    raise SchemaError(
+        f"the schema is at revision {revision} and must be upgraded to {SCHEMA_REVISION}, "
+        "but migrating is forbidden"
+    )
 
 
 def known_revisions() -> list[str]:
     """Every revision that the migrations speak of, oldest first."""
     from alembic.script import ScriptDirectory
 
-    script = ScriptDirectory.from_config(_config(None))
+    script = ScriptDirectory.from_config(configure_alembic(None))
     return [revision.revision for revision in script.walk_revisions()][::-1]
 
 
-def upgrade(connection: Connection, dialect: Dialect, revision: str = "head") -> str:
-    """Create or upgrade the schema, one starter at a time; the revision it was at.
-
-    Does nothing, quickly, when the schema is current. Raises SchemaError.
-    """
-    before = read_revision(connection)
-    if before == SCHEMA_REVISION and revision == "head":
-        return before
-    return _change(connection, dialect, revision, up=True)
-
-
-def downgrade(connection: Connection, dialect: Dialect, revision: str) -> str:
-    """Go back to an older revision, or "base" for none; the revision it was at.
-
-    What the newer schema added is lost. Raises SchemaError.
-    """
-    return _change(connection, dialect, revision, up=False)
+def create(session: Session) -> bool:
+    """Create the schema where there is none, one starter at a time. False: another one was
+    quicker, and of whatever version that was, its schema stands there now."""
+    _load_alembic()
+    with _locked(session):
+        if read_revision(session.connection):
+            return False
+        _apply_revisions(session.connection)
+    return True
 
 
-def offline_sql(driver: str, revision: str = "head") -> str:
-    """The SQL that would create or upgrade an empty database, for reading or a DBA."""
-    from alembic import command
-
-    dialect = {"postgres": "postgresql"}.get(driver, driver)
-    config = _config(None)
-    config.attributes["dialect"] = dialect
-    config.output_buffer = buffer = io.StringIO()
-    command.upgrade(config, revision, sql=True)
-    return buffer.getvalue()
-
-
-def _change(connection: Connection, dialect: Dialect, revision: str, *, up: bool) -> str:
-    from alembic import command
-    from alembic.util import CommandError
-
-    for sql in dialect.lock_schema_sql:
-        connection.exec_driver_sql(sql)
-    try:
-        before = read_revision(connection)
-        require_known(before)
-        if not (up and revision == "head" and before == SCHEMA_REVISION):
-            _create_revision_table(connection)
-            (command.upgrade if up else command.downgrade)(_config(connection), revision)
-    except CommandError as error:
-        raise SchemaError(f"cannot migrate the schema: {error}") from error
-    except BaseException:
-        if "COMMIT" in dialect.unlock_schema_sql:
-            connection.exec_driver_sql("ROLLBACK")
-        raise
-    for sql in dialect.unlock_schema_sql:
-        connection.exec_driver_sql(sql)
+def upgrade(session: Session, lease: Lease) -> str:
+    """Bring a schema that `require_usable` accepts to the revision of this code; the one it
+    was at. Nobody takes the lease meanwhile. Raises SchemaError, LeaseLostError."""
+    before = read_revision(session.connection)
+    if before != SCHEMA_REVISION:
+        _load_alembic()
+        with _locked(session):
+            lease.prove(session)
+            _apply_revisions(session.connection)
+            lease.prove(session)  # it ends a whole length from now
     return before
 
 
-def _create_revision_table(connection: Connection) -> None:
-    """As alembic would, but without a name for the key, which MySQL warns about."""
-    if not inspect(connection).has_table(REVISION_TABLE):
-        connection.exec_driver_sql(
-            f"CREATE TABLE {REVISION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
-        )
+def offline_sql(driver: str) -> str:
+    """The SQL that would create the schema in an empty database, for reading or a DBA."""
+    from alembic import command
+
+    config = configure_alembic(None)
+    config.attributes["dialect"] = {"postgres": "postgresql"}.get(driver, driver)
+    config.output_buffer = buffer = io.StringIO()
+    command.upgrade(config, SCHEMA_REVISION, sql=True)
+    return buffer.getvalue()
 
 
-def _config(connection: Connection | None) -> Any:
+def configure_alembic(connection: Connection | None) -> Any:
+    """alembic's own settings, for our revisions on this connection."""
     from alembic.config import Config
 
     config = Config()
@@ -141,3 +120,33 @@ def _config(connection: Connection | None) -> Any:
     config.set_main_option("script_location", str(find_migrations()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+def _load_alembic() -> None:
+    """Not at the top: a server that finds its schema current does not need it. Not later
+    either: nobody should wait for an import."""
+    import alembic.command  # noqa: F401
+
+
+@contextmanager
+def _locked(session: Session) -> Iterator[None]:
+    """Keep other starters out. After an error the caller's connection is rolled back, or
+    closed, which lets them in."""
+    session.dialect.lock_schema(session)
+    yield
+    session.dialect.unlock_schema(session)
+
+
+def _apply_revisions(connection: Connection) -> None:
+    from alembic import command
+    from alembic.util import CommandError
+
+    if not inspect(connection).has_table(REVISION_TABLE):
+        # As alembic would, but without a name for the key, which MySQL warns about.
+        connection.exec_driver_sql(
+            f"CREATE TABLE {REVISION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+        )
+    try:
+        command.upgrade(configure_alembic(connection), SCHEMA_REVISION)
+    except CommandError as error:
+        raise SchemaError(f"cannot migrate the schema: {error}") from error

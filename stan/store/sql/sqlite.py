@@ -4,17 +4,16 @@ WAL lets readers go on during a commit. Durability is `PRAGMA synchronous`, FULL
 the operator asked for less.
 """
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from stan.errors import ConfigError
-from stan.store.sql.dialect import AtOnce, Fault, first_line, flatten, insert_sql
+from stan.store.sql.dialect import AtOnce, Fault, Session, first_line, flatten, insert_sql
 from stan.store.sql.rows import MESSAGE_COLUMNS, StoredRun, message_rows
-
-if TYPE_CHECKING:
-    from stan.store.sql.session import Session
 
 _SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 _ROWS_PER_INSERT = 100
@@ -27,10 +26,10 @@ class SqliteDialect:
     """See stan.store.sql.dialect.Dialect."""
 
     name = "sqlite"
+    driver_package = "aiosqlite"
     begin_sql = "BEGIN IMMEDIATE"
     now_ms_sql = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
-    lock_schema_sql: tuple[str, ...] = ("BEGIN IMMEDIATE",)
-    unlock_schema_sql: tuple[str, ...] = ("COMMIT",)
+    unless_migrating_sql = ""
     at_once: AtOnce | None = None
 
     def __init__(self, durability: str) -> None:
@@ -50,17 +49,23 @@ class SqliteDialect:
             "PRAGMA cache_size=-16000",
         )
 
+    def lock_schema(self, session: Session) -> None:
+        session.begin()
+
+    def unlock_schema(self, session: Session) -> None:
+        session.commit()
+
     def upsert_sql(self, table: str, columns: Sequence[str]) -> str:
         changes = ", ".join(f"{name}=excluded.{name}" for name in columns[1:])
         return f"{insert_sql(table, columns)} ON CONFLICT ({columns[0]}) DO UPDATE SET {changes}"
 
-    def insert_messages(self, session: "Session", runs: list[StoredRun]) -> None:
+    def insert_messages(self, session: Session, runs: list[StoredRun]) -> None:
         rows = message_rows(runs)
         for start in range(0, len(rows), _ROWS_PER_INSERT):
             part = rows[start : start + _ROWS_PER_INSERT]
             session.execute(_insert_sql(len(part)), flatten(part))
 
-    def control(self, session: "Session", sql: str) -> None:
+    def control(self, session: Session, sql: str) -> None:
         session.execute(sql)
 
     def abort(self, driver: Any) -> None:
@@ -81,6 +86,35 @@ class SqliteDialect:
         if isinstance(error, sqlite3.ProgrammingError) and not name:
             return Fault.LOST, f"SQLite: {words}"
         return Fault.REFUSED, f"SQLite: {words}"
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether the file could not be had because somebody else has it right now."""
+    return _error_name(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def find_reason(path: Path, error: Exception) -> str:
+    """The system's reason why SQLite cannot open the file, which it does not pass on. Empty
+    when that is not what the error is about, or the system sees no reason."""
+    if not _error_name(error).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        return ""
+    try:
+        try:
+            os.close(os.open(path, os.O_RDWR))
+        except FileNotFoundError:
+            os.stat(path.parent)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644))
+            path.unlink()
+        if not os.access(path.parent, os.W_OK, effective_ids=True):
+            return f"no file can be created in {path.parent}"  # such as its write-ahead log
+    except OSError as refusal:
+        return refusal.strerror or str(refusal)
+    return ""
+
+
+def _error_name(error: Exception) -> str:
+    """SQLite's name of the error that SQLAlchemy wrapped."""
+    return str(getattr(getattr(error, "orig", error), "sqlite_errorname", ""))
 
 
 @cache

@@ -7,10 +7,10 @@ of a channel, or of a deleted one, are ever removed, and only by the holder of t
 
 from dataclasses import dataclass
 
-from stan.store.sql import lease
+from stan.store.sql.dialect import Session
+from stan.store.sql.lease import Lease
+from stan.store.sql.ledger import Ledger
 from stan.store.sql.rows import DELETE_MESSAGES
-from stan.store.sql.session import Session
-from stan.store.sql.transaction import Ledger
 
 _NEXT = "SELECT MIN(sequence) FROM stan_messages WHERE channel_id=? AND sequence>=? AND sequence<?"
 _MARK = "UPDATE stan_channels SET swept_sequence=? WHERE channel_id=?"
@@ -37,10 +37,10 @@ def next_chunk(ledger: Ledger) -> Chunk | None:
     return None
 
 
-def sweep(session: Session, chunk: Chunk, rows: int, epoch: int, lease_ms: int) -> int:
+def sweep(session: Session, chunk: Chunk, rows: int, lease: Lease) -> int:
     """Remove up to `rows` rows, as a transaction of its own; where to go on from."""
     session.begin()
-    lease.check(session, epoch, lease_ms)
+    lease.prove(session)
     end = min(chunk.end, chunk.start + rows)
     removed = session.execute(DELETE_MESSAGES, (chunk.channel_id, chunk.start, end))
     if not removed and end < chunk.end:

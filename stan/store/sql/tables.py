@@ -21,9 +21,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_REVISION = "0001"
-"""The newest revision in migrations/versions: what this code reads and writes."""
-
 REVISION_TABLE = "stan_revision"
 """Where alembic keeps the revision of the database."""
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from stan.engine.records import Bounds, Trim
-from stan.store.sql.dialect import AtOnce
-from stan.store.sql.session import Row, Session
+from stan.store.sql.dialect import AtOnce, Session
+from stan.store.sql.rows import Row
 
 STEP_ROWS = 20_000
 

@@ -36,6 +36,7 @@ from stan.server.server import _relieve_collector
 from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store
+from stan.store.settings import StoreSettings
 from stan.wire.messages import frame_message
 from stan.wire.stan_pb2 import MsgProto
 from tests.tools.processes import NatsServer
@@ -144,7 +145,7 @@ async def measure(channels: int, durables: int, requests: int) -> None:
     """Start, measure, print, stop."""
     nats = NatsServer().start()
     with tempfile.TemporaryDirectory() as directory:
-        store = open_store("SQL", sql_source=str(Path(directory) / "stan.db"))
+        store = open_store("SQL", StoreSettings(sql_source=str(Path(directory) / "stan.db")))
         await store.open()
         server = ServerRecord(CLUSTER, "_INBOX.server")
         await store.initialize(server)
