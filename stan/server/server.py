@@ -12,10 +12,8 @@ import gc
 import logging
 import os
 import re
-import secrets
 import shutil
 import signal
-import string
 import sys
 from collections.abc import Callable, Coroutine
 from time import time_ns
@@ -32,6 +30,7 @@ from stan.errors import (
     StanError,
     StoreRefusedError,
 )
+from stan.identifiers import new_id
 from stan.server import banner, supervisor
 from stan.server.child.configuration import write_nats_configuration
 from stan.server.child.nats_server import EmbeddedNats, find_nats_server
@@ -57,18 +56,11 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
-_ALPHANUMERIC = string.digits + string.ascii_letters
-_ID_LENGTH = 22
 # What NATS says; of what is published only the part of the subject that clients do not choose.
 _VIOLATION = re.compile(
     r'permissions violation for (subscription to .*|publish to "(_stan\.)?[^."]*)', re.IGNORECASE
 )
 _MOST_VIOLATIONS = 20
-
-
-def new_id() -> str:
-    """22 random letters and digits, as NATS identifiers look."""
-    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(_ID_LENGTH))
 
 
 class Server:

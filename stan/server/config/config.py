@@ -21,7 +21,7 @@ from stan.server.config.file import (
     read_values,
     streaming_block,
 )
-from stan.server.config.flags import Given, parse_flags
+from stan.server.config.flags import read_flags
 from stan.server.config.language import parse_file
 from stan.server.config.options import OPTIONS, Kind, Option
 from stan.units import format_duration
@@ -192,8 +192,7 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     server that starts are left to `Config.check`.
     """
     values: dict[str, Scalar] = {option.field: option.default for option in OPTIONS}
-    flags = parse_flags(arguments)
-    from_flags = {one.option.field: _from_flag(one) for one in flags}
+    from_flags = read_flags(arguments)
     if from_flags.get("help") or from_flags.get("version") or from_flags.get("help_tls"):
         return _assemble(values | from_flags, {}, frozenset(from_flags))
     path = from_flags.get("stan_config") or from_flags.get("nats_config") or ""
@@ -284,13 +283,6 @@ def _assemble(
 def _make_config(known: dict[str, object]) -> Config:
     # The table's kinds and the class's types agree; a test compares them field by field.
     return Config(**known)  # type: ignore[arg-type]
-
-
-def _from_flag(given: Given) -> Scalar:
-    try:
-        return convert(given.option, given.text)
-    except ValueError as error:
-        raise ConfigError(f"invalid value for {given.flag}: {error}") from None
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Scalar]:

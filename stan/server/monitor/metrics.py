@@ -20,6 +20,7 @@ from stan.server.monitor.identity import Identity
 from stan.server.monitor.message_ages import Ages
 from stan.server.pump import Pump
 from stan.store.contract import Store
+from stan.units import SECOND_NS
 
 _CHANNEL = (
     ("bytes_total", "gauge", "Bytes stored now"),
@@ -143,7 +144,7 @@ class Metrics:
             ("resident_memory_bytes", "Resident memory", process.resident_bytes()),
             ("open_fds", "Open file descriptors", process.count_open_files()),
             ("max_fds", "The most file descriptors", process.max_open_files()),
-            ("start_time_seconds", "Start since the epoch", self._identity.start_ns / 1e9),
+            ("start_time_seconds", "Start since the epoch", self._identity.start_ns / SECOND_NS),
         ):
             page.gauge(f"process_{name}", text, "", value)
         page.counter("process_cpu_seconds_total", "Processor time", "", process.cpu_s())
@@ -188,7 +189,7 @@ class Metrics:
                     continue
                 wait_ns = max(0, now_ns - stored_ns)
             known.append(some)
-            waits_s.append(wait_ns / 1e9)
+            waits_s.append(wait_ns / SECOND_NS)
         age.add_many(known, waits_s)
 
 
