@@ -9,7 +9,8 @@ import pytest
 from stan.engine.limits import ChannelLimits, ChannelOverrides
 from stan.errors import ConfigError
 from stan.server.config.config import Config, format_config, load_config
-from stan.server.config.options import OPTIONS, Kind, Option
+from stan.server.config.declaring import Kind, Option
+from stan.server.config.options import OPTIONS
 
 _SAMPLES: dict[Kind, tuple[str, str, Any]] = {
     Kind.TEXT: ("abc", '"abc"', "abc"),
@@ -35,14 +36,21 @@ def nested(key: str, value: str) -> str:
     return f"{block} {{ {name}: {value} }}" if block else f"{name}: {value}"
 
 
-def test_each_field_of_the_configuration_is_an_option() -> None:
-    fields = {field.name: field.type for field in dataclasses.fields(Config)}
+def test_an_option_has_an_attribute_of_its_type_exactly_if_it_means_something() -> None:
+    known = {field.name: field.type for field in dataclasses.fields(Config)}
     for option in OPTIONS:
         if option.ignored or option.refused:
-            assert option.field not in fields
+            assert option.field not in known
         else:
-            assert fields.pop(option.field) is _TYPES[option.kind]
-    assert set(fields) == {"channels", "given", "commanded", "warnings", "places"}
+            assert known.pop(option.field) is _TYPES[option.kind]
+    assert set(known) == {"channels", "given", "commanded", "warnings", "places"}
+
+
+def test_no_secret_is_in_the_configuration_as_python_shows_it() -> None:
+    secrets = [option for option in OPTIONS if option.secret]
+    arguments = [f"-{option.flags[0]}=hush-{option.field}" for option in secrets]
+    assert len(secrets) == 4
+    assert "hush" not in repr(load_config(arguments, {}))
 
 
 def test_no_flag_and_no_key_is_declared_twice() -> None:

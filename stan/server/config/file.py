@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from stan.engine.limits import ChannelOverrides
 from stan.errors import ConfigError
+from stan.server.config.declaring import Kind, Option
 from stan.server.config.language import Item
-from stan.server.config.options import CHANNEL_BLOCKS, LIMIT_BLOCKS, OPTIONS, Kind, Option
+from stan.server.config.options import CHANNEL_BLOCKS, LIMIT_BLOCKS, OPTIONS, SQL_BLOCKS
 from stan.units import parse_duration, parse_size
 
 Scalar = str | int | bool
@@ -125,7 +126,7 @@ def find(tree: Tree, path: Sequence[str]) -> Item | None:
                 found = find(item.value, path[1:])
                 if found is not None:
                     return found
-            elif path[0] in (*LIMIT_BLOCKS, *CHANNEL_BLOCKS, "sql", "sql_options"):
+            elif path[0] in (*LIMIT_BLOCKS, *CHANNEL_BLOCKS, *SQL_BLOCKS):
                 raise _wrong_type(key, item, "map")
     return None
 

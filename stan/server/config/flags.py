@@ -9,8 +9,9 @@ from functools import partial
 
 from stan.errors import ConfigError
 from stan.flags import Flag, FlagError, parse_flags
+from stan.server.config.declaring import Kind, Option
 from stan.server.config.file import Scalar, convert
-from stan.server.config.options import OPTIONS, Kind, Option
+from stan.server.config.options import OPTIONS
 from stan.units import format_duration
 
 _SWITCH_WORDS = frozenset({"true", "false", "1", "0", "t", "f", "TRUE", "FALSE", "True", "False"})
