@@ -15,9 +15,11 @@ from stan.errors import ConfigError
 from stan.server.config.declaring import Kind, Option
 from stan.server.config.file import (
     Scalar,
+    Tree,
     convert,
     find,
     read_channels,
+    read_nats_values,
     read_places,
     read_values,
     streaming_block,
@@ -134,7 +136,8 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     tree = streaming_block(whole)
     from_environment = _from_environment(environment)
     commanded = from_environment | from_flags | _before_flags(from_environment)
-    given = read_values(tree) | commanded
+    nats_tree = _nats_part(from_flags, whole)
+    given = _nats_values(nats_tree, commanded) | read_values(tree) | commanded
     if (read_values(tree) | from_flags).get("encryption_key"):
         given["encrypt"] = True  # the environment's key alone does not turn it on
     if str(given.get("store", "")).upper() == "FILE":
@@ -148,7 +151,7 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     config.channels = read_channels(tree)
     config.commanded = frozenset(commanded)
     config.store = _store_type(config.store, "store" in from_flags)
-    config.places = read_places(tree)
+    config.places = read_places(tree, nats_tree)
     config.warnings = _answer(given)
     if config.sql_source and config.store == "MEMORY":
         config.warnings.append(
@@ -210,6 +213,24 @@ def _assemble(given: Mapping[str, Scalar]) -> Config:
         one.name: given[one.name] for one in fields(Options) if one.name in given
     }
     return Config(**known, given=frozenset(given))
+
+
+def _nats_part(from_flags: Mapping[str, Scalar], whole: Tree) -> Tree:
+    """The file about the NATS server, which may be another one than the first. Its streaming
+    block is left out."""
+    path = from_flags.get("nats_config")
+    other = path and from_flags.get("stan_config", path) != path
+    tree = parse_file(str(path)) if other else whole
+    return {key: item for key, item in tree.items() if key.lower() != "streaming"}
+
+
+def _nats_values(tree: Tree, commanded: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """What the NATS part sets. A flag for one kind of monitoring port replaces both."""
+    values = read_nats_values(tree)
+    if commanded.get("http_port") or commanded.get("https_port"):
+        for name in ("http_port", "https_port", "http_address"):
+            values.pop(name, None)
+    return values
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Scalar]:

@@ -62,7 +62,8 @@ class Option:
 
 
 def text(group: Group, flags: str, keys: str, help: str, default: str = "", **more: Any) -> str:
-    """An option that is any text. Flags and keys are separated by spaces."""
+    """An option that is any text. Flags and keys are separated by spaces; the keys of a
+    `shared` one may stand in the NATS part of the file, too."""
     return _declare(Kind.TEXT, group, flags, keys, help, default, more)
 
 
@@ -103,8 +104,16 @@ def declared_options(declaring: type) -> list[Option]:
 
 
 def _declare(
-    kind: Kind, group: Group, flags: str, keys: str, help: str, default: T, more: dict[str, Any]
+    kind: Kind,
+    group: Group,
+    flags: str,
+    keys: str,
+    help: str,
+    default: T,
+    more: dict[str, Any],
 ) -> T:
+    more = dict(more)
+    shared, nats_keys = more.pop("shared", False), more.pop("nats_keys", "")
     metadata = {
         "kind": kind,
         "group": group,
@@ -113,6 +122,6 @@ def _declare(
         "help": help,
         "default": default,
         **more,
-        "nats_keys": tuple(more.get("nats_keys", "").split()),
+        "nats_keys": tuple((keys if shared else nats_keys).split()),
     }
     return field(default=default, repr=not more.get("secret"), metadata=metadata)

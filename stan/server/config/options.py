@@ -137,29 +137,34 @@ class Options:
         "Trace the protocol")
     stan_debug_trace: bool = switch(Group.LOGGING, "SDV", "", "Debug and trace")
 
-    address: str = text(Group.NATS, "a addr net", "", "Bind to host address", "0.0.0.0")
-    port: int = number(Group.NATS, "p port", "", "Port for clients (-1 for a free one)", 4222)
-    pid_file: str = text(Group.NATS, "P pid", "", "File to store the process ID in")
-    http_port: int = number(Group.NATS, "m http_port", "", "Port for monitoring over HTTP", 0)
+    address: str = text(Group.NATS, "a addr net", "", "Bind to host address", "0.0.0.0",
+        nats_keys="listen host net")
+    port: int = number(Group.NATS, "p port", "", "Port for clients (-1 for a free one)", 4222,
+        nats_keys="listen port")
+    pid_file: str = text(Group.NATS, "P pid", "", "File to store the process ID in",
+        nats_keys="pid_file pidfile")
+    http_port: int = number(Group.NATS, "m http_port", "", "Port for monitoring over HTTP", 0,
+        nats_keys="http http_port monitor_port")
     https_port: int = number(Group.NATS, "ms https_port", "",
-        "Port for monitoring over HTTPS", 0)
+        "Port for monitoring over HTTPS", 0, nats_keys="https https_port")
     http_address: str = text(Group.NATS, "http_addr", "",
-        "Address for monitoring (default: that of -a)")
+        "Address for monitoring (default: that of -a)", nats_keys="https http")
     nats_config: str = text(Group.NATS, "c config", "", "NATS server configuration file")
 
     log_file: str = text(Group.NATS_LOGGING, "l log", "log_file logfile",
-        "File to write the log to")
+        "File to write the log to", shared=True)
     log_time: bool = switch(Group.NATS_LOGGING, "T logtime", "logtime",
-        "Timestamp log entries", True)
-    syslog: bool = switch(Group.NATS_LOGGING, "s syslog", "syslog", "Log to syslog")
+        "Timestamp log entries", True, shared=True)
+    syslog: bool = switch(Group.NATS_LOGGING, "s syslog", "syslog", "Log to syslog",
+        shared=True)
     remote_syslog: str = text(Group.NATS_LOGGING, "r remote_syslog", "remote_syslog",
-        "Syslog server, such as udp://localhost:514")
+        "Syslog server, such as udp://localhost:514", shared=True)
     log_format: str = text(Group.NATS_LOGGING, "log_format", "log_format",
         "Log lines as text or json", "text")
     nats_debug: bool = switch(Group.NATS_LOGGING, "D debug", "",
-        "Enable debugging output of the NATS server")
+        "Enable debugging output of the NATS server", nats_keys="debug")
     nats_trace: bool = switch(Group.NATS_LOGGING, "V trace", "",
-        "Trace the raw NATS protocol")
+        "Trace the raw NATS protocol", nats_keys="trace")
     nats_debug_trace: bool = switch(Group.NATS_LOGGING, "DV", "",
         "Debug and trace the NATS server")
 

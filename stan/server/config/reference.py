@@ -55,7 +55,7 @@ def _format_row(option: Option) -> str:
     flags = ", ".join(f"`-{flag}`" for flag in option.flags)
     if option.flags and option.kind is not Kind.BOOLEAN:
         flags += f" {option.kind.value}"
-    keys = ", ".join(f"`{key}`" for key in _short_keys(option))
+    keys = ", ".join(f"`{key}`" for key in _short_keys(option) or option.nats_keys)
     text = option.help
     if option.environment:
         first = ", which comes first" if option.environment_first else ""

@@ -20,6 +20,7 @@ LIMITS = frozenset({"max_channels", *CHANNEL_FIELDS})
 LOG = frozenset(
     {
         *("stan_debug", "stan_trace", "stan_debug_trace"),
+        *("nats_debug", "nats_trace"),
         *("log_file", "log_time", "log_format", "syslog", "remote_syslog"),
     }
 )
