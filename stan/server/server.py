@@ -31,10 +31,11 @@ from stan.errors import (
     StoreRefusedError,
 )
 from stan.identifiers import new_id
+from stan.link.connecting import hide_password
 from stan.server import banner, supervisor
 from stan.server.child.configuration import write_nats_configuration
 from stan.server.child.nats_server import EmbeddedNats, find_nats_server
-from stan.server.config.access import connection_options, hide_passwords
+from stan.server.config.access import connection_options
 from stan.server.config.config import Config
 from stan.server.config.reloading import Reloading, blame, read_again
 from stan.server.log import Log
@@ -130,7 +131,7 @@ class Server:
         self._ready = True
         supervisor.notify(supervisor.READY)
         if config.welcome or sys.stderr.isatty():
-            url = self.nats.url if self.nats is not None else hide_passwords(config.nats_servers[0])
+            url = self.nats.url if self.nats is not None else hide_password(config.nats_servers[0])
             _say(banner.describe_next_steps(config.cluster_id, url, _command_directory()))
 
     async def _connect(self, subjects: ServerSubjects) -> None:
@@ -153,7 +154,7 @@ class Server:
         self._connecting = True
         await transport.connect(servers, **options)
         if not config.is_embedded:
-            log.info("Connected to %s", ", ".join(map(hide_passwords, servers)))
+            log.info("Connected to %s", hide_password(", ".join(servers)))
         if await transport.probe(subjects, config.cluster_id):
             raise AnotherServerError(
                 f'discovered another streaming server with cluster ID "{config.cluster_id}"'
