@@ -240,7 +240,7 @@ def _add(
 @lru_cache(maxsize=_MOST_LABELS)
 def channel_labels(server: str, channel: str) -> str:
     """The labels of a channel."""
-    return f"{{{server},{label('channel', channel)}}}"
+    return _labels(server, channel=channel)
 
 
 @lru_cache(maxsize=_MOST_LABELS)
@@ -256,17 +256,16 @@ def subscription_labels(
 ) -> str:
     """The labels of a subscription, as the old exporter gave them."""
     durable, queue = split_names(durable_name, queue_name, is_durable)
-    some = (
+    return _labels(
         server,
-        label("channel", channel),
-        label("client_id", client_id),
-        label("inbox", inbox),
-        label("queue_name", queue),
-        f'is_durable="{str(is_durable).lower()}"',
-        f'is_offline="{str(is_offline).lower()}"',
-        label("durable_name", durable),
+        channel=channel,
+        client_id=client_id,
+        inbox=inbox,
+        queue_name=queue,
+        is_durable=str(is_durable).lower(),
+        is_offline=str(is_offline).lower(),
+        durable_name=durable,
     )
-    return f"{{{','.join(some)}}}"
 
 
 @lru_cache(maxsize=_MOST_LABELS)
@@ -280,14 +279,9 @@ def consumer_labels(
 ) -> str:
     """The labels of a durable or a queue group."""
     durable, queue = split_names(durable_name, queue_name, is_durable)
-    some = (
-        server,
-        label("channel", channel),
-        label("client_id", client_id),
-        label("queue_name", queue),
-        label("durable_name", durable),
+    return _labels(
+        server, channel=channel, client_id=client_id, queue_name=queue, durable_name=durable
     )
-    return f"{{{','.join(some)}}}"
 
 
 def split_names(durable_name: str, queue_name: str, is_durable: bool) -> tuple[str, str]:
@@ -295,3 +289,7 @@ def split_names(durable_name: str, queue_name: str, is_durable: bool) -> tuple[s
     if is_durable and queue_name:
         durable_name, _, queue_name = queue_name.partition(":")
     return durable_name, queue_name
+
+
+def _labels(server: str, **values: str) -> str:
+    return f"{{{','.join((server, *map(label, values.keys(), values.values())))}}}"
