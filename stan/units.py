@@ -8,15 +8,17 @@ whatever `format_duration` writes, `parse_duration` reads back to the same numbe
 import re
 from fractions import Fraction
 
+SECOND_NS = 1_000_000_000
+
 _UNITS_NS = {
     "ns": 1,
     "us": 1_000,
     "µs": 1_000,
     "μs": 1_000,
     "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60 * 1_000_000_000,
-    "h": 3_600 * 1_000_000_000,
+    "s": SECOND_NS,
+    "m": 60 * SECOND_NS,
+    "h": 3_600 * SECOND_NS,
 }
 _DURATION = re.compile(r"([-+]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)")
 _DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
@@ -57,10 +59,10 @@ def format_duration(duration_ns: int) -> str:
         return f"{duration_ns}ns"
     if duration_ns < 1_000_000:
         return f"{_decimal(duration_ns, 1_000)}µs"
-    if duration_ns < 1_000_000_000:
+    if duration_ns < SECOND_NS:
         return f"{_decimal(duration_ns, 1_000_000)}ms"
     minutes, rest_ns = divmod(duration_ns, _UNITS_NS["m"])
-    seconds = f"{_decimal(rest_ns, 1_000_000_000)}s"
+    seconds = f"{_decimal(rest_ns, SECOND_NS)}s"
     if minutes == 0:
         return seconds
     hours, minutes = divmod(minutes, 60)

@@ -10,21 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stan.cli.flags import (
-    Flag,
-    FlagError,
-    HelpWanted,
-    Parsed,
-    connection_flags,
-    parse_flags,
-    read_bool,
-    read_count,
-    usage,
-)
+from stan.cli.command import parse_or_explain
+from stan.cli.dial import connection_flags
 from stan.cli.load import LoadError, Plan, run_load
 from stan.cli.report import format_report, save_csv
 from stan.cli.text import complain, leave, say
-from stan.client.identifiers import new_id
+from stan.flags import Flag, Parsed, read_bool, read_count, usage
+from stan.identifiers import new_id
 
 FLAGS = [
     *connection_flags("benchmark"),
@@ -49,14 +41,9 @@ _BAR_WIDTH = 40
 
 def main(argv: list[str]) -> int:
     """Run the command; returns its exit code."""
-    try:
-        parsed = parse_flags(FLAGS, argv)
-    except HelpWanted:
-        say(USAGE)
-        return 0
-    except FlagError as error:
-        complain(f"{error}\n{USAGE}")
-        return 2
+    parsed = parse_or_explain(FLAGS, USAGE, argv)
+    if isinstance(parsed, int):
+        return parsed
     if len(parsed.arguments) != 1:
         complain(USAGE)
         return 1

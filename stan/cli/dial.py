@@ -1,11 +1,23 @@
-"""Connecting a command: from its flags to a connection, or to two lines that say why not."""
+"""Connecting a command: its flags, and from them a connection or two lines that say why not."""
 
 from typing import Any
 
 import stan
-from stan.cli.flags import Parsed
 from stan.cli.text import complain
+from stan.flags import Flag, Parsed
 from stan.link.connecting import hide_password
+
+SERVER_URL = "nats://localhost:4222"
+
+
+def connection_flags(client_id: str) -> list[Flag]:
+    """The flags that say where to connect, as whom."""
+    return [
+        Flag(("s", "server"), "NATS server URL, or several with commas", SERVER_URL),
+        Flag(("c", "cluster"), "cluster ID of the streaming server", "test-cluster"),
+        Flag(("id", "clientid"), "client ID to connect with", client_id),
+        Flag(("cr", "creds"), "credentials file for NATS", ""),
+    ]
 
 
 async def connect_or_complain(

@@ -11,13 +11,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from stan.cli.flags import Flag, FlagError, HelpWanted, Parsed, parse_flags, read_bool, usage
 from stan.errors import StanError
+from stan.flags import Flag, FlagError, HelpWanted, Parsed, parse_flags, read_bool, usage
+from stan.identifiers import new_id
 from stan.importing.file_origin import FileOrigin
 from stan.importing.origin import Origin
 from stan.importing.sql_origin import SqlOrigin
 from stan.importing.transfer import Tally, Transfer
-from stan.server.server import new_id
 from stan.store.contract import Store
 from stan.store.encryption import OVERHEAD_BYTES, Encryption
 from stan.store.open import open_store

@@ -9,8 +9,8 @@ import asyncio
 import os
 import sys
 
-from stan.cli.flags import Flag, FlagError, HelpWanted, Parsed, parse_flags, read_bool, usage
 from stan.errors import StanError
+from stan.flags import Flag, FlagError, HelpWanted, Parsed, parse_flags, read_bool, usage
 from stan.store.settings import StoreSettings
 from stan.store.sql.migrating import SchemaState, check_schema, upgrade_schema, upgrade_sql
 

@@ -9,18 +9,10 @@ import os
 from typing import NoReturn
 
 import stan
-from stan.cli.dial import connect_or_complain
-from stan.cli.flags import (
-    Flag,
-    FlagError,
-    HelpWanted,
-    Parsed,
-    connection_flags,
-    parse_flags,
-    read_bool,
-    usage,
-)
+from stan.cli.command import perform
+from stan.cli.dial import connect_or_complain, connection_flags
 from stan.cli.text import complain, leave, say
+from stan.flags import Flag, Parsed, read_bool, usage
 
 FLAGS = [
     *connection_flags("stan-pub"),
@@ -32,21 +24,7 @@ _ASYNC_WAIT_S = 5.0
 
 def main(argv: list[str]) -> int:
     """Run the command; returns its exit code."""
-    try:
-        parsed = parse_flags(FLAGS, argv)
-    except HelpWanted:
-        say(USAGE)
-        return 0
-    except FlagError as error:
-        complain(f"{error}\n{USAGE}")
-        return 2
-    if len(parsed.arguments) != 2:
-        complain(USAGE)
-        return 1 if parsed.arguments else 0
-    try:
-        return asyncio.run(_publish(parsed))
-    except KeyboardInterrupt:
-        return 130
+    return perform(_publish, FLAGS, USAGE, 2, argv)
 
 
 async def _publish(parsed: Parsed) -> int:
@@ -60,8 +38,6 @@ async def _publish(parsed: Parsed) -> int:
             return await publish(connection, channel, message)
     except stan.StanError as error:
         complain(f"Error during publish: {error}")
-    except BrokenPipeError:
-        pass
     return 1
 
 

@@ -12,21 +12,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import stan
-from stan.cli.dial import connect_or_complain
-from stan.cli.flags import (
-    Flag,
-    FlagError,
-    HelpWanted,
-    Parsed,
-    connection_flags,
-    parse_flags,
-    read_bool,
-    read_count,
-    usage,
-)
+from stan.cli.command import perform
+from stan.cli.dial import connect_or_complain, connection_flags
 from stan.cli.text import complain, leave, say
+from stan.flags import Flag, Parsed, read_bool, read_count, usage
 from stan.link.connecting import hide_password
-from stan.units import parse_duration
+from stan.units import SECOND_NS, parse_duration
 
 FLAGS = [
     *connection_flags("stan-sub"),
@@ -48,23 +39,7 @@ Stop = Callable[[int], None]
 
 def main(argv: list[str]) -> int:
     """Run the command; returns its exit code."""
-    try:
-        parsed = parse_flags(FLAGS, argv)
-    except HelpWanted:
-        say(USAGE)
-        return 0
-    except FlagError as error:
-        complain(f"{error}\n{USAGE}")
-        return 2
-    if len(parsed.arguments) != 1:
-        complain(USAGE)
-        return 1 if parsed.arguments else 0
-    try:
-        return asyncio.run(_subscribe(parsed))
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return 1
+    return perform(_subscribe, FLAGS, USAGE, 1, argv)
 
 
 def choose_start(parsed: Parsed) -> dict[str, Any]:
@@ -76,7 +51,7 @@ def choose_start(parsed: Parsed) -> dict[str, Any]:
     if parsed["all"] and "all" in parsed.given:
         return {"start_at": stan.StartPosition.FIRST}
     if "since" in parsed.given:
-        return {"delta": parsed["since"] / 1e9}
+        return {"delta": parsed["since"] / SECOND_NS}
     if parsed["new_only"] or not parsed["all"]:
         return {"start_at": stan.StartPosition.NEW}
     return {"start_at": stan.StartPosition.FIRST}

@@ -18,7 +18,6 @@ from typing import Any
 from nats.aio.client import Client
 
 from stan.client.feed import Feed
-from stan.client.identifiers import GUID_STEM_CHARS, new_id
 from stan.client.options import (
     DEFAULT_ACK_WAIT_S,
     DEFAULT_MAX_IN_FLIGHT,
@@ -42,6 +41,7 @@ from stan.errors import (
     RequestTimeoutError,
     SubscribeError,
 )
+from stan.identifiers import GUID_STEM_CHARS, new_id
 from stan.wire.frames import Frame, pub
 
 ConnectionLostCallback = Callable[["Connection", ClientError], Awaitable[None] | None]

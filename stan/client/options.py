@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stan.errors import ConfigError
+from stan.units import SECOND_NS
 from stan.wire.stan_pb2 import (
     First,
     LastReceived,
@@ -32,7 +33,6 @@ DEFAULT_PING_MAX_OUT = 88
 DEFAULT_ACK_WAIT_S = 30.0
 DEFAULT_MAX_IN_FLIGHT = 1024
 
-NS = 1_000_000_000
 _MAX_INT32 = 2**31 - 1
 _MAX_INT64 = 2**63 - 1
 
@@ -179,11 +179,11 @@ def _unix_ns(time: datetime.datetime | float) -> int:
     if isinstance(time, datetime.datetime):
         # Whole seconds and microseconds apart: a float cannot hold both exactly.
         whole = int(time.replace(microsecond=0).timestamp())
-        return whole * NS + time.microsecond * 1000
-    return int(time * NS)
+        return whole * SECOND_NS + time.microsecond * 1000
+    return int(time * SECOND_NS)
 
 
 def _seconds_ns(delta: datetime.timedelta | float) -> int:
     if isinstance(delta, datetime.timedelta):
-        return (delta.days * 86400 + delta.seconds) * NS + delta.microseconds * 1000
-    return int(delta * NS)
+        return (delta.days * 86400 + delta.seconds) * SECOND_NS + delta.microseconds * 1000
+    return int(delta * SECOND_NS)

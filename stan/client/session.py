@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stan.client.feed import Feed
-from stan.client.options import NS, ConnectOptions, SubscribeOptions
+from stan.client.options import ConnectOptions, SubscribeOptions
 from stan.client.window import Window
 from stan.errors import (
     ClientError,
@@ -22,6 +22,7 @@ from stan.errors import (
     InvalidSubscriptionError,
     SubscribeError,
 )
+from stan.units import SECOND_NS
 from stan.wire.frames import Frame, pub
 from stan.wire.messages import parse
 from stan.wire.stan_pb2 import (
@@ -86,7 +87,7 @@ class Session:
             guid_stem=self._guid_stem,
             publish_prefix=publish_prefix,
             ack_inbox=self._inboxes.ack,
-            ack_wait_ns=int(self._options.pub_ack_wait * NS),
+            ack_wait_ns=int(self._options.pub_ack_wait * SECOND_NS),
         )
 
     # Requests and what their answers mean
@@ -116,7 +117,7 @@ class Session:
         if response.pingRequests and response.pingInterval > 0:
             ping = Ping(connID=self._connection_id.encode()).SerializeToString()
             self._ping_operation = pub(response.pingRequests, ping, self._inboxes.ping)
-            self._ping_interval_ns = response.pingInterval * NS
+            self._ping_interval_ns = response.pingInterval * SECOND_NS
             self._ping_max_out = response.pingMaxOut
             self._next_ping_ns = now_ns + self._ping_interval_ns
 

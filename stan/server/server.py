@@ -12,10 +12,8 @@ import gc
 import logging
 import os
 import re
-import secrets
 import shutil
 import signal
-import string
 import sys
 from collections.abc import Callable, Coroutine
 from time import time_ns
@@ -32,10 +30,12 @@ from stan.errors import (
     StanError,
     StoreRefusedError,
 )
+from stan.identifiers import new_id
+from stan.link.connecting import hide_password
 from stan.server import banner, supervisor
 from stan.server.child.configuration import write_nats_configuration
 from stan.server.child.nats_server import EmbeddedNats, find_nats_server
-from stan.server.config.access import connection_options, hide_passwords
+from stan.server.config.access import connection_options
 from stan.server.config.config import Config
 from stan.server.config.reloading import Reloading, blame, read_again
 from stan.server.log import Log
@@ -58,18 +58,11 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
-_ALPHANUMERIC = string.digits + string.ascii_letters
-_ID_LENGTH = 22
 # What NATS says; of what is published only the part of the subject that clients do not choose.
 _VIOLATION = re.compile(
     r'permissions violation for (subscription to .*|publish to "(_stan\.)?[^."]*)', re.IGNORECASE
 )
 _MOST_VIOLATIONS = 20
-
-
-def new_id() -> str:
-    """22 random letters and digits, as NATS identifiers look."""
-    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(_ID_LENGTH))
 
 
 class Server:
@@ -139,7 +132,7 @@ class Server:
         self._ready = True
         supervisor.notify(supervisor.READY)
         if config.welcome or sys.stderr.isatty():
-            url = self.nats.url if self.nats is not None else hide_passwords(config.nats_servers[0])
+            url = self.nats.url if self.nats is not None else hide_password(config.nats_servers[0])
             _say(banner.describe_next_steps(config.cluster_id, url, _command_directory()))
 
     async def _connect(self, subjects: ServerSubjects) -> None:
@@ -162,7 +155,7 @@ class Server:
         self._connecting = True
         await transport.connect(servers, **options)
         if not config.is_embedded:
-            log.info("Connected to %s", ", ".join(map(hide_passwords, servers)))
+            log.info("Connected to %s", hide_password(", ".join(servers)))
         if await transport.probe(subjects, config.cluster_id):
             raise AnotherServerError(
                 f'discovered another streaming server with cluster ID "{config.cluster_id}"'

@@ -6,10 +6,10 @@ import pytest
 
 import stan
 from stan.cli import bench, pub, sub
-from stan.cli.flags import FlagError, HelpWanted, parse_flags
 from stan.cli.load import share
 from stan.cli.report import Sample, format_csv, format_report
 from stan.cli.text import group_digits, human_bytes
+from stan.flags import FlagError, HelpWanted, parse_flags
 from stan.units import parse_duration
 
 
@@ -57,11 +57,15 @@ def test_flags_have_one_or_two_dashes_and_end_at_the_first_argument(argv: list[s
     ("argv", "text"),
     [
         (["-nope"], "flag provided but not defined: -nope"),
+        (["-sinc", "1h"], "flag provided but not defined: -sinc (did you mean -since?)"),
         (["-c"], "flag needs an argument: -c"),
-        (["--seq", "x"], 'invalid value "x" for flag -seq: parse error'),
-        (["--seq=-1"], 'invalid value "-1" for flag -seq: parse error'),
-        (["--all=maybe"], 'invalid value "maybe" for flag -all: parse error'),
-        (["--since", "1"], 'invalid value "1" for flag -since: parse error'),
+        (["--seq", "x"], "invalid value for -seq: 'x' is not a whole number"),
+        (["--seq=-1"], "invalid value for -seq: '-1' is negative"),
+        (["--all=maybe"], "invalid value for -all: 'maybe' is neither true nor false"),
+        (
+            ["--since", "1"],
+            "invalid value for -since: invalid duration '1': write it like 30s, 1h15m or 500ms",
+        ),
     ],
 )
 def test_flags_that_cannot_be_understood(argv: list[str], text: str) -> None:

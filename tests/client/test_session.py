@@ -2,7 +2,7 @@
 
 import pytest
 
-from stan.client.options import NS, ConnectOptions, SubscribeOptions
+from stan.client.options import ConnectOptions, SubscribeOptions
 from stan.client.receipt import Receipt
 from stan.client.session import Inboxes, Session
 from stan.errors import (
@@ -13,6 +13,7 @@ from stan.errors import (
     InvalidSubscriptionError,
     SubscribeError,
 )
+from stan.units import SECOND_NS as NS
 from stan.wire.stan_pb2 import (
     Ack,
     CloseRequest,

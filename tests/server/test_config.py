@@ -9,7 +9,8 @@ import pytest
 from stan.engine.limits import ChannelLimits, ChannelOverrides
 from stan.errors import ConfigError
 from stan.server.config.config import Config, format_config, load_config
-from stan.server.config.options import OPTIONS, Kind, Option
+from stan.server.config.declaring import Kind, Option
+from stan.server.config.options import OPTIONS
 
 _SAMPLES: dict[Kind, tuple[str, str, Any]] = {
     Kind.TEXT: ("abc", '"abc"', "abc"),
@@ -35,14 +36,21 @@ def nested(key: str, value: str) -> str:
     return f"{block} {{ {name}: {value} }}" if block else f"{name}: {value}"
 
 
-def test_each_field_of_the_configuration_is_an_option() -> None:
-    fields = {field.name: field.type for field in dataclasses.fields(Config)}
+def test_an_option_has_an_attribute_of_its_type_exactly_if_it_means_something() -> None:
+    known = {field.name: field.type for field in dataclasses.fields(Config)}
     for option in OPTIONS:
         if option.ignored or option.refused:
-            assert option.field not in fields
+            assert option.field not in known
         else:
-            assert fields.pop(option.field) is _TYPES[option.kind]
-    assert set(fields) == {"channels", "given", "commanded", "warnings", "places"}
+            assert known.pop(option.field) is _TYPES[option.kind]
+    assert set(known) == {"channels", "given", "commanded", "warnings", "places"}
+
+
+def test_no_secret_is_in_the_configuration_as_python_shows_it() -> None:
+    secrets = [option for option in OPTIONS if option.secret]
+    arguments = [f"-{option.flags[0]}=hush-{option.field}" for option in secrets]
+    assert len(secrets) == 4
+    assert "hush" not in repr(load_config(arguments, {}))
 
 
 def test_no_flag_and_no_key_is_declared_twice() -> None:
@@ -132,8 +140,12 @@ def test_one_file_serves_both(tmp_path: Path) -> None:
     path = write(tmp_path, "port: 5222\nstreaming { id: a }")
     assert load_config(["-sc", path], {}).nats_config == path
     assert load_config(["-c", path], {}).cluster_id == "a"
-    other = str(tmp_path / "other.conf")
-    assert load_config(["-sc", path, "-c", other], {}).nats_config == other
+    other = tmp_path / "other.conf"
+    other.write_text("port: 6222")
+    config = load_config(["-sc", path, "-c", str(other)], {})
+    assert (config.cluster_id, config.nats_config, config.port) == ("a", str(other), 6222)
+    with pytest.raises(ConfigError, match=r"cannot read /nonexistent/x\.conf"):
+        load_config(["-sc", path, "-c", "/nonexistent/x.conf"], {})
 
 
 def test_limits_per_channel_are_read_with_their_aliases(tmp_path: Path) -> None:
@@ -246,6 +258,39 @@ def test_the_effective_configuration_hides_secrets() -> None:
     assert "pw" not in shown
     assert "store_limits.max_msgs: 5\n" in shown
     assert "cluster_id: test-cluster (default)\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http: 8222", ["http_port: 8222"]),
+        ('http: "127.0.0.1:8222"', ["http_port: 8222", "http_addr: 127.0.0.1"]),
+        ("https_port: 8443", ["https_port: 8443", "http_port: 0 (default)"]),
+        ("port: 5222\nhost: h", ["port: 5222", "addr: h"]),
+        ('listen: "h:5222"', ["port: 5222", "addr: h"]),
+        ("debug: true\nTRACE: true", ["debug: true", "trace: true"]),
+        ("log_file: x.log\nlogtime: false", ["log_file: x.log", "logtime: false"]),
+        ("pidfile: x.pid", ["pid: x.pid"]),
+    ],
+)
+def test_what_the_nats_part_of_the_file_sets_is_in_effect(
+    text: str, shown: list[str], tmp_path: Path
+) -> None:
+    for file in (f"{text}\nstreaming {{ id: a }}", f"{text}\nid: a"):
+        lines = format_config(load_config(["-sc", write(tmp_path, file)], {})).splitlines()
+        assert set(shown) <= set(lines)
+
+
+def test_flags_beat_the_nats_part(tmp_path: Path) -> None:
+    path = write(tmp_path, "http: 'h:1'\nport: 2\nlog_file: x\nstreaming { id: a }")
+    config = load_config(["-sc", path, "-ms", "3", "-p", "4", "-l", "y"], {})
+    assert (config.http_port, config.https_port, config.http_address) == (0, 3, "")
+    assert (config.port, config.log_file) == (4, "y")
+
+
+def test_the_streaming_part_beats_the_nats_part(tmp_path: Path) -> None:
+    path = write(tmp_path, "log_file: x\nstreaming { log_file: y }")
+    assert load_config(["-sc", path], {}).log_file == "y"
 
 
 def test_servers_get_a_scheme() -> None:

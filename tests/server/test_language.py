@@ -5,11 +5,21 @@ from pathlib import Path
 import pytest
 
 from stan.errors import ConfigError
-from stan.server.config.language import parse_file, parse_text, plain
+from stan.server.config.language import Item, parse_file, plain
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def parse(text: str, file: str = "x.conf") -> dict[str, Item]:
+    Path(file).write_text(text, encoding="utf-8")
+    return parse_file(file)
 
 
 def tree(text: str) -> object:
-    return plain(parse_text(text))
+    return plain(parse(text))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +56,7 @@ def test_texts_mean(text: str, expected: object) -> None:
 
 
 def test_an_item_knows_its_line() -> None:
-    outer = parse_text("# one\n\na {\n  b: 1\n}", "x.conf")
+    outer = parse("# one\n\na {\n  b: 1\n}", "x.conf")
     inner = outer["a"].value
     assert isinstance(inner, dict)
     assert inner["b"].place == "x.conf:4"
@@ -74,7 +84,7 @@ def test_a_variable_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_errors_name_file_and_line(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_text(text, "c")
+        parse(text, "c")
     assert str(caught.value) == message
 
 

@@ -7,13 +7,19 @@ import pytest
 
 from stan.errors import ConfigError
 from stan.server.child.configuration import write_nats_configuration
-from stan.server.config.access import connection_options, hide_passwords
+from stan.server.config.access import connection_options
 from stan.server.config.config import load_config
-from stan.server.config.language import parse_text, plain
+from stan.server.config.language import parse_file, plain
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def told(*arguments: str) -> dict[str, object]:
-    return plain(parse_text(write_nats_configuration(load_config(arguments, {}))))
+    Path("child.conf").write_text(write_nats_configuration(load_config(arguments, {})))
+    return plain(parse_file("child.conf"))
 
 
 def write(tmp_path: Path, text: str) -> str:
@@ -173,8 +179,3 @@ def test_the_file_says_who_we_are(text: str, expected: dict[str, str], tmp_path:
 def test_tls_files_that_cannot_be_read_are_named() -> None:
     with pytest.raises(ConfigError, match="cannot use the TLS files: No such file"):
         connection_options(load_config(["-secure", "-tls_client_cacert", "/nonexistent"], {}))
-
-
-def test_passwords_are_hidden() -> None:
-    assert hide_passwords("nats://u:p@h:1") == "nats://xxx@h:1"
-    assert hide_passwords("nats://h:1") == "nats://h:1"

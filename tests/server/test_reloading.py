@@ -127,3 +127,13 @@ def test_an_error_names_file_line_and_key(load: Load, text: str, error: str) -> 
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*/none\.conf: No such file"):
         read_again(lambda: load_config(["-sc", str(tmp_path / "none.conf")], {}))
+
+
+def test_what_the_nats_part_sets_is_compared(load: Load) -> None:
+    old = load("debug: true\nhttp: 8222\nstreaming { id: a }")
+    new = load("http: 8223\nstreaming { id: a }")
+    assert lines(old, new) == [
+        "INFO Reloaded debug: false (was true)",
+        "WARNING http_port is 8223 in the configuration: it stays 8222 until a restart",
+        "INFO Reloaded the configuration",
+    ]

@@ -40,9 +40,10 @@ def write_nats_configuration(config: Config) -> str:
     """The text of the child's configuration file. Raises ConfigError."""
     tree = {key: value for key, value in read_nats_tree(config).items() if key.lower() not in _OURS}
     _put_listener(tree, config)
-    if config.nats_debug or config.nats_debug_trace:
+    # The file's own words for these are in the tree.
+    if config.nats_debug_trace or (config.nats_debug and "nats_debug" in config.commanded):
         tree["debug"] = True
-    if config.nats_trace or config.nats_debug_trace:
+    if config.nats_debug_trace or (config.nats_trace and "nats_trace" in config.commanded):
         tree["trace"] = True
     _put_authorization(tree, config)
     if config.nats_tls or config.nats_tls_verify or config.nats_tls_cert:
@@ -74,18 +75,20 @@ def _without_streaming(tree: dict[str, Any]) -> dict[str, Any]:
 def _put_listener(tree: dict[str, Any], config: Config) -> None:
     """Where to listen: flags, else the file, else the defaults."""
     keys = {key.lower(): key for key in tree}
-    if "listen" in keys and not {"port", "address"} & config.given:
+    if "listen" in keys and not {"port", "address"} & config.commanded:
         return
     listen = str(tree.pop(keys["listen"], "")) if "listen" in keys else ""
     host, _, port = listen.rpartition(":")
-    if "port" in config.given or "port" not in keys:
+    if "port" in config.commanded or "port" not in keys:
         tree[keys.get("port", "port")] = (
-            int(port) if port.lstrip("-").isdigit() and "port" not in config.given else config.port
+            int(port)
+            if port.lstrip("-").isdigit() and "port" not in config.commanded
+            else config.port
         )
-    if "address" in config.given or not {"host", "net"} & keys.keys():
+    if "address" in config.commanded or not {"host", "net"} & keys.keys():
         for key in ("host", "net"):
             tree.pop(keys.get(key, key), None)
-        tree["host"] = host if host and "address" not in config.given else config.address
+        tree["host"] = host if host and "address" not in config.commanded else config.address
 
 
 def _put_authorization(tree: dict[str, Any], config: Config) -> None:

@@ -7,7 +7,6 @@ is logged; the values are secrets.
 import re
 import ssl
 from typing import Any
-from urllib.parse import urlsplit
 
 from stan.errors import ConfigError
 from stan.server.child.configuration import read_nats_tree
@@ -27,16 +26,6 @@ def connection_options(config: Config) -> dict[str, Any]:
         if config.tls_server_name:
             options["tls_hostname"] = config.tls_server_name
     return options
-
-
-def hide_passwords(url: str) -> str:
-    """The URL as it may be shown."""
-    parts = urlsplit(url)
-    return (
-        url.replace(parts.netloc, f"xxx@{parts.netloc.rpartition('@')[2]}")
-        if ("@" in parts.netloc)
-        else url
-    )
 
 
 def _identity(config: Config) -> dict[str, Any]:

@@ -7,23 +7,26 @@ is read or opened but the configuration files.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
 from stan.errors import ConfigError
+from stan.server.config.declaring import Kind, Option
 from stan.server.config.file import (
     Scalar,
+    Tree,
     convert,
     find,
     read_channels,
+    read_nats_values,
     read_places,
     read_values,
     streaming_block,
 )
-from stan.server.config.flags import Given, parse_flags
+from stan.server.config.flags import read_flags
 from stan.server.config.language import parse_file
-from stan.server.config.options import OPTIONS, Kind, Option
+from stan.server.config.options import OPTIONS, Options
 from stan.units import format_duration
 from stan.wire.subjects import is_publishable_subject
 
@@ -36,75 +39,9 @@ ACTIONS = frozenset({"help", "help_tls", "version", "signal", "check_config", "w
 
 
 @dataclass(slots=True, kw_only=True)
-class Config:
-    """The effective configuration. Each field up to `help_tls` is that of an Option."""
+class Config(Options):
+    """The effective configuration: the options, and what else the file and flags tell."""
 
-    cluster_id: str
-    discover_prefix: str
-    store: str
-    max_channels: int
-    max_subscriptions: int
-    max_messages: int
-    max_bytes: int
-    max_age_ns: int
-    max_inactivity_ns: int
-    nats_server: str
-    stan_config: str
-    heartbeat_interval_ns: int
-    heartbeat_timeout_ns: int
-    heartbeat_fail_count: int
-    signal: str
-    encrypt: bool
-    encryption_cipher: str
-    encryption_key: str = field(repr=False)
-    replace_durable: bool
-    cache_bytes: int
-    test_timers: bool
-    check_config: bool
-    welcome: bool
-    sql_driver: str
-    sql_source: str
-    sql_durability: str
-    sql_migrate: bool
-    secure: bool
-    tls_client_key: str
-    tls_client_cert: str
-    tls_client_ca: str
-    tls_server_name: str
-    tls_skip_verify: bool
-    stan_debug: bool
-    stan_trace: bool
-    stan_debug_trace: bool
-    address: str
-    port: int
-    pid_file: str
-    http_port: int
-    https_port: int
-    http_address: str
-    nats_config: str
-    log_file: str
-    log_time: bool
-    syslog: bool
-    remote_syslog: str
-    log_format: str
-    nats_debug: bool
-    nats_trace: bool
-    nats_debug_trace: bool
-    user: str
-    password: str
-    token: str
-    credentials: str
-    nkey_seed_file: str
-    nats_tls: bool
-    nats_tls_cert: str
-    nats_tls_key: str
-    nats_tls_verify: bool
-    nats_tls_ca: str
-    nats_routes: str
-    nats_cluster: str
-    help: bool
-    version: bool
-    help_tls: bool
     # Per channel or wildcard, from the file only.
     channels: dict[str, ChannelOverrides] = field(default_factory=dict)
     # Fields set by a flag, the environment or the file.
@@ -191,30 +128,30 @@ def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Con
     Raises ConfigError with one clear line. Limits and other values that only matter to a
     server that starts are left to `Config.check`.
     """
-    values: dict[str, Scalar] = {option.field: option.default for option in OPTIONS}
-    flags = parse_flags(arguments)
-    from_flags = {one.option.field: _from_flag(one) for one in flags}
+    from_flags = read_flags(arguments)
     if from_flags.get("help") or from_flags.get("version") or from_flags.get("help_tls"):
-        return _assemble(values | from_flags, {}, frozenset(from_flags))
+        return _assemble(from_flags)
     path = from_flags.get("stan_config") or from_flags.get("nats_config") or ""
     whole = parse_file(str(path)) if path else {}
     tree = streaming_block(whole)
     from_environment = _from_environment(environment)
     commanded = from_environment | from_flags | _before_flags(from_environment)
-    given = read_values(tree) | commanded
+    nats_tree = _nats_part(from_flags, whole)
+    given = _nats_values(nats_tree, commanded) | read_values(tree) | commanded
     if (read_values(tree) | from_flags).get("encryption_key"):
         given["encrypt"] = True  # the environment's key alone does not turn it on
-    if str(values["store"] if "store" not in given else given["store"]).upper() == "FILE":
+    if str(given.get("store", "")).upper() == "FILE":
         raise ConfigError(
             "this server has no FILE store: use -st SQL --sql_source <path> to keep messages"
             " in a SQLite file; stan-server import --from_dir=<folder> brings a FILE store over"
         )
     if tree is not whole and find(tree, ["cluster"]) is not None:
         given["clustered"] = True  # the block alone turns it on
-    config = _assemble(values | given, read_channels(tree), frozenset(given))
+    config = _assemble(given)
+    config.channels = read_channels(tree)
     config.commanded = frozenset(commanded)
     config.store = _store_type(config.store, "store" in from_flags)
-    config.places = read_places(tree)
+    config.places = read_places(tree, nats_tree)
     config.warnings = _answer(given)
     if config.sql_source and config.store == "MEMORY":
         config.warnings.append(
@@ -270,27 +207,30 @@ def _main_name(option: Option) -> str:
     return f"-{max(option.flags, key=len)}" if option.flags else option.keys[0]
 
 
-def _assemble(
-    values: Mapping[str, Scalar], channels: dict[str, ChannelOverrides], given: frozenset[str]
-) -> Config:
-    names = {name for name in Config.__dataclass_fields__ if name in values}
-    known: dict[str, object] = {name: values[name] for name in names}
-    config: Config = _make_config(known)
-    config.channels = channels
-    config.given = given
-    return config
+def _assemble(given: Mapping[str, Scalar]) -> Config:
+    # An option without meaning has no attribute.
+    known: dict[str, Any] = {
+        one.name: given[one.name] for one in fields(Options) if one.name in given
+    }
+    return Config(**known, given=frozenset(given))
 
 
-def _make_config(known: dict[str, object]) -> Config:
-    # The table's kinds and the class's types agree; a test compares them field by field.
-    return Config(**known)  # type: ignore[arg-type]
+def _nats_part(from_flags: Mapping[str, Scalar], whole: Tree) -> Tree:
+    """The file about the NATS server, which may be another one than the first. Its streaming
+    block is left out."""
+    path = from_flags.get("nats_config")
+    other = path and from_flags.get("stan_config", path) != path
+    tree = parse_file(str(path)) if other else whole
+    return {key: item for key, item in tree.items() if key.lower() != "streaming"}
 
 
-def _from_flag(given: Given) -> Scalar:
-    try:
-        return convert(given.option, given.text)
-    except ValueError as error:
-        raise ConfigError(f"invalid value for {given.flag}: {error}") from None
+def _nats_values(tree: Tree, commanded: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """What the NATS part sets. A flag for one kind of monitoring port replaces both."""
+    values = read_nats_values(tree)
+    if commanded.get("http_port") or commanded.get("https_port"):
+        for name in ("http_port", "https_port", "http_address"):
+            values.pop(name, None)
+    return values
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Scalar]:

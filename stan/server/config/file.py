@@ -1,15 +1,16 @@
-"""The streaming part of a configuration file: from a tree of values to options.
+"""The two parts of a configuration file, streaming and NATS: from a tree of values to options.
 
 Which keys exist is told by the option table; their case does not matter and unknown ones
 are passed over, as in the original. Every complaint names the file, the line and the key.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from stan.engine.limits import ChannelOverrides
 from stan.errors import ConfigError
+from stan.server.config.declaring import Kind, Option
 from stan.server.config.language import Item
-from stan.server.config.options import CHANNEL_BLOCKS, LIMIT_BLOCKS, OPTIONS, Kind, Option
+from stan.server.config.options import CHANNEL_BLOCKS, LIMIT_BLOCKS, OPTIONS, SQL_BLOCKS
 from stan.units import parse_duration, parse_size
 
 Scalar = str | int | bool
@@ -17,6 +18,8 @@ Tree = Mapping[str, Item]
 
 _TRUE = frozenset({"1", "t", "true", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "no", "off"})
+# Keys of the NATS part that hold a port, or an address and a port.
+_LISTENERS = frozenset({"listen", "http", "http_port", "monitor_port", "https", "https_port"})
 CHANNEL_FIELDS = (
     "max_subscriptions",
     "max_messages",
@@ -36,13 +39,23 @@ def streaming_block(tree: Tree) -> Tree:
 
 
 def read_values(tree: Tree) -> dict[str, Scalar]:
-    """The options set in the file, by field. Raises ConfigError."""
+    """The options set in the streaming part, by field. Raises ConfigError."""
     values: dict[str, Scalar] = {}
     for option in OPTIONS:
-        for key in option.keys:
-            item = find(tree, key.split("."))
-            if item is not None:
-                values[option.field] = _from_item(option, key, item)
+        for key, item in _items(tree, option.keys):
+            values[option.field] = _from_item(option, key, item)
+    return values
+
+
+def read_nats_values(tree: Tree) -> dict[str, Scalar]:
+    """The options set in the NATS part, by field. The first key with a value wins. Raises
+    ConfigError."""
+    values: dict[str, Scalar] = {}
+    for option in OPTIONS:
+        for key, item in _items(tree, option.nats_keys):
+            value = (_from_listener if key in _LISTENERS else _from_item)(option, key, item)
+            if value != "":
+                values.setdefault(option.field, value)
     return values
 
 
@@ -58,15 +71,13 @@ def read_channels(tree: Tree) -> dict[str, ChannelOverrides]:
     return channels
 
 
-def read_places(tree: Tree) -> dict[str, str]:
-    """Where each option in the file stands, by field, and each entry of the limits, by its
-    name behind the word `channels`. To be asked of a file that was read."""
+def read_places(tree: Tree, nats_tree: Tree) -> dict[str, str]:
+    """Where each option stands in the two parts, by field, and each entry of the limits, by
+    its name behind the word `channels`. To be asked of parts that were read."""
     places = {}
     for option in OPTIONS:
-        for key in option.keys:
-            item = find(tree, key.split("."))
-            if item is not None:
-                places[option.field] = _describe_place(key, item)
+        for key, item in (*_items(nats_tree, option.nats_keys), *_items(tree, option.keys)):
+            places[option.field] = _describe_place(key, item)
     for outer in LIMIT_BLOCKS:
         for inner in CHANNEL_BLOCKS:
             block = find(tree, [outer, inner])
@@ -74,6 +85,14 @@ def read_places(tree: Tree) -> dict[str, str]:
                 for name, item in _as_map(inner, block).items():
                     places[f"channels {name}"] = f'{item.place}: parameter "{name}"'
     return places
+
+
+def _items(tree: Tree, keys: Iterable[str]) -> Iterator[tuple[str, Item]]:
+    """Those of the keys that are in the tree."""
+    for key in keys:
+        item = find(tree, key.split("."))
+        if item is not None:
+            yield key, item
 
 
 def _describe_place(key: str, item: Item) -> str:
@@ -103,6 +122,17 @@ def _from_item(option: Option, key: str, item: Item) -> Scalar:
         raise ConfigError(f"{_describe_place(key, item)}: {error}") from None
 
 
+def _from_listener(option: Option, key: str, item: Item) -> Scalar:
+    """The half that the option is about of a port, or an address and a port."""
+    host, _, port = str(item.value).rpartition(":")
+    if isinstance(item.value, bool) or not port.removeprefix("-").isdecimal():
+        raise ConfigError(
+            f"{_describe_place(key, item)}: expected a port, or an address and a port,"
+            f" not {item.value!r}"
+        )
+    return int(port) if option.kind is Kind.INTEGER else host.strip("[]")
+
+
 def _read_overrides(name: str, item: Item) -> ChannelOverrides:
     tree = _as_map(name, item)
     values: dict[str, int] = {}
@@ -125,7 +155,7 @@ def find(tree: Tree, path: Sequence[str]) -> Item | None:
                 found = find(item.value, path[1:])
                 if found is not None:
                     return found
-            elif path[0] in (*LIMIT_BLOCKS, *CHANNEL_BLOCKS, "sql", "sql_options"):
+            elif path[0] in (*LIMIT_BLOCKS, *CHANNEL_BLOCKS, *SQL_BLOCKS):
                 raise _wrong_type(key, item, "map")
     return None
 

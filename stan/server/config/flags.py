@@ -1,50 +1,35 @@
-"""The server's command line: which flags were given, and their texts.
+"""The server's command line: its flags are those of the option table, and so is its help.
 
-One or two dashes, `-flag value` or `-flag=value`, as Go programs take them. A boolean flag
-stands alone, takes `=true` or `=false`, or a following word that is exactly that. Values
-are not interpreted here. Also the help text, made from the same declarations.
+How flags are written is known by `stan.flags`. Here a boolean flag also takes a following
+word that is exactly true or false, where a Go program would end its flags.
 """
 
-import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from stan.errors import ConfigError
-from stan.server.config.options import OPTIONS, Kind, Option
+from stan.flags import Flag, FlagError, parse_flags
+from stan.server.config.declaring import Kind, Option
+from stan.server.config.file import Scalar, convert
+from stan.server.config.options import OPTIONS
 from stan.units import format_duration
 
-_WORDS = frozenset({"true", "false", "1", "0", "t", "f", "TRUE", "FALSE", "True", "False"})
+_SWITCH_WORDS = frozenset({"true", "false", "1", "0", "t", "f", "TRUE", "FALSE", "True", "False"})
 
 
-@dataclass(slots=True, frozen=True)
-class Given:
-    """A flag as it was written."""
+def read_flags(arguments: Sequence[str]) -> dict[str, Scalar]:
+    """The values given, by field; the last of a kind wins.
 
-    option: Option
-    flag: str
-    text: str
-
-
-def parse_flags(arguments: Sequence[str]) -> list[Given]:
-    """The flags in the order given; the last of a kind is to win.
-
-    Raises ConfigError for an unknown flag, a missing value, or a word that is no flag.
+    Raises ConfigError for an unknown flag, a value missing or wrong, or a word that is no flag.
     """
-    known = {flag: option for option in OPTIONS for flag in option.flags}
-    given: list[Given] = []
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-") or word.strip("-") == "":
-            raise ConfigError(f'unrecognized command: "{word}"')
-        name, equals, text = word.removeprefix("-").removeprefix("-").partition("=")
-        option = known.get(name)
-        if option is None:
-            raise ConfigError(_unknown(name, known))
-        if not equals:
-            text = _following(option, name, rest)
-        given.append(Given(option, f"-{name}", text))
-    return given
+    options = [option for option in OPTIONS if option.flags]
+    try:
+        parsed = parse_flags([_flag(option) for option in options], arguments, _SWITCH_WORDS)
+    except FlagError as error:
+        raise ConfigError(str(error)) from None
+    if parsed.arguments:
+        raise ConfigError(f'unrecognized command: "{parsed.arguments[0]}"')
+    return {o.field: parsed[o.flags[0]] for o in options if o.flags[0] in parsed.given}
 
 
 def format_help(program: str) -> str:
@@ -77,18 +62,9 @@ def format_default(option: Option) -> str:
     return str(option.default)
 
 
-def _following(option: Option, name: str, rest: list[str]) -> str:
-    if option.kind is Kind.BOOLEAN:
-        return rest.pop(0) if rest and rest[0] in _WORDS else "true"
-    if not rest:
-        raise ConfigError(f"flag needs an argument: -{name}")
-    return rest.pop(0)
-
-
-def _unknown(name: str, known: dict[str, Option]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean -{near[0]}?)" if near else ""
-    return f"flag provided but not defined: -{name}{hint}"
+def _flag(option: Option) -> Flag:
+    default = bool(option.default) if option.kind is Kind.BOOLEAN else option.default
+    return Flag(option.flags, option.help, default, partial(convert, option))
 
 
 def _spelling(option: Option) -> str:

@@ -45,11 +45,6 @@ def parse_file(path: str) -> dict[str, Item]:
     return _parse_file(path, {}, 0)
 
 
-def parse_text(text: str, file: str = "configuration") -> dict[str, Item]:
-    """The tree in a text; `file` names it in errors and is the place includes start from."""
-    return _Reader(text, file, {}, 0).read_all()
-
-
 def plain(value: "str | int | float | bool | list[Item] | dict[str, Item]") -> object:
     """The bare value without places: what json.dumps takes."""
     if isinstance(value, dict):

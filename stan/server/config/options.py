@@ -1,61 +1,27 @@
 """Every option of the server, declared once.
 
-One declaration feeds the command line, the configuration file, the environment, the
-default, the help text and the table in the operations guide. Names are spelled as NATS
-Streaming spells them. What an option does is not known here; an option that means nothing
-in this server stays in the table, with the words that answer it.
+A field of Options is an option in full: its name in the program, type, default, flags, keys,
+environment and help. The command line, the configuration file, the help text and the table
+in the operations guide are made of these. Names are spelled as NATS Streaming spells them.
+An option that means nothing in this server is no field, but has the words that answer it.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
+from stan.server.config.declaring import (
+    Group,
+    Kind,
+    Option,
+    declared_options,
+    duration,
+    number,
+    size,
+    switch,
+    text,
+    within,
+)
+from stan.units import SECOND_NS
 
-class Kind(Enum):
-    """How a value is written. The value is the placeholder in the help."""
-
-    TEXT = "string"
-    INTEGER = "int"
-    BOOLEAN = "bool"
-    DURATION = "duration"
-    SIZE = "size"
-
-
-@dataclass(slots=True, frozen=True)
-class Option:
-    """`field` names the attribute of Config; `keys` are dotted paths in the configuration
-    file, all aliases spelled out. The `environment` is asked after the flags, with
-    `environment_first` before them. An `ignored` option is accepted with that warning when it
-    is set, a `refused` one ends the start with that message when it is set to something
-    that matters."""
-
-    group: str
-    field: str
-    kind: Kind
-    flags: tuple[str, ...]
-    keys: tuple[str, ...]
-    help: str
-    default: str | int | bool = ""
-    environment: str = ""
-    environment_first: bool = False
-    secret: bool = False
-    ignored: str = ""
-    refused: str = ""
-
-
-STREAMING = "Streaming Server Options"
-SQL = "Streaming Server SQL Store Options"
-TLS = "Streaming Server TLS Options"
-LOGGING = "Streaming Server Logging Options"
-NATS = "Embedded NATS Server Options"
-NATS_LOGGING = "Logging Options"
-AUTHORIZATION = "Authorization Options"
-NATS_TLS = "TLS Options"
-NATS_CLUSTER = "NATS Clustering Options"
-COMMON = "Common Options"
-CLUSTERING = "Streaming Server Clustering Options"
-FILE = "Streaming Server File Store Options"
-
-SECOND_NS = 1_000_000_000
 LIMIT_BLOCKS = ("store_limits", "limits", "storelimits")
 CHANNEL_BLOCKS = (
     "channels",
@@ -64,222 +30,224 @@ CHANNEL_BLOCKS = (
     "per_channel",
     "per_channel_limits",
 )
+SQL_BLOCKS = ("sql", "sql_options")
+FILE_BLOCKS = ("file", "file_options")
 
 _NO_FILE_STORE = "this server has no FILE store; it keeps messages with -st SQL"
 _NO_RAFT = "clustering by Raft is not offered; run the server under a supervisor with a SQL store"
 _SINGLE_WRITER = "this server always writes a whole batch in one transaction"
+_OWN_BATCHES = "batches follow the load by themselves"
 
 
-def _limit(field: str, kind: Kind, flags: str, names: str, text: str, default: int) -> Option:
-    keys = tuple(f"{block}.{name}" for block in LIMIT_BLOCKS for name in names.split())
-    return Option(STREAMING, field, kind, tuple(flags.split()), keys, text, default)
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """The options that mean something here."""
+
+    # fmt: off
+    cluster_id: str = text(Group.STREAMING, "cid cluster_id", "cluster_id id cid",
+        "Cluster ID", "test-cluster")
+    discover_prefix: str = text(Group.STREAMING, "", "discover_prefix",
+        "Prefix of the subject on which clients connect", "_STAN.discover")
+    store: str = text(Group.STREAMING, "st store", "store st store_type storetype",
+        "Store type: MEMORY or SQL", "MEMORY")
+    max_channels: int = number(Group.STREAMING, "mc max_channels",
+        within(LIMIT_BLOCKS, "max_channels mc maxchannels"),
+        "Max number of channels (0 for unlimited)", 100)
+    max_subscriptions: int = number(Group.STREAMING, "msu max_subs",
+        within(LIMIT_BLOCKS, "max_subs msu max_subscriptions maxsubscriptions maxsubs"),
+        "Max number of subscriptions per channel (0 for unlimited)", 1000)
+    max_messages: int = number(Group.STREAMING, "mm max_msgs",
+        within(LIMIT_BLOCKS, "max_msgs mm maxmsgs max_count maxcount"),
+        "Max number of messages per channel (0 for unlimited)", 1_000_000)
+    max_bytes: int = size(Group.STREAMING, "mb max_bytes",
+        within(LIMIT_BLOCKS, "max_bytes mb maxbytes"),
+        "Max messages total size per channel (0 for unlimited)", 1_024_000_000)
+    max_age_ns: int = duration(Group.STREAMING, "ma max_age",
+        within(LIMIT_BLOCKS, "max_age ma maxage"),
+        "Max time a message is kept (0s for unlimited)", 0)
+    max_inactivity_ns: int = duration(Group.STREAMING, "mi max_inactivity",
+        within(LIMIT_BLOCKS, "max_inactivity mi maxinactivity"),
+        "Time without messages and subscriptions after which a channel is deleted"
+        " (0s for never)", 0)
+    nats_server: str = text(Group.STREAMING, "ns nats_server", "nats_server_url ns nats_server",
+        "NATS server to connect to, or several separated by commas"
+        " (a NATS server is started otherwise)")
+    stan_config: str = text(Group.STREAMING, "sc stan_config", "",
+        "Streaming server configuration file")
+    heartbeat_interval_ns: int = duration(Group.STREAMING, "hbi hb_interval",
+        "hb_interval hbi server_to_client_hb_interval",
+        "Interval at which the server sends heartbeats to a client", 30 * SECOND_NS)
+    heartbeat_timeout_ns: int = duration(Group.STREAMING, "hbt hb_timeout",
+        "hb_timeout hbt server_to_client_hb_timeout",
+        "How long the server waits for a heartbeat response", 10 * SECOND_NS)
+    heartbeat_fail_count: int = number(Group.STREAMING, "hbf hb_fail_count",
+        "hb_fail_count hbf server_to_client_hb_fail_count",
+        "Failed heartbeats in a row before the server closes the client", 10)
+    signal: str = text(Group.STREAMING, "sl signal", "",
+        "Send a signal to a running server: stop, quit, reopen or reload,"
+        " then =<pid or pid file>")
+    encrypt: bool = switch(Group.STREAMING, "encrypt", "encrypt",
+        "Encrypt message payloads at rest")
+    encryption_cipher: str = text(Group.STREAMING, "encryption_cipher", "encryption_cipher",
+        "Cipher for new messages: AES or CHACHA (default: AES on x86, otherwise CHACHA)")
+    encryption_key: str = text(Group.STREAMING, "encryption_key", "encryption_key",
+        "Encryption key, which also turns encryption on; safer in the environment",
+        environment="NATS_STREAMING_ENCRYPTION_KEY", environment_first=True, secret=True)
+    replace_durable: bool = switch(Group.STREAMING, "replace_durable",
+        "replace_durable replace_durables replace_duplicate_durable replace_duplicate_durables",
+        "Replace an active durable instead of reporting a duplicate")
+    cache_bytes: int = size(Group.STREAMING, "cache_bytes", "cache_bytes",
+        "Memory for recent messages, from which live subscriptions are served",
+        64 * 1024 * 1024)
+    test_timers: bool = switch(Group.STREAMING, "test_timers", "",
+        "For tests only: negative ack waits and ping intervals of clients are milliseconds")
+    check_config: bool = switch(Group.STREAMING, "check_config", "",
+        "Check the configuration, print what is in effect, and exit")
+    welcome: bool = switch(Group.STREAMING, "welcome", "",
+        "Once ready, tell a newcomer what to type next")
+
+    sql_driver: str = text(Group.SQL, "sql_driver", within(SQL_BLOCKS, "driver"),
+        "Database when the source does not tell: sqlite, postgres or mysql")
+    sql_source: str = text(Group.SQL, "sql_source", within(SQL_BLOCKS, "source"),
+        "Database: a SQLAlchemy URL, the original's data source, or the path of a SQLite"
+        " file", environment="STAN_SQL_SOURCE", secret=True)
+    sql_durability: str = text(Group.SQL, "sql_durability", within(SQL_BLOCKS, "durability"),
+        "full: a power cut loses nothing that was acknowledged; normal: it may lose the last"
+        " moments; off: it may damage a SQLite file", "full")
+    sql_migrate: bool = switch(Group.SQL, "sql_migrate", within(SQL_BLOCKS, "migrate"),
+        "Create or upgrade the schema at start; false: refuse, and run stan-server migrate",
+        True)
+
+    secure: bool = switch(Group.TLS, "secure", "secure", "Use TLS to the NATS server")
+    tls_client_key: str = text(Group.TLS, "tls_client_key", "tls.client_key",
+        "Client key for the streaming server")
+    tls_client_cert: str = text(Group.TLS, "tls_client_cert", "tls.client_cert",
+        "Client certificate for the streaming server")
+    tls_client_ca: str = text(Group.TLS, "tls_client_cacert",
+        "tls.client_ca tls.client_cacert",
+        "Certificate authority that the NATS server's certificate is checked against")
+    tls_server_name: str = text(Group.TLS, "", "tls.server_name tls.server_hostname",
+        "Name expected in the NATS server's certificate")
+    tls_skip_verify: bool = switch(Group.TLS, "", "tls.insecure tls.skip_verify",
+        "Do not verify the NATS server's certificate")
+
+    stan_debug: bool = switch(Group.LOGGING, "SD stan_debug", "stan_debug sd",
+        "Enable debugging output")
+    stan_trace: bool = switch(Group.LOGGING, "SV stan_trace", "stan_trace sv",
+        "Trace the protocol")
+    stan_debug_trace: bool = switch(Group.LOGGING, "SDV", "", "Debug and trace")
+
+    address: str = text(Group.NATS, "a addr net", "", "Bind to host address", "0.0.0.0",
+        nats_keys="listen host net")
+    port: int = number(Group.NATS, "p port", "", "Port for clients (-1 for a free one)", 4222,
+        nats_keys="listen port")
+    pid_file: str = text(Group.NATS, "P pid", "", "File to store the process ID in",
+        nats_keys="pid_file pidfile")
+    http_port: int = number(Group.NATS, "m http_port", "", "Port for monitoring over HTTP", 0,
+        nats_keys="http http_port monitor_port")
+    https_port: int = number(Group.NATS, "ms https_port", "",
+        "Port for monitoring over HTTPS", 0, nats_keys="https https_port")
+    http_address: str = text(Group.NATS, "http_addr", "",
+        "Address for monitoring (default: that of -a)", nats_keys="https http")
+    nats_config: str = text(Group.NATS, "c config", "", "NATS server configuration file")
+
+    log_file: str = text(Group.NATS_LOGGING, "l log", "log_file logfile",
+        "File to write the log to", shared=True)
+    log_time: bool = switch(Group.NATS_LOGGING, "T logtime", "logtime",
+        "Timestamp log entries", True, shared=True)
+    syslog: bool = switch(Group.NATS_LOGGING, "s syslog", "syslog", "Log to syslog",
+        shared=True)
+    remote_syslog: str = text(Group.NATS_LOGGING, "r remote_syslog", "remote_syslog",
+        "Syslog server, such as udp://localhost:514", shared=True)
+    log_format: str = text(Group.NATS_LOGGING, "log_format", "log_format",
+        "Log lines as text or json", "text")
+    nats_debug: bool = switch(Group.NATS_LOGGING, "D debug", "",
+        "Enable debugging output of the NATS server", nats_keys="debug")
+    nats_trace: bool = switch(Group.NATS_LOGGING, "V trace", "",
+        "Trace the raw NATS protocol", nats_keys="trace")
+    nats_debug_trace: bool = switch(Group.NATS_LOGGING, "DV", "",
+        "Debug and trace the NATS server")
+
+    user: str = text(Group.AUTHORIZATION, "user", "username user",
+        "User name for connections to NATS")
+    password: str = text(Group.AUTHORIZATION, "pass", "password pass",
+        "Password for connections to NATS", environment="STAN_PASS", secret=True)
+    token: str = text(Group.AUTHORIZATION, "auth", "token",
+        "Authorization token for connections to NATS", environment="STAN_AUTH", secret=True)
+    credentials: str = text(Group.AUTHORIZATION, "", "credentials",
+        "Credentials file for the connection to NATS")
+    nkey_seed_file: str = text(Group.AUTHORIZATION, "", "nkey_seed_file",
+        "File with the NKey seed for the connection to NATS")
+
+    nats_tls: bool = switch(Group.NATS_TLS, "tls", "", "Enable TLS, do not verify clients")
+    nats_tls_cert: str = text(Group.NATS_TLS, "tlscert", "", "Server certificate file")
+    nats_tls_key: str = text(Group.NATS_TLS, "tlskey", "", "Private key for server certificate")
+    nats_tls_verify: bool = switch(Group.NATS_TLS, "tlsverify", "",
+        "Enable TLS, verify client certificates")
+    nats_tls_ca: str = text(Group.NATS_TLS, "tlscacert", "",
+        "Client certificate CA for verification")
+
+    nats_routes: str = text(Group.NATS_CLUSTER, "routes", "",
+        "Routes to solicit and connect")
+    nats_cluster: str = text(Group.NATS_CLUSTER, "cluster", "",
+        "Cluster URL for solicited routes")
+
+    help: bool = switch(Group.COMMON, "h help", "", "Show this message")
+    version: bool = switch(Group.COMMON, "v version", "", "Show version")
+    help_tls: bool = switch(Group.COMMON, "help_tls", "", "TLS help")
+    # fmt: on
 
 
-def _streaming(
-    field: str, kind: Kind, flags: str, keys: str, text: str, default: str | int | bool = ""
+def _ignored(
+    group: Group,
+    field: str,
+    kind: Kind,
+    keys: str,
+    reason: str,
+    default: str | int | bool = "",
+    about: str = "Accepted for compatibility, without effect",
 ) -> Option:
-    return Option(STREAMING, field, kind, tuple(flags.split()), tuple(keys.split()), text, default)
+    """An option of the original whose flag is called as the field. Without a default, whatever
+    is given is answered."""
+    return Option(group, field, kind, (field,), tuple(keys.split()), about, default, ignored=reason)
 
 
-def _nats(
-    group: str, field: str, kind: Kind, flags: str, text: str, default: str | int | bool = ""
-) -> Option:
-    """An option of the embedded NATS server; its configuration file is read by itself."""
-    return Option(group, field, kind, tuple(flags.split()), (), text, default)
-
-
-def _file(kind: Kind, flag: str, names: str) -> Option:
-    """No value of it is the default, so that whatever is given is answered."""
-    keys = tuple(f"{block}.{name}" for block in ("file", "file_options") for name in names.split())
-    text = "Accepted for compatibility, without effect"
-    return Option(FILE, flag, kind, (flag,), keys, text, ignored=_NO_FILE_STORE)
+def _file(field: str, kind: Kind, names: str) -> Option:
+    return _ignored(Group.FILE, field, kind, within(FILE_BLOCKS, names), _NO_FILE_STORE)
 
 
 def _raft(kind: Kind, name: str, default: str | int | bool = "", has_flag: bool = True) -> Option:
-    text = "Recognized; clustering is not offered"
+    about = "Recognized; clustering is not offered"
     field = f"cluster_{name}"
     flags = (field,) if has_flag else ()
     keys = (f"cluster.{name}",)
-    return Option(CLUSTERING, field, kind, flags, keys, text, default, refused=_NO_RAFT)
+    return Option(Group.CLUSTERING, field, kind, flags, keys, about, default, refused=_NO_RAFT)
 
 
-OPTIONS: tuple[Option, ...] = (
-    _streaming("cluster_id", Kind.TEXT, "cid cluster_id", "cluster_id id cid",
-               "Cluster ID", "test-cluster"),
-    _streaming("discover_prefix", Kind.TEXT, "", "discover_prefix",
-               "Prefix of the subject on which clients connect", "_STAN.discover"),
-    _streaming("store", Kind.TEXT, "st store", "store st store_type storetype",
-               "Store type: MEMORY or SQL", "MEMORY"),
-    Option(STREAMING, "dir", Kind.TEXT, ("dir",), ("dir", "datastore"),
-           "Root directory of the original's FILE store", ignored=_NO_FILE_STORE),
-    _limit("max_channels", Kind.INTEGER, "mc max_channels", "max_channels mc maxchannels",
-           "Max number of channels (0 for unlimited)", 100),
-    _limit("max_subscriptions", Kind.INTEGER, "msu max_subs",
-           "max_subs msu max_subscriptions maxsubscriptions maxsubs",
-           "Max number of subscriptions per channel (0 for unlimited)", 1000),
-    _limit("max_messages", Kind.INTEGER, "mm max_msgs", "max_msgs mm maxmsgs max_count maxcount",
-           "Max number of messages per channel (0 for unlimited)", 1_000_000),
-    _limit("max_bytes", Kind.SIZE, "mb max_bytes", "max_bytes mb maxbytes",
-           "Max messages total size per channel (0 for unlimited)", 1_024_000_000),
-    _limit("max_age_ns", Kind.DURATION, "ma max_age", "max_age ma maxage",
-           "Max time a message is kept (0s for unlimited)", 0),
-    _limit("max_inactivity_ns", Kind.DURATION, "mi max_inactivity",
-           "max_inactivity mi maxinactivity",
-           "Time without messages and subscriptions after which a channel is deleted"
-           " (0s for never)", 0),
-    _streaming("nats_server", Kind.TEXT, "ns nats_server", "nats_server_url ns nats_server",
-               "NATS server to connect to, or several separated by commas"
-               " (a NATS server is started otherwise)"),
-    _streaming("stan_config", Kind.TEXT, "sc stan_config", "",
-               "Streaming server configuration file"),
-    _streaming("heartbeat_interval_ns", Kind.DURATION, "hbi hb_interval",
-               "hb_interval hbi server_to_client_hb_interval",
-               "Interval at which the server sends heartbeats to a client", 30 * SECOND_NS),
-    _streaming("heartbeat_timeout_ns", Kind.DURATION, "hbt hb_timeout",
-               "hb_timeout hbt server_to_client_hb_timeout",
-               "How long the server waits for a heartbeat response", 10 * SECOND_NS),
-    _streaming("heartbeat_fail_count", Kind.INTEGER, "hbf hb_fail_count",
-               "hb_fail_count hbf server_to_client_hb_fail_count",
-               "Failed heartbeats in a row before the server closes the client", 10),
-    Option(STREAMING, "ft_group", Kind.TEXT, ("ft_group",), ("ft_group", "ft_group_name"),
+_MEANINGLESS: tuple[Option, ...] = (
+    _ignored(Group.STREAMING, "dir", Kind.TEXT, "dir datastore", _NO_FILE_STORE,
+             about="Root directory of the original's FILE store"),
+    Option(Group.STREAMING, "ft_group", Kind.TEXT, ("ft_group",), ("ft_group", "ft_group_name"),
            "Name of the fault tolerance group",
            refused="fault tolerance groups are not available in this version"),
-    Option(STREAMING, "partitioning", Kind.BOOLEAN, (), ("partitioning",),
+    Option(Group.STREAMING, "partitioning", Kind.BOOLEAN, (), ("partitioning",),
            "Serve only the channels listed in the limits", False,
            refused="channel partitioning is not available in this version"),
-    _streaming("signal", Kind.TEXT, "sl signal", "",
-               "Send a signal to a running server: stop, quit, reopen or reload,"
-               " then =<pid or pid file>"),
-    Option(STREAMING, "encrypt", Kind.BOOLEAN, ("encrypt",), ("encrypt",),
-           "Encrypt message payloads at rest", False),
-    Option(STREAMING, "encryption_cipher", Kind.TEXT, ("encryption_cipher",),
-           ("encryption_cipher",),
-           "Cipher for new messages: AES or CHACHA (default: AES on x86, otherwise CHACHA)"),
-    Option(STREAMING, "encryption_key", Kind.TEXT, ("encryption_key",), ("encryption_key",),
-           "Encryption key, which also turns encryption on; safer in the environment",
-           environment="NATS_STREAMING_ENCRYPTION_KEY", environment_first=True, secret=True),
-    _streaming("replace_durable", Kind.BOOLEAN, "replace_durable",
-               "replace_durable replace_durables replace_duplicate_durable"
-               " replace_duplicate_durables",
-               "Replace an active durable instead of reporting a duplicate", False),
-    Option(STREAMING, "io_batch_size", Kind.INTEGER, ("io_batch_size",), (),
-           "Accepted for compatibility, without effect", 1024,
-           ignored="batches follow the load by themselves"),
-    Option(STREAMING, "io_sleep_time", Kind.INTEGER, ("io_sleep_time",), (),
-           "Accepted for compatibility, without effect", 0,
-           ignored="batches follow the load by themselves"),
-    _streaming("cache_bytes", Kind.SIZE, "cache_bytes", "cache_bytes",
-               "Memory for recent messages, from which live subscriptions are served",
-               64 * 1024 * 1024),
-    _streaming("test_timers", Kind.BOOLEAN, "test_timers", "",
-               "For tests only: negative ack waits and ping intervals of clients are"
-               " milliseconds", False),
-    _streaming("check_config", Kind.BOOLEAN, "check_config", "",
-               "Check the configuration, print what is in effect, and exit", False),
-    _streaming("welcome", Kind.BOOLEAN, "welcome", "",
-               "Once ready, tell a newcomer what to type next", False),
+    _ignored(Group.STREAMING, "io_batch_size", Kind.INTEGER, "", _OWN_BATCHES, 1024),
+    _ignored(Group.STREAMING, "io_sleep_time", Kind.INTEGER, "", _OWN_BATCHES, 0),
 
-    Option(SQL, "sql_driver", Kind.TEXT, ("sql_driver",), ("sql.driver", "sql_options.driver"),
-           "Database when the source does not tell: sqlite, postgres or mysql"),
-    Option(SQL, "sql_source", Kind.TEXT, ("sql_source",), ("sql.source", "sql_options.source"),
-           "Database: a SQLAlchemy URL, the original's data source, or the path of a SQLite"
-           " file", environment="STAN_SQL_SOURCE", secret=True),
-    Option(SQL, "sql_no_caching", Kind.BOOLEAN, ("sql_no_caching",),
-           ("sql.no_caching", "sql_options.no_caching"),
-           "Accepted for compatibility, without effect", False, ignored=_SINGLE_WRITER),
-    Option(SQL, "sql_max_open_conns", Kind.INTEGER, ("sql_max_open_conns",),
-           ("sql.max_open_conns", "sql.max_conns",
-            "sql_options.max_open_conns", "sql_options.max_conns"),
-           "Accepted for compatibility, without effect", 0,
-           ignored="this server opens a handful of connections, never more"),
-    Option(SQL, "sql_bulk_insert_limit", Kind.INTEGER, ("sql_bulk_insert_limit",),
-           ("sql.bulk_insert_limit", "sql_options.bulk_insert_limit"),
-           "Accepted for compatibility, without effect", 0, ignored=_SINGLE_WRITER),
-    Option(SQL, "sql_durability", Kind.TEXT, ("sql_durability",),
-           ("sql.durability", "sql_options.durability"),
-           "full: a power cut loses nothing that was acknowledged; normal: it may lose the last"
-           " moments; off: it may damage a SQLite file", "full"),
-    Option(SQL, "sql_migrate", Kind.BOOLEAN, ("sql_migrate",),
-           ("sql.migrate", "sql_options.migrate"),
-           "Create or upgrade the schema at start; false: refuse, and run stan-server migrate",
-           True),
+    _ignored(Group.SQL, "sql_no_caching", Kind.BOOLEAN, within(SQL_BLOCKS, "no_caching"),
+             _SINGLE_WRITER, False),
+    _ignored(Group.SQL, "sql_max_open_conns", Kind.INTEGER,
+             within(SQL_BLOCKS, "max_open_conns max_conns"),
+             "this server opens a handful of connections, never more", 0),
+    _ignored(Group.SQL, "sql_bulk_insert_limit", Kind.INTEGER,
+             within(SQL_BLOCKS, "bulk_insert_limit"), _SINGLE_WRITER, 0),
 
-    Option(TLS, "secure", Kind.BOOLEAN, ("secure",), ("secure",),
-           "Use TLS to the NATS server", False),
-    Option(TLS, "tls_client_key", Kind.TEXT, ("tls_client_key",), ("tls.client_key",),
-           "Client key for the streaming server"),
-    Option(TLS, "tls_client_cert", Kind.TEXT, ("tls_client_cert",), ("tls.client_cert",),
-           "Client certificate for the streaming server"),
-    Option(TLS, "tls_client_ca", Kind.TEXT, ("tls_client_cacert",),
-           ("tls.client_ca", "tls.client_cacert"),
-           "Certificate authority that the NATS server's certificate is checked against"),
-    Option(TLS, "tls_server_name", Kind.TEXT, (), ("tls.server_name", "tls.server_hostname"),
-           "Name expected in the NATS server's certificate"),
-    Option(TLS, "tls_skip_verify", Kind.BOOLEAN, (), ("tls.insecure", "tls.skip_verify"),
-           "Do not verify the NATS server's certificate", False),
+    _ignored(Group.LOGGING, "syslog_name", Kind.TEXT, "syslog_name",
+             "it concerns Windows services"),
 
-    Option(LOGGING, "stan_debug", Kind.BOOLEAN, ("SD", "stan_debug"), ("stan_debug", "sd"),
-           "Enable debugging output", False),
-    Option(LOGGING, "stan_trace", Kind.BOOLEAN, ("SV", "stan_trace"), ("stan_trace", "sv"),
-           "Trace the protocol", False),
-    Option(LOGGING, "stan_debug_trace", Kind.BOOLEAN, ("SDV",), (), "Debug and trace", False),
-    Option(LOGGING, "syslog_name", Kind.TEXT, ("syslog_name",), ("syslog_name",),
-           "Accepted for compatibility, without effect", ignored="it concerns Windows services"),
-
-    _nats(NATS, "address", Kind.TEXT, "a addr net", "Bind to host address", "0.0.0.0"),
-    _nats(NATS, "port", Kind.INTEGER, "p port", "Port for clients (-1 for a free one)", 4222),
-    _nats(NATS, "pid_file", Kind.TEXT, "P pid", "File to store the process ID in"),
-    _nats(NATS, "http_port", Kind.INTEGER, "m http_port", "Port for monitoring over HTTP", 0),
-    _nats(NATS, "https_port", Kind.INTEGER, "ms https_port",
-          "Port for monitoring over HTTPS", 0),
-    _nats(NATS, "http_address", Kind.TEXT, "http_addr",
-          "Address for monitoring (default: that of -a)"),
-    _nats(NATS, "nats_config", Kind.TEXT, "c config", "NATS server configuration file"),
-
-    Option(NATS_LOGGING, "log_file", Kind.TEXT, ("l", "log"), ("log_file", "logfile"),
-           "File to write the log to"),
-    Option(NATS_LOGGING, "log_time", Kind.BOOLEAN, ("T", "logtime"), ("logtime",),
-           "Timestamp log entries", True),
-    Option(NATS_LOGGING, "syslog", Kind.BOOLEAN, ("s", "syslog"), ("syslog",),
-           "Log to syslog", False),
-    Option(NATS_LOGGING, "remote_syslog", Kind.TEXT, ("r", "remote_syslog"), ("remote_syslog",),
-           "Syslog server, such as udp://localhost:514"),
-    Option(NATS_LOGGING, "log_format", Kind.TEXT, ("log_format",), ("log_format",),
-           "Log lines as text or json", "text"),
-    _nats(NATS_LOGGING, "nats_debug", Kind.BOOLEAN, "D debug",
-          "Enable debugging output of the NATS server", False),
-    _nats(NATS_LOGGING, "nats_trace", Kind.BOOLEAN, "V trace",
-          "Trace the raw NATS protocol", False),
-    _nats(NATS_LOGGING, "nats_debug_trace", Kind.BOOLEAN, "DV",
-          "Debug and trace the NATS server", False),
-
-    Option(AUTHORIZATION, "user", Kind.TEXT, ("user",), ("username", "user"),
-           "User name for connections to NATS"),
-    Option(AUTHORIZATION, "password", Kind.TEXT, ("pass",), ("password", "pass"),
-           "Password for connections to NATS", environment="STAN_PASS", secret=True),
-    Option(AUTHORIZATION, "token", Kind.TEXT, ("auth",), ("token",),
-           "Authorization token for connections to NATS", environment="STAN_AUTH", secret=True),
-    Option(AUTHORIZATION, "credentials", Kind.TEXT, (), ("credentials",),
-           "Credentials file for the connection to NATS"),
-    Option(AUTHORIZATION, "nkey_seed_file", Kind.TEXT, (), ("nkey_seed_file",),
-           "File with the NKey seed for the connection to NATS"),
-
-    _nats(NATS_TLS, "nats_tls", Kind.BOOLEAN, "tls", "Enable TLS, do not verify clients", False),
-    _nats(NATS_TLS, "nats_tls_cert", Kind.TEXT, "tlscert", "Server certificate file"),
-    _nats(NATS_TLS, "nats_tls_key", Kind.TEXT, "tlskey", "Private key for server certificate"),
-    _nats(NATS_TLS, "nats_tls_verify", Kind.BOOLEAN, "tlsverify",
-          "Enable TLS, verify client certificates", False),
-    _nats(NATS_TLS, "nats_tls_ca", Kind.TEXT, "tlscacert",
-          "Client certificate CA for verification"),
-
-    _nats(NATS_CLUSTER, "nats_routes", Kind.TEXT, "routes", "Routes to solicit and connect"),
-    _nats(NATS_CLUSTER, "nats_cluster", Kind.TEXT, "cluster", "Cluster URL for solicited routes"),
-
-    _nats(COMMON, "help", Kind.BOOLEAN, "h help", "Show this message", False),
-    _nats(COMMON, "version", Kind.BOOLEAN, "v version", "Show version", False),
-    _nats(COMMON, "help_tls", Kind.BOOLEAN, "help_tls", "TLS help", False),
-
-    Option(CLUSTERING, "clustered", Kind.BOOLEAN, ("clustered",), (),
+    Option(Group.CLUSTERING, "clustered", Kind.BOOLEAN, ("clustered",), (),
            "Recognized; clustering is not offered", False, refused=_NO_RAFT),
     _raft(Kind.TEXT, "node_id"),
     _raft(Kind.BOOLEAN, "bootstrap", False),
@@ -300,25 +268,32 @@ OPTIONS: tuple[Option, ...] = (
     _raft(Kind.BOOLEAN, "bolt_free_list_map", False, has_flag=False),
     _raft(Kind.BOOLEAN, "nodes_connections", False, has_flag=False),
 
-    _file(Kind.BOOLEAN, "file_compact_enabled", "compact compact_enabled"),
-    _file(Kind.INTEGER, "file_compact_frag", "compact_frag compact_fragmentation"),
-    _file(Kind.INTEGER, "file_compact_interval", "compact_interval"),
-    _file(Kind.SIZE, "file_compact_min_size", "compact_min_size"),
-    _file(Kind.SIZE, "file_buffer_size", "buffer_size"),
-    _file(Kind.SIZE, "file_read_buffer_size", "read_buffer_size"),
-    _file(Kind.BOOLEAN, "file_crc", "crc do_crc"),
-    _file(Kind.INTEGER, "file_crc_poly", "crc_poly"),
-    _file(Kind.BOOLEAN, "file_sync", "sync do_sync sync_on_flush"),
-    _file(Kind.DURATION, "file_auto_sync", "auto_sync"),
-    _file(Kind.INTEGER, "file_slice_max_msgs",
+    _file("file_compact_enabled", Kind.BOOLEAN, "compact compact_enabled"),
+    _file("file_compact_frag", Kind.INTEGER, "compact_frag compact_fragmentation"),
+    _file("file_compact_interval", Kind.INTEGER, "compact_interval"),
+    _file("file_compact_min_size", Kind.SIZE, "compact_min_size"),
+    _file("file_buffer_size", Kind.SIZE, "buffer_size"),
+    _file("file_read_buffer_size", Kind.SIZE, "read_buffer_size"),
+    _file("file_crc", Kind.BOOLEAN, "crc do_crc"),
+    _file("file_crc_poly", Kind.INTEGER, "crc_poly"),
+    _file("file_sync", Kind.BOOLEAN, "sync do_sync sync_on_flush"),
+    _file("file_auto_sync", Kind.DURATION, "auto_sync"),
+    _file("file_slice_max_msgs", Kind.INTEGER,
           "slice_max_msgs slice_max_count slice_msgs slice_count"),
-    _file(Kind.SIZE, "file_slice_max_bytes",
+    _file("file_slice_max_bytes", Kind.SIZE,
           "slice_max_bytes slice_max_size slice_bytes slice_size"),
-    _file(Kind.DURATION, "file_slice_max_age",
+    _file("file_slice_max_age", Kind.DURATION,
           "slice_max_age slice_max_time slice_age slice_time_limit"),
-    _file(Kind.TEXT, "file_slice_archive_script",
+    _file("file_slice_archive_script", Kind.TEXT,
           "slice_archive_script slice_archive slice_script"),
-    _file(Kind.INTEGER, "file_fds_limit", "fds_limit file_descriptors_limit"),
-    _file(Kind.INTEGER, "file_parallel_recovery", "parallel_recovery"),
-    _file(Kind.BOOLEAN, "file_truncate_bad_eof", ""),
+    _file("file_fds_limit", Kind.INTEGER, "fds_limit file_descriptors_limit"),
+    _file("file_parallel_recovery", Kind.INTEGER, "parallel_recovery"),
+    _file("file_truncate_bad_eof", Kind.BOOLEAN, ""),
 )  # fmt: skip
+
+OPTIONS: tuple[Option, ...] = tuple(
+    sorted(
+        [*declared_options(Options), *_MEANINGLESS],
+        key=lambda option: list(Group).index(option.group),
+    )
+)

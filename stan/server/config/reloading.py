@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 from stan.engine.limits import ChannelOverrides
 from stan.errors import ConfigError
 from stan.server.config.config import ACTIONS, Config, format_value, option_name
+from stan.server.config.declaring import Option
 from stan.server.config.file import CHANNEL_FIELDS
-from stan.server.config.options import OPTIONS, Option
+from stan.server.config.options import OPTIONS
 
 LIMITS = frozenset({"max_channels", *CHANNEL_FIELDS})
 LOG = frozenset(
     {
         *("stan_debug", "stan_trace", "stan_debug_trace"),
+        *("nats_debug", "nats_trace"),
         *("log_file", "log_time", "log_format", "syslog", "remote_syslog"),
     }
 )

@@ -13,13 +13,14 @@ from sys import intern
 from stan.engine.limits import ChannelLimits
 from stan.engine.views import ChannelView, ClientView, SubscriptionView, Totals
 from stan.server.monitor.gojson import PLACE, Raw, Value, encode
+from stan.units import SECOND_NS
 
 # Times.
 
 
 def format_time(time_ns: int) -> str:
     """RFC 3339 in local time, with as many decimals as needed."""
-    seconds, fraction_ns = divmod(time_ns, 1_000_000_000)
+    seconds, fraction_ns = divmod(time_ns, SECOND_NS)
     local = datetime.fromtimestamp(seconds).astimezone()
     fraction = f".{fraction_ns:09}".rstrip("0") if fraction_ns else ""
     offset = local.isoformat()[19:]

@@ -20,6 +20,7 @@ from stan.server.monitor.identity import Identity
 from stan.server.monitor.message_ages import Ages
 from stan.server.pump import Pump
 from stan.store.contract import Store
+from stan.units import SECOND_NS
 
 _CHANNEL = (
     ("bytes_total", "gauge", "Bytes stored now"),
@@ -143,7 +144,7 @@ class Metrics:
             ("resident_memory_bytes", "Resident memory", process.resident_bytes()),
             ("open_fds", "Open file descriptors", process.count_open_files()),
             ("max_fds", "The most file descriptors", process.max_open_files()),
-            ("start_time_seconds", "Start since the epoch", self._identity.start_ns / 1e9),
+            ("start_time_seconds", "Start since the epoch", self._identity.start_ns / SECOND_NS),
         ):
             page.gauge(f"process_{name}", text, "", value)
         page.counter("process_cpu_seconds_total", "Processor time", "", process.cpu_s())
@@ -188,7 +189,7 @@ class Metrics:
                     continue
                 wait_ns = max(0, now_ns - stored_ns)
             known.append(some)
-            waits_s.append(wait_ns / 1e9)
+            waits_s.append(wait_ns / SECOND_NS)
         age.add_many(known, waits_s)
 
 
@@ -239,7 +240,7 @@ def _add(
 @lru_cache(maxsize=_MOST_LABELS)
 def channel_labels(server: str, channel: str) -> str:
     """The labels of a channel."""
-    return f"{{{server},{label('channel', channel)}}}"
+    return _labels(server, channel=channel)
 
 
 @lru_cache(maxsize=_MOST_LABELS)
@@ -255,17 +256,16 @@ def subscription_labels(
 ) -> str:
     """The labels of a subscription, as the old exporter gave them."""
     durable, queue = split_names(durable_name, queue_name, is_durable)
-    some = (
+    return _labels(
         server,
-        label("channel", channel),
-        label("client_id", client_id),
-        label("inbox", inbox),
-        label("queue_name", queue),
-        f'is_durable="{str(is_durable).lower()}"',
-        f'is_offline="{str(is_offline).lower()}"',
-        label("durable_name", durable),
+        channel=channel,
+        client_id=client_id,
+        inbox=inbox,
+        queue_name=queue,
+        is_durable=str(is_durable).lower(),
+        is_offline=str(is_offline).lower(),
+        durable_name=durable,
     )
-    return f"{{{','.join(some)}}}"
 
 
 @lru_cache(maxsize=_MOST_LABELS)
@@ -279,14 +279,9 @@ def consumer_labels(
 ) -> str:
     """The labels of a durable or a queue group."""
     durable, queue = split_names(durable_name, queue_name, is_durable)
-    some = (
-        server,
-        label("channel", channel),
-        label("client_id", client_id),
-        label("queue_name", queue),
-        label("durable_name", durable),
+    return _labels(
+        server, channel=channel, client_id=client_id, queue_name=queue, durable_name=durable
     )
-    return f"{{{','.join(some)}}}"
 
 
 def split_names(durable_name: str, queue_name: str, is_durable: bool) -> tuple[str, str]:
@@ -294,3 +289,7 @@ def split_names(durable_name: str, queue_name: str, is_durable: bool) -> tuple[s
     if is_durable and queue_name:
         durable_name, _, queue_name = queue_name.partition(":")
     return durable_name, queue_name
+
+
+def _labels(server: str, **values: str) -> str:
+    return f"{{{','.join((server, *map(label, values.keys(), values.values())))}}}"

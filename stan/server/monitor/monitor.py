@@ -46,6 +46,7 @@ from stan.server.monitor.index import INDEX_HTML
 from stan.server.monitor.metrics import Metrics
 from stan.server.pump import Pump
 from stan.store.contract import Store
+from stan.units import SECOND_NS
 
 log = logging.getLogger("stan.server")
 # What aiohttp has to say concerns malformed requests only; the log is not for those.
@@ -152,7 +153,7 @@ class Monitor:
             "state": identity.state,
             "now": format_time(now_ns),
             "start_time": format_time(identity.start_ns),
-            "uptime": format_uptime(max(0, now_ns - identity.start_ns) // 1_000_000_000),
+            "uptime": format_uptime(max(0, now_ns - identity.start_ns) // SECOND_NS),
         }
         document |= describe_totals(self._view.totals())
         for name, count in (

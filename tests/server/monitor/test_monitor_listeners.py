@@ -89,7 +89,7 @@ def test_what_cannot_be_done_is_one_clear_line(flags: list[str], words: str) -> 
 def test_bad_port_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "nats.conf"
     path.write_text('http: "nowhere"\nstreaming { cluster_id: c }\n')
-    with pytest.raises(ConfigError, match="http: expected a port"):
+    with pytest.raises(ConfigError, match=r'nats\.conf:1: parameter "http": expected a port'):
         listener("-sc", str(path))
 
 

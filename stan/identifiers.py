@@ -1,12 +1,13 @@
-"""Identifiers that nobody else has: connection IDs and the stem of publish guids.
+"""Identifiers that nobody else has: connection IDs, server IDs and the stem of publish guids.
 
 Letters and digits only, 22 characters as NATS clients use. Randomness is drawn here and
-nowhere else in the client, so that the session stays deterministic.
+handed on from here, so that the client's session and the engine stay deterministic.
 """
 
 import secrets
+import string
 
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ALPHABET = string.digits + string.ascii_letters
 GUID_STEM_CHARS = 12
 
 

@@ -1,11 +1,12 @@
-"""Command line flags in the manner of Go programs, which the commands of this family have.
+"""Command line flags in the manner of Go programs, which all our commands have.
 
 One or two dashes, ``-f value`` or ``-f=value``; a switch is ``-a`` or ``-a=false``; flags end
 at the first argument that is none, or at ``--``. Only parsing lives here: what a flag means
 is the command's business. A mistake raises FlagError with the line to show.
 """
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,8 @@ class HelpWanted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A flag: its names (the first one is its key), what it does, and its default."""
+    """A flag: its names (the first one is its key), what it does, and its default, which is
+    true or false for a switch."""
 
     names: tuple[str, ...]
     about: str
@@ -30,7 +32,7 @@ class Flag:
     @property
     def is_switch(self) -> bool:
         """Whether it stands without a value."""
-        return self.read is read_bool
+        return isinstance(self.default, bool)
 
 
 @dataclass(slots=True)
@@ -51,55 +53,47 @@ def read_bool(text: str) -> bool:
         return True
     if text in ("0", "f", "F", "false", "FALSE", "False"):
         return False
-    raise ValueError(text)
+    raise ValueError(f"{text!r} is neither true nor false")
 
 
 def read_count(text: str) -> int:
     """A whole number that is not negative. Raises ValueError."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
     if number < 0:
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is negative")
     return number
 
 
-def parse_flags(flags: Sequence[Flag], argv: Sequence[str]) -> Parsed:
-    """Parse a command line. Raises FlagError and HelpWanted."""
+def parse_flags(
+    flags: Sequence[Flag], argv: Sequence[str], switch_words: Collection[str] = ()
+) -> Parsed:
+    """Parse a command line. A switch takes the next argument for its value when that is one
+    of `switch_words`. Raises FlagError, and HelpWanted where help is no flag of the command."""
     by_name = {name: flag for flag in flags for name in flag.names}
     parsed = Parsed({flag.names[0]: flag.default for flag in flags})
-    position = 0
-    while position < len(argv):
-        word = argv[position]
+    rest = list(argv)
+    while rest and len(rest[0]) > 1 and rest[0][0] == "-":
+        word = rest.pop(0)
         if word == "--":
-            position += 1
             break
-        if len(word) < 2 or word[0] != "-":
-            break
-        position += 1
-        name, equals, value = word.removeprefix("-").removeprefix("-").partition("=")
+        name, equals, text = word.removeprefix("-").removeprefix("-").partition("=")
         flag = by_name.get(name)
         if flag is None:
             if name in ("h", "help"):
                 raise HelpWanted
-            raise FlagError(f"flag provided but not defined: -{name}")
+            raise FlagError(_unknown(name, by_name))
         if not equals:
-            if flag.is_switch:
-                value = "true"
-            elif position < len(argv):
-                value = argv[position]
-                position += 1
-            else:
-                raise FlagError(f"flag needs an argument: -{name}")
-        parsed.values[flag.names[0]] = _read(flag, name, value)
+            text = _following(flag, name, rest, switch_words)
+        try:
+            parsed.values[flag.names[0]] = flag.read(text)
+        except ValueError as error:
+            raise FlagError(f"invalid value for -{name}: {error}") from None
         parsed.given.add(flag.names[0])
-    parsed.arguments = list(argv[position:])
+    parsed.arguments = rest
     return parsed
-
-
-def _read(flag: Flag, name: str, value: str) -> Any:
-    try:
-        return flag.read(value)
-    except ValueError:
-        raise FlagError(f'invalid value "{value}" for flag -{name}: parse error') from None
 
 
 def usage(synopsis: str, flags: Sequence[Flag]) -> str:
@@ -114,18 +108,20 @@ def usage(synopsis: str, flags: Sequence[Flag]) -> str:
     return "\n".join(lines)
 
 
+def _following(flag: Flag, name: str, rest: list[str], switch_words: Collection[str]) -> str:
+    """The value of a flag without `=`, taken off the arguments that follow it."""
+    if flag.is_switch:
+        return rest.pop(0) if rest and rest[0] in switch_words else "true"
+    if not rest:
+        raise FlagError(f"flag needs an argument: -{name}")
+    return rest.pop(0)
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean -{near[0]}?)" if near else ""
+    return f"flag provided but not defined: -{name}{hint}"
+
+
 def _show(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-SERVER_URL = "nats://localhost:4222"
-
-
-def connection_flags(client_id: str) -> list[Flag]:
-    """The flags that say where to connect, as whom."""
-    return [
-        Flag(("s", "server"), "NATS server URL, or several with commas", SERVER_URL),
-        Flag(("c", "cluster"), "cluster ID of the streaming server", "test-cluster"),
-        Flag(("id", "clientid"), "client ID to connect with", client_id),
-        Flag(("cr", "creds"), "credentials file for NATS", ""),
-    ]
