@@ -9,10 +9,9 @@ by them; wire names and JSON are the server's business.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
-from stan.engine.channels import Channel
 from stan.engine.engine import Engine
 from stan.engine.limits import ChannelLimits
-from stan.engine.subscription import Cursor, Subscription
+from stan.engine.state import Channel, Cursor, Subscription
 
 
 class Totals(NamedTuple):
