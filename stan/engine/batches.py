@@ -72,7 +72,11 @@ class Batches:
         batch = Batch(self._last_number + 1)
         runs, self._bursts = self._publishing.seal(now_ns)
         batch.runs = list(runs.values())
-        self._trim(batch, runs, now_ns)
+        for run in batch.runs:
+            channel = self._channels.by_id[run.channel_id]
+            self._add_trim(batch, channel, run.end_position, len(run.framed), now_ns)
+        if self._changes.trims_due:
+            self._trim_due(batch, runs, now_ns)
         if self._changes.urgent or now_ns >= self._progress_at_ns or everything:
             self._progress_at_ns = now_ns + self._settings.progress_interval_ns
             self._taken = self._changes.fill(batch)
@@ -84,13 +88,8 @@ class Batches:
         self._last_number += 1
         return batch
 
-    def _trim(self, batch: Batch, runs: dict[int, Run], now_ns: int) -> None:
-        """Add the trims of the channels that grow, and of those that are due."""
-        for run in batch.runs:
-            channel = self._channels.by_id[run.channel_id]
-            self._add_trim(batch, channel, run.end_position, len(run.framed), now_ns)
-        if not self._changes.trims_due:
-            return
+    def _trim_due(self, batch: Batch, runs: dict[int, Run], now_ns: int) -> None:
+        """Add the trims that were asked for, but of the channels that have one already."""
         due, self._changes.trims_due = self._changes.trims_due, {}
         trimmed = {trim.channel_id for trim in batch.trims}
         for channel_id in due:
@@ -142,7 +141,8 @@ class Batches:
         self.in_flight = None
         self._retry_at_ns = 0
         touched = [self._grow(run) for run in batch.runs]
-        self._take_bounds(result)
+        if result.bounds or result.unfinished:
+            self._take_bounds(result)
         self._answer(self._taken.replies, now_ns)
         self._publishing.acknowledge(self._bursts)
         for channel in touched:

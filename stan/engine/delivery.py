@@ -128,8 +128,9 @@ class Delivery:
         if not member.started:
             return
         in_flight = member.in_flight
+        channel = cursor.channel
         room = member.max_in_flight - len(in_flight)
-        while room > 0:
+        while room > 0 and cursor.last_sent < channel.last:
             found = self._find_new(cursor, room)
             if found is None:
                 return
@@ -146,7 +147,7 @@ class Delivery:
                 at_end = end == len(block.framed)
                 cursor.last_sent = block.next - 1 if at_end else sequences[-1]
             member.last_sent = cursor.last_sent
-            self._loads.prefetch(cursor.channel, block, cursor.last_sent)
+            self._loads.prefetch(channel, block, cursor.last_sent)
             in_flight.update(expiries)
             operations = member.head + member.head.join(framed)
             self._outbox.operations.append(operations)
@@ -162,9 +163,10 @@ class Delivery:
 
     def _share_new(self, cursor: Cursor, now_ns: int) -> None:
         """New messages for the members of a group, each to the member that suits best."""
+        channel = cursor.channel
         member = choose(cursor)
         while member is not None and not member.is_stalled:
-            found = self._find_new(cursor, cursor.channel.last - cursor.last_sent)
+            found = self._find_new(cursor, channel.last - cursor.last_sent)
             if found is None:
                 return
             block, start, end = found
@@ -174,7 +176,7 @@ class Delivery:
                 sequence = block.first + index if sequences is None else sequences[index]
                 rotate(cursor, member)
                 cursor.last_sent = member.last_sent = sequence
-                self._loads.prefetch(cursor.channel, block, sequence)
+                self._loads.prefetch(channel, block, sequence)
                 member.in_flight[sequence] = now_ns + member.ack_wait_ns
                 self._outbox.operations.append(member.head + framed)
                 self._outbox.delivered_bytes += len(framed)
