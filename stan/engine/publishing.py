@@ -11,11 +11,12 @@ from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
-from stan.engine.channels import Channel, Channels, Refusal, is_acceptable_channel
+from stan.engine.channels import Channels, Refusal, is_acceptable_channel
 from stan.engine.clients import Clients
 from stan.engine.outbox import Outbox
 from stan.engine.records import Run
 from stan.engine.settings import Settings
+from stan.engine.state import Channel
 from stan.wire.frames import Frame, pub
 from stan.wire.messages import (
     PublishShape,
