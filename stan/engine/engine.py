@@ -9,16 +9,19 @@ batch is in flight at most. `check` asserts every invariant.
 from collections.abc import Callable
 
 from stan.engine import invariants
+from stan.engine.bursts import Burst
 from stan.engine.cache import Cache
 from stan.engine.changes import Changes, Reply
 from stan.engine.channels import Channel, Channels, ChannelTimer
 from stan.engine.clients import Client, Clients, DuplicateCheck
 from stan.engine.delivery import Delivery
+from stan.engine.guids import pack_guids
 from stan.engine.limits import StoreLimits
 from stan.engine.outbox import Outbox
-from stan.engine.publishing import Burst, Publishing
+from stan.engine.publishing import Publishing
 from stan.engine.records import (
     Batch,
+    GuidLoad,
     History,
     Load,
     RangeLoad,
@@ -150,6 +153,8 @@ class Engine:
         for member in touched:
             if member.active:
                 self.delivery.advance(member.cursor, now_ns)
+        if self.publishing.guids.holds:
+            self.publishing.guids.ask(now_ns)
 
     def _acks(self, frames: list[Frame], index: int, member: Subscription) -> int:
         """Take the ack at `index` and those behind it for the same member. Returns the
@@ -301,6 +306,7 @@ class Engine:
         else:
             self._batch_changes = Changes()
         self._batch_bursts = bursts
+        self._record_guids(batch, bursts, now_ns)
         if not (batch.runs or batch.trims or self._has_records(batch)):
             taken, self._batch_changes = self._batch_changes, Changes()
             self._reply(taken.replies, now_ns)
@@ -308,6 +314,26 @@ class Engine:
         self._batch = batch
         self._batch_number += 1
         return batch
+
+    def _record_guids(self, batch: Batch, bursts: list[Burst], now_ns: int) -> None:
+        """Let the store remember what may be published again."""
+        guids = self.publishing.guids
+        if guids.unsettled or guids.passing:
+            batch.guids = pack_guids(bursts)
+            batch.message_ids = [
+                (burst.channel.channel_id, message_id)
+                for burst in bursts
+                for message_id in burst.message_ids
+            ]
+            batch.sealed_ns = now_ns
+            batch.forget_ns = now_ns - 2 * self.settings.dedupe_window_ns
+
+    def _settle_guids(self, bursts: list[Burst], now_ns: int) -> None:
+        """Their fate is known: what was held for that may be asked for now."""
+        guids = self.publishing.guids
+        if guids.unsettled or guids.passing:
+            guids.settled(bursts)
+            guids.ask(now_ns)
 
     def _has_records(self, batch: Batch) -> bool:
         return bool(
@@ -387,6 +413,7 @@ class Engine:
                     self._bounds_unknown.add(channel_id)
         self._reply(self._batch_changes.replies, now_ns)
         self.publishing.acknowledge(self._batch_bursts)
+        self._settle_guids(self._batch_bursts, now_ns)
         for channel in touched:
             if channel.age_timer.deadline_ns == 0:
                 self.channels.watch_age(channel)
@@ -417,6 +444,7 @@ class Engine:
             self.publishing.put_back(bursts)
         else:
             self.publishing.refuse_all(bursts, str(error))
+            self._settle_guids(bursts, now_ns)
             for reply in taken.replies:
                 self._refuse(reply, str(error), now_ns)
             self.publishing.interrupt()
@@ -451,6 +479,8 @@ class Engine:
         self._now_ns = now_ns
         if isinstance(load, RangeLoad):
             self.delivery.loaded(load, history, now_ns)
+        elif isinstance(load, GuidLoad):
+            self.publishing.guids.answered(load, history.found, now_ns)
         else:
             self.subscriptions.sought(load, history, now_ns)
 
@@ -459,6 +489,8 @@ class Engine:
         self._now_ns = now_ns
         if isinstance(load, RangeLoad):
             self.delivery.load_failed(load, now_ns)
+        elif isinstance(load, GuidLoad):
+            self.publishing.guids.not_answered(load, now_ns)
         else:
             self.subscriptions.seek_failed(load, str(error))
 

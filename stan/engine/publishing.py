@@ -11,11 +11,13 @@ from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
+from stan.engine.bursts import Burst
 from stan.engine.channels import Channel, Channels, Refusal, is_acceptable_channel
-from stan.engine.clients import Clients
+from stan.engine.clients import Client, Clients
+from stan.engine.guids import Guids, HeldPublish
 from stan.engine.outbox import Outbox
-from stan.engine.records import Run
-from stan.engine.settings import Settings
+from stan.engine.records import Key, Run
+from stan.engine.settings import MILLISECOND_NS, Settings
 from stan.wire.frames import Frame, pub
 from stan.wire.messages import (
     PublishShape,
@@ -41,18 +43,6 @@ PAYLOAD_TOO_LARGE = "nats: maximum payload exceeded"
 _MESSAGE_OVERHEAD_BYTES = 2 * 11 + 6 + 8
 
 
-class Burst:
-    def __init__(self, channel: Channel, ack_subject: bytes, guid_size: int) -> None:
-        self.channel: Channel = channel
-        self.ack_subject: bytes = ack_subject
-        self.guid_size: int = guid_size  # in bytes; 0: of different lengths, or too long
-        self.guids: list[bytes] = []
-        self.payloads: list[bytes] = []
-        self.replies: list[str] = []  # empty while no message has one
-        self.payload_bytes: int = 0
-        self.queued_bytes: int = 0  # of the requests as they came
-
-
 class Publishing:
     def __init__(
         self, settings: Settings, channels: Channels, clients: Clients, outbox: Outbox
@@ -67,6 +57,7 @@ class Publishing:
         self._channels = channels
         self._clients = clients
         self._outbox = outbox
+        self.guids: Guids = Guids(settings, outbox, self._admit)
         self.interrupt()
 
     # Intake.
@@ -227,6 +218,19 @@ class Publishing:
         ):
             self.refuse(reply, guid, PAYLOAD_TOO_LARGE if guid else INVALID_PUBLISH)
             return
+        if message.resentAfter or message.messageId or self.guids.holds:
+            client_id = self._client_id_of(message)
+            if message.resentAfter or message.messageId or client_id in self.guids.holds:
+                self._hold(client_id, message, payload, reply, now_ns)
+                return
+        self._queue_one(message, payload, reply, now_ns)
+
+    def _queue_one(
+        self, message: PubMsg, payload: bytes, reply: bytes, now_ns: int
+    ) -> Burst | None:
+        """Queue a publish that fits; returns the burst it joined, None when it is refused."""
+        guid = message.guid
+        size = len(payload)
         burst = self._burst
         if (
             burst is None
@@ -240,7 +244,7 @@ class Publishing:
         ):
             burst = self._begin(message, payload, reply, now_ns)
             if burst is None:
-                return
+                return None
         data = message.data
         guid_bytes = guid.encode()
         if len(guid_bytes) != burst.guid_size:
@@ -257,6 +261,7 @@ class Publishing:
         self._shape = None
         if len(burst.guids) > 1 and not burst.replies:
             self._shape = publish_shape(payload, message, guid_bytes)
+        return burst
 
     def _begin(self, message: PubMsg, payload: bytes, reply: bytes, now_ns: int) -> Burst | None:
         """Look at everything a burst shares; None when this message was refused."""
@@ -273,6 +278,10 @@ class Publishing:
             return None
         guid_size = len(message.guid.encode())
         burst = Burst(channel, reply, guid_size if guid_size < 128 else 0)
+        client = self._client_of(message)
+        if client is not None and (client.record.resends or self._settings.record_all_guids):
+            burst.publisher = client.client_id
+            self.guids.began(burst)
         self._queue.append(burst)
         self._burst = burst
         self._reply = reply
@@ -288,15 +297,57 @@ class Publishing:
             or self.queued_messages > settings.queue_messages
         ):
             return OVERLOADED
-        if message.connID:
-            known = message.connID in self._clients.by_connection_id
-        else:
-            known = message.clientID in self._clients.by_id
-        if not known or not message.guid:
+        if self._client_of(message) is None or not message.guid:
             return INVALID_PUBLISH
         if message.subject in self._channels.by_name or is_acceptable_channel(message.subject):
             return ""
         return INVALID_PUBLISH
+
+    def _client_of(self, message: PubMsg) -> Client | None:
+        """Who published this: the connection ID alone tells, where there is one."""
+        if message.connID:
+            return self._clients.by_connection_id.get(message.connID)
+        return self._clients.by_id.get(message.clientID)
+
+    # Publishes that may be stored already.
+
+    def _client_id_of(self, message: PubMsg) -> str:
+        client = self._client_of(message)
+        return client.client_id if client is not None else ""
+
+    def _hold(
+        self, client_id: str, message: PubMsg, payload: bytes, reply: bytes, now_ns: int
+    ) -> None:
+        """Keep a marked publish, or one that comes behind one, until the store was asked."""
+        guid, message_id = message.guid, message.messageId
+        key: Key | None = None
+        error = self._validate(message)
+        if not error and self.guids.held_bytes > self._settings.queue_bytes:
+            error = OVERLOADED
+        if not error and (message_id or message.resentAfter):
+            try:
+                channel_id = self._channels.open(message.subject, now_ns).channel_id
+            except Refusal as refusal:
+                error = str(refusal)
+            else:
+                key = (channel_id, client_id, guid.encode())
+                if message_id:
+                    key = (channel_id, "", message_id.encode())
+        if error:
+            if error is not INVALID_PUBLISH or not is_control_message(payload):
+                self.refuse(reply, guid, error)
+            return
+        self.interrupt()
+        since_ns = now_ns - max(message.resentAfter, 0) * MILLISECOND_NS
+        self.guids.hold(client_id, HeldPublish(payload, reply, guid, key, since_ns))
+
+    def _admit(self, publish: HeldPublish, now_ns: int) -> Burst | None:
+        """Queue a held publish that is not stored."""
+        message = PubMsg.FromString(publish.payload)
+        burst = self._queue_one(message, publish.payload, publish.reply, now_ns)
+        if burst is not None and message.messageId:
+            burst.message_ids.append(message.messageId.encode())
+        return burst
 
     def refuse(self, reply: bytes, guid: str, error: str) -> None:
         self.refused += 1
