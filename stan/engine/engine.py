@@ -31,7 +31,7 @@ from stan.engine.records import (
     Trim,
 )
 from stan.engine.recovery import Recovery
-from stan.engine.settings import Settings
+from stan.engine.settings import SECOND_NS, Settings
 from stan.engine.subscription import Subscription
 from stan.engine.subscriptions import Subscriptions
 from stan.engine.timers import Timers
@@ -40,6 +40,11 @@ from stan.wire.frames import Frame
 from stan.wire.messages import parse, read_varint
 from stan.wire.stan_pb2 import Ack, CloseResponse, ConnectResponse, SubscriptionResponse
 from stan.wire.subjects import ServerSubjects
+
+# How often the store is told to forget old guids, and how much longer than promised it
+# keeps them.
+_FORGET_INTERVAL_NS = 5 * SECOND_NS
+_FORGET_SLACK_NS = 60 * SECOND_NS
 
 
 class Engine:
@@ -109,6 +114,7 @@ class Engine:
         self._now_ns: int = now_ns
         self._retry_at_ns: int = 0
         self._progress_at_ns: int = 0
+        self._forget_at_ns: int = 0
         self._recovery: Recovery = Recovery(
             self.channels,
             self.clients,
@@ -326,7 +332,9 @@ class Engine:
                 for message_id in burst.message_ids
             ]
             batch.sealed_ns = now_ns
-            batch.forget_ns = now_ns - 2 * self.settings.dedupe_window_ns
+            if now_ns >= self._forget_at_ns:
+                self._forget_at_ns = now_ns + _FORGET_INTERVAL_NS
+                batch.forget_ns = now_ns - self.settings.dedupe_window_ns - _FORGET_SLACK_NS
 
     def _settle_guids(self, bursts: list[Burst], now_ns: int) -> None:
         """Their fate is known: what was held for that may be asked for now."""

@@ -125,7 +125,7 @@ class Guids:
             self._outbox.loads.append(
                 GuidLoad(self._load_id, since_ns, now_ns - window_ns, frozenset(keys))
             )
-        elif any([hold.asked for hold in self.holds.values()]):
+        elif any(hold.asked for hold in self.holds.values()):
             self._decide(frozenset(), now_ns)
 
     def answered(self, load: GuidLoad, found: frozenset[Key], now_ns: int) -> None:

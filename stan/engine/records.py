@@ -146,7 +146,8 @@ class Batch:
     subscriptions_put: list[SubscriptionRecord] = field(default_factory=list)
     subscriptions_deleted: list[int] = field(default_factory=list)
     # What was published by those who may send again (engine.guids), and the message IDs of
-    # the channels; recorded at `sealed_ns`, and what is older than `forget_ns` may go.
+    # the channels; recorded at `sealed_ns`. Now and then
+    # `forget_ns` is set: what was recorded before that may go.
     guids: bytes = b""
     message_ids: list[tuple[int, bytes]] = field(default_factory=list)
     sealed_ns: int = 0

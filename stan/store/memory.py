@@ -155,8 +155,8 @@ class _Published:
         for key in load.keys:
             channel_id, client_id, message_id = key
             if not client_id:
-                sealed_ns = self._message_ids.get((channel_id, message_id), 0)
-                if sealed_ns >= load.message_ids_since_ns:
+                recorded_ns = self._message_ids.get((channel_id, message_id))
+                if recorded_ns is not None and recorded_ns >= load.message_ids_since_ns:
                     found.add(key)
         return frozenset(found)
 

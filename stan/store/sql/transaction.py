@@ -12,6 +12,7 @@ from stan.engine.records import Batch, Bounds, ChannelRecord, Result, Run
 from stan.errors import StoreRefusedError
 from stan.store.sql import lease
 from stan.store.sql.dialect import AtOnce, insert_sql
+from stan.store.sql.guids import guid_row, write_published
 from stan.store.sql.rows import (
     BOUNDS_COLUMNS,
     CLIENT_COLUMNS,
@@ -20,8 +21,8 @@ from stan.store.sql.rows import (
     Row,
     StoredRun,
     bounds_row,
-    client_key,
     client_row,
+    digest_key,
     pack_text,
     stored_run,
     subscription_row,
@@ -137,6 +138,7 @@ def _write_in_steps(
     _write_channels(session, batch.channels_created, draft)
     _write_clients(session, batch)
     _write_subscriptions(session, batch)
+    write_published(session, batch)
     return unfinished
 
 
@@ -198,13 +200,14 @@ def _extend_channels(
 
 
 def _is_plain(batch: Batch) -> bool:
-    """Whether there are only messages, trims and subscriptions to write."""
+    """Whether there are only messages with guids, trims and subscriptions to write."""
     return not (
         batch.channels_deleted
         or batch.channels_created
         or batch.clients_put
         or batch.clients_deleted
         or batch.subscriptions_deleted
+        or batch.message_ids
     )
 
 
@@ -244,8 +247,9 @@ def _write_at_once(
     records = {record.subscription_id: record for record in batch.subscriptions_put}
     subscriptions = [subscription_row(record) for record in records.values()]
     session.phase = Phase.COMMITTING
+    published = guid_row(batch) if batch.guids else None
     fenced = at_once.write(
-        session, (batch.number, lease_ms, epoch), runs, sweeps, channels, subscriptions
+        session, (batch.number, lease_ms, epoch), runs, sweeps, channels, subscriptions, published
     )
     session.phase = Phase.IDLE
     if not fenced:
@@ -303,7 +307,7 @@ def _write_clients(session: Session, batch: Batch) -> None:
         session.execute_many(sql, [client_row(client) for client in batch.clients_put])
     session.execute_many(
         "DELETE FROM stan_clients WHERE client_key=?",
-        [(client_key(client_id),) for client_id in batch.clients_deleted],
+        [(digest_key(client_id),) for client_id in batch.clients_deleted],
     )
 
 
