@@ -244,7 +244,11 @@ def make_bursts(random: Random) -> list[Burst]:
         sizes = [22] if random.random() < 0.5 else [1, 22, 127, 300]
         burst = Burst(channel, b"acks", 22 if sizes == [22] else 0)
         burst.publisher = random.choice(["", "me", "you-" + "x" * 200])
-        burst.guids = [random.randbytes(random.choice(sizes)) for _ in range(random.randrange(9))]
+        burst.guids = [
+            random.randbytes(random.choice(sizes)) for _ in range(random.randrange(1, 9))
+        ]
+        if burst.guid_size and random.random() < 0.5:
+            burst.guids = [b"ABCDEFGHIJKL%010d" % n for n in range(random.randrange(1, 300))]
         bursts.append(burst)
     return bursts
 
@@ -261,3 +265,10 @@ def test_a_record_holds_exactly_what_was_packed() -> None:
         recorded = {key for key in keys if key[1]}
         absent = {(number, client_id, guid + b"!") for number, client_id, guid in keys}
         assert find_guids(pack_guids(bursts), keys | absent) == recorded
+
+
+def test_a_stem_is_recorded_once() -> None:
+    burst = Burst(Channel(ChannelRecord(1, "foo"), ChannelLimits()), b"acks", 22)
+    burst.publisher = "me"
+    burst.guids = [b"ABCDEFGHIJKL%010d" % n for n in range(1000)]
+    assert len(pack_guids([burst])) < 3 * 1000 + 100
