@@ -5,8 +5,8 @@ once. Data only; `publishing` fills bursts, batches carry them, `guids` asks wha
 them.
 """
 
-from stan.engine.channels import Channel
 from stan.engine.records import Key
+from stan.engine.state import Channel
 
 
 class Burst:

@@ -8,13 +8,8 @@ newer ones took their place.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stan.engine.records import Batch, ChannelRecord, ClientRecord
-from stan.engine.subscription import Subscription
-
-if TYPE_CHECKING:
-    from stan.engine.clients import Client
+from stan.engine.state import Client, Subscription
 
 
 class Reply:

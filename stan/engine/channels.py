@@ -1,19 +1,18 @@
-"""The channels: which exist, what each holds, and when one goes away.
+"""The channels: which exist, within which limits, and when one goes away.
 
-A Channel's bounds are those the store has committed; sequences given to a batch under way
-show up here only when it is true. Channels are created on first use within the limits and
-deleted after `max_inactivity` without an active subscription or a new message.
+They are created on first use within the limits and deleted after `max_inactivity` without
+an active subscription or a new message. Names are unique without regard to case, except
+where the store says otherwise.
 """
 
-from stan.engine.cache import Cache, Shelf
+from stan.engine.cache import Cache
 from stan.engine.changes import Changes
 from stan.engine.limits import ChannelLimits
 from stan.engine.outbox import Outbox
-from stan.engine.records import Bounds, ChannelRecord
+from stan.engine.records import ChannelRecord
 from stan.engine.settings import Settings
-from stan.engine.subscription import Cursor, Subscription
-from stan.engine.timers import Timer, Timers
-from stan.wire.messages import string_field
+from stan.engine.state import Channel
+from stan.engine.timers import Timers
 from stan.wire.subjects import is_valid_channel
 
 # A longer name cannot be a NATS subject under any sensible max_control_line, and does not
@@ -23,61 +22,6 @@ MAX_NAME_BYTES = 1024
 
 class Refusal(Exception):
     """A request that the protocol answers with this error string."""
-
-
-class Channel:
-    def __init__(self, record: ChannelRecord, limits: ChannelLimits) -> None:
-        name = record.name.encode()
-        self.record: ChannelRecord = record
-        self.channel_id: int = record.channel_id
-        self.name: str = record.name
-        self.limits: ChannelLimits = limits
-        # The channel's field inside a MsgProto, and what an Ack for it starts with.
-        self.field: bytes = string_field(0x12, name)
-        self.ack_head: bytes = string_field(0x0A, name) + b"\x10"
-        self.first: int = 1
-        self.last: int = 0
-        self.first_position: int = 0
-        self.end_position: int = 0
-        self.first_timestamp_ns: int = 0
-        self.last_timestamp_ns: int = 0
-        self.count: int = 0
-        self.shelf: Shelf = Shelf()
-        self.loading: dict[int, int] = {}  # from which sequence -> load ID
-        self.waiting: dict[int, list[Cursor]] = {}  # load ID -> who waits for it
-        self.cursors: dict[Cursor, None] = {}  # those with active members, in order
-        self.groups: dict[str, Cursor] = {}
-        self.durables: dict[tuple[str, str], Subscription] = {}
-        self.subscriptions: dict[int, Subscription] = {}  # all, offline durables included
-        self.age_timer: ChannelTimer = ChannelTimer(self, False)
-        self.inactivity_timer: ChannelTimer = ChannelTimer(self, True)
-        self.warned: bool = False
-        self.deleted: bool = False
-
-    @property
-    def bytes_held(self) -> int:
-        return self.end_position - self.first_position
-
-    def set_bounds(self, bounds: Bounds) -> None:
-        self.first = bounds.first_sequence
-        self.last = bounds.last_sequence
-        self.first_position = bounds.first_position
-        self.end_position = bounds.end_position
-        self.first_timestamp_ns = bounds.first_timestamp_ns
-        self.last_timestamp_ns = bounds.last_timestamp_ns
-        self.count = bounds.count
-
-    def has_active_subscriptions(self) -> bool:
-        return bool(self.cursors)
-
-
-class ChannelTimer(Timer):
-    """The deadline of a channel's oldest message, or of its inactivity."""
-
-    def __init__(self, channel: Channel, inactivity: bool) -> None:
-        super().__init__()
-        self.channel: Channel = channel
-        self.inactivity: bool = inactivity
 
 
 class Channels:

@@ -2,17 +2,16 @@
 
 A client is known by its ID and by its connection ID. It stays until it closes, stops
 answering heartbeats, or is replaced by a new one that proved it silent. What becomes of
-its subscriptions is decided by `Subscriptions`, through the injected `Leaving`.
+its subscriptions is decided elsewhere: `leave` is called for each.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from stan.engine.changes import Changes, Reply
 from stan.engine.outbox import Outbox
 from stan.engine.records import ClientRecord
 from stan.engine.settings import MILLISECOND_NS, Settings
+from stan.engine.state import Client, Subscription
 from stan.engine.timers import Timer, Timers
 from stan.wire.messages import parse
 from stan.wire.stan_pb2 import (
@@ -25,26 +24,9 @@ from stan.wire.stan_pb2 import (
 )
 from stan.wire.subjects import ServerSubjects, is_publishable_subject, is_valid_client_id
 
-if TYPE_CHECKING:
-    from stan.engine.subscription import Subscription
-    from stan.engine.subscriptions import Subscriptions
-
 SERVER_PROTOCOL = 1
 CLIENT_ID_TAKEN = "stan: clientID already registered"
 REPLACED = "client has been replaced or is no longer registered"
-
-
-class Client(Timer):
-    """A registered client. As a Timer it is due when a heartbeat must leave or has failed."""
-
-    def __init__(self, record: ClientRecord) -> None:
-        super().__init__()
-        self.record: ClientRecord = record
-        self.client_id: str = record.client_id
-        self.subscriptions: dict[int, Subscription] = {}
-        self.failed_heartbeats: int = 0
-        self.beat: bytes = b""  # reply subject of the heartbeat under way
-        self.gone: bool = False
 
 
 class DuplicateCheck(Timer):
@@ -67,10 +49,10 @@ class Clients:
         changes: Changes,
         timers: Timers,
         outbox: Outbox,
+        leave: Callable[[Subscription, int], None],
     ) -> None:
         self.by_id: dict[str, Client] = {}
         self.by_connection_id: dict[bytes, Client] = {}
-        self.subscriptions: Subscriptions | None = None
         self.checks: dict[str, DuplicateCheck] = {}
         self.beats: dict[bytes, Client | DuplicateCheck] = {}
         self._beat_head = beat_head
@@ -80,6 +62,7 @@ class Clients:
         self._changes = changes
         self._timers = timers
         self._outbox = outbox
+        self._leave: Callable[[Subscription, int], None] = leave
 
     # Connecting.
 
@@ -278,9 +261,8 @@ class Clients:
         self._timers.clear(client)
         if client.beat:
             self.beats.pop(client.beat, None)
-        assert self.subscriptions is not None
         for subscription in list(client.subscriptions.values()):
-            self.subscriptions.end(subscription, False, now_ns)
+            self._leave(subscription, now_ns)
         self._changes.delete_client(client.client_id)
 
     def _log(self, client_id: str, text: str, level: str = "debug") -> None:

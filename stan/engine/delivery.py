@@ -9,42 +9,44 @@ response to the subscribe request.
 
 from bisect import bisect_left
 
-from stan.engine.cache import Block, Cache
+from stan.engine.cache import Block
 from stan.engine.changes import Changes
-from stan.engine.channels import Channel
+from stan.engine.history import Loads
 from stan.engine.outbox import Outbox
-from stan.engine.records import History, RangeLoad
 from stan.engine.settings import MILLISECOND_NS, Settings
-from stan.engine.subscription import Cursor, Subscription
+from stan.engine.state import Cursor, Subscription
 from stan.engine.timers import Timers
 from stan.wire.frames import pub
-from stan.wire.messages import mark_redelivered, message_timestamp, unframe_message
+from stan.wire.messages import (
+    framed_bytes,
+    mark_redelivered,
+    message_timestamp,
+    unframe_message,
+)
 
 # A redelivery timer takes along what expires this soon (protocol 5.4).
 REDELIVERY_SLACK_NS = 15 * MILLISECOND_NS
 # When the messages of a member that left are sent to the others (protocol 5.6).
 HANDOVER_NS = 100 * MILLISECOND_NS
-# What frame_message adds to a message, at most.
-_FRAMING_BYTES = 14
 
 
 class Delivery:
     def __init__(
-        self, settings: Settings, changes: Changes, timers: Timers, outbox: Outbox, cache: Cache
+        self, settings: Settings, changes: Changes, timers: Timers, outbox: Outbox, loads: Loads
     ) -> None:
         self.out_messages: int = 0
         self.out_bytes: int = 0
         self.redelivered: int = 0
-        # By load ID: the channel, and its last sequence when the load was asked for.
-        self.loads: dict[int, tuple[Channel, int]] = {}
-        self.last_load_id: int = 0
         # Who waits until what was prepared has left, first come, first served.
         self.parked: dict[Cursor, None] = {}
         self._settings = settings
         self._changes = changes
         self._timers = timers
         self._outbox = outbox
-        self._cache = cache
+        self._loads = loads
+        # What a framed message may measure at most. Framing grows with the message, so that
+        # this is exact.
+        self._largest_framed_bytes: int = framed_bytes(settings.max_payload_bytes)
 
     # Sending.
 
@@ -76,116 +78,143 @@ class Delivery:
         elif cursor.members:
             self._share_new(cursor, now_ns)
 
-    def _send_new(self, cursor: Cursor, member: Subscription, now_ns: int) -> None:
-        """New messages for a cursor's only member, a block at a time."""
+    def _find_new(self, cursor: Cursor, room: int) -> tuple[Block, int, int] | None:
+        """The cursor's next new messages, `room` at most: a block and where in it they begin
+        and end. None when there is nothing that may be sent now."""
         channel = cursor.channel
-        if not member.started:
-            return
-        in_flight = member.in_flight
-        room = member.max_in_flight - len(in_flight)
-        while room > 0:
+        while True:
             sequence = max(cursor.last_sent + 1, channel.first)
             if sequence > channel.last:
-                return
+                return None
             if self._is_full():
                 self.parked[cursor] = None
-                return
+                return None
             if sequence > cursor.last_sent + 1:  # limits dropped what is before it
                 cursor.lost += sequence - 1 - cursor.last_sent
                 cursor.last_sent = sequence - 1
+            if cursor.oversize and self._is_stopped(cursor, sequence):
+                return None
             block = channel.shelf.find(sequence)
             if block is None:
-                self._wait_for_history(cursor, sequence)
+                self._loads.wait(cursor, sequence)
+                return None
+            sequences = block.sequences
+            start = (
+                sequence - block.first if sequences is None else bisect_left(sequences, sequence)
+            )
+            end = min(start + room, len(block.framed))
+            if start == end:  # nothing is kept from here to the block's end
+                cursor.last_sent = block.next - 1
+                continue
+            if block.largest > self._largest_framed_bytes:
+                end = self._fitting_end(block, start, end)
+                if start == end:
+                    if sequences is not None:
+                        cursor.last_sent = sequences[start] - 1
+                    self._report_oversize(cursor, cursor.members[0], cursor.last_sent + 1)
+                    return None
+            return block, start, end
+
+    def _fitting_end(self, block: Block, start: int, end: int) -> int:
+        """Where the first message is, from `start` on, that NATS does not carry; else `end`."""
+        most = self._largest_framed_bytes
+        for index in range(start, end):
+            if len(block.framed[index]) > most:
+                return index
+        return end
+
+    def _send_new(self, cursor: Cursor, member: Subscription, now_ns: int) -> None:
+        """New messages for a cursor's only member, a block at a time."""
+        if not member.started:
+            return
+        in_flight = member.in_flight
+        channel = cursor.channel
+        room = member.max_in_flight - len(in_flight)
+        while room > 0 and cursor.last_sent < channel.last:
+            found = self._find_new(cursor, room)
+            if found is None:
                 return
-            if block.largest > self._settings.max_payload_bytes + _FRAMING_BYTES:
-                if not self._fits(block, sequence):
-                    self._stop_oversize(cursor, member, sequence)
-                    return
-                room = min(room, 1)
+            block, start, end = found
+            framed = block.framed[start:end]
+            count = end - start
             if block.sequences is None:
-                start = sequence - block.first
-                framed = block.framed[start : start + room]
-                count = len(framed)
-                expiries = dict.fromkeys(
-                    range(sequence, sequence + count), now_ns + member.ack_wait_ns
-                )
-                cursor.last_sent = sequence + count - 1
+                first = block.first + start
+                expiries = dict.fromkeys(range(first, first + count), now_ns + member.ack_wait_ns)
+                cursor.last_sent = first + count - 1
             else:
-                start = bisect_left(block.sequences, sequence)
-                framed = block.framed[start : start + room]
-                count = len(framed)
-                sequences = block.sequences[start : start + count]
+                sequences = block.sequences[start:end]
                 expiries = dict.fromkeys(sequences, now_ns + member.ack_wait_ns)
-                at_end = start + count == len(block.sequences)
+                at_end = end == len(block.framed)
                 cursor.last_sent = block.next - 1 if at_end else sequences[-1]
             member.last_sent = cursor.last_sent
-            self._prefetch(channel, block, cursor.last_sent)
-            if count:
-                in_flight.update(expiries)
-                operations = member.head + member.head.join(framed)
-                self._outbox.operations.append(operations)
-                self._outbox.delivered_bytes += len(operations)
-                self.out_messages += count
-                self.out_bytes += len(operations) - count * len(member.head)
-                self.out_bytes -= framing_bytes(block, framed)
-                if member.deadline_ns == 0:
-                    self._timers.set(member, now_ns + member.ack_wait_ns)
-                if self._settings.persistent:
-                    self._changes.progressed[member.subscription_id] = member
+            self._loads.prefetch(channel, block, cursor.last_sent)
+            in_flight.update(expiries)
+            operations = member.head + member.head.join(framed)
+            self._outbox.operations.append(operations)
+            self._outbox.delivered_bytes += len(operations)
+            self.out_messages += count
+            self.out_bytes += len(operations) - count * len(member.head)
+            self.out_bytes -= framing_bytes(block, framed)
+            if member.deadline_ns == 0:
+                self._timers.set(member, now_ns + member.ack_wait_ns)
+            if self._settings.persistent:
+                self._changes.progressed[member.subscription_id] = member
             room = member.max_in_flight - len(in_flight)
 
     def _share_new(self, cursor: Cursor, now_ns: int) -> None:
         """New messages for the members of a group, each to the member that suits best."""
         channel = cursor.channel
-        while True:
-            member = choose(cursor)
-            if member is None or member.is_stalled:
+        member = choose(cursor)
+        while member is not None and not member.is_stalled:
+            found = self._find_new(cursor, channel.last - cursor.last_sent)
+            if found is None:
                 return
-            sequence = max(cursor.last_sent + 1, channel.first)
-            if sequence > channel.last:
-                return
-            if self._is_full():
-                self.parked[cursor] = None
-                return
-            if sequence > cursor.last_sent + 1:  # limits dropped what is before it
-                cursor.lost += sequence - 1 - cursor.last_sent
-                cursor.last_sent = sequence - 1
-            block = channel.shelf.find(sequence)
-            if block is None:
-                self._wait_for_history(cursor, sequence)
-                return
-            if block.sequences is None:
-                framed = block.framed[sequence - block.first]
-            else:
-                index = bisect_left(block.sequences, sequence)
-                if index == len(block.sequences):
-                    cursor.last_sent = block.next - 1
-                    continue
-                sequence = block.sequences[index]
+            block, start, end = found
+            sequences = block.sequences
+            for index in range(start, end):
                 framed = block.framed[index]
-            self._prefetch(channel, block, sequence)
-            if len(framed) > self._settings.max_payload_bytes + _FRAMING_BYTES:
-                self._stop_oversize(cursor, member, sequence)
-                return
-            rotate(cursor, member)
-            cursor.last_sent = member.last_sent = sequence
-            member.in_flight[sequence] = now_ns + member.ack_wait_ns
-            self._outbox.operations.append(member.head + framed)
-            self._outbox.delivered_bytes += len(framed)
-            self.out_messages += 1
-            self.out_bytes += len(framed) - framed.index(b"\r") - 4
-            if member.deadline_ns == 0:
-                self._timers.set(member, now_ns + member.ack_wait_ns)
-            if self._settings.persistent:
-                self._changes.progressed[member.subscription_id] = member
+                sequence = block.first + index if sequences is None else sequences[index]
+                rotate(cursor, member)
+                cursor.last_sent = member.last_sent = sequence
+                self._loads.prefetch(channel, block, sequence)
+                member.in_flight[sequence] = now_ns + member.ack_wait_ns
+                self._outbox.operations.append(member.head + framed)
+                self._outbox.delivered_bytes += len(framed)
+                self.out_messages += 1
+                self.out_bytes += len(framed) - framed.index(b"\r") - 4
+                if member.deadline_ns == 0:
+                    self._timers.set(member, now_ns + member.ack_wait_ns)
+                if self._settings.persistent:
+                    self._changes.progressed[member.subscription_id] = member
+                member = choose(cursor)
+                if member is None or member.is_stalled or self._is_full():
+                    break
 
-    def _fits(self, block: Block, sequence: int) -> bool:
-        sequences = block.sequences
-        at = sequence - block.first if sequences is None else bisect_left(sequences, sequence)
-        most = self._settings.max_payload_bytes + _FRAMING_BYTES
-        return at == len(block.framed) or len(block.framed[at]) <= most
+    # What NATS does not carry.
 
-    def _stop_oversize(self, cursor: Cursor, member: Subscription, sequence: int) -> None:
+    def take_max_payload(self, cursors: list[Cursor], now_ns: int) -> None:
+        """The limit is another one: try again what was stopped for its size."""
+        self._largest_framed_bytes = framed_bytes(self._settings.max_payload_bytes)
+        for cursor in cursors:
+            stopped, cursor.oversize = cursor.oversize, set()
+            if not stopped:
+                continue
+            for member in cursor.members:
+                for sequence in sorted(stopped.intersection(member.in_flight)):
+                    cursor.resend[sequence, member] = None
+            self.advance(cursor, now_ns)
+
+    def _is_stopped(self, cursor: Cursor, sequence: int) -> bool:
+        """Whether this message is known not to fit; forgets those that limits dropped."""
+        first = cursor.channel.first
+        cursor.oversize = {one for one in cursor.oversize if one >= first}
+        return sequence in cursor.oversize
+
+    def _report_oversize(self, cursor: Cursor, member: Subscription, sequence: int) -> None:
+        """Say once that this message stops a subscription."""
+        if sequence in cursor.oversize:
+            return
+        cursor.oversize.add(sequence)
         self._outbox.log(
             "error",
             f"[Client:{member.client_id}] Message {sequence} of channel {cursor.channel.name} "
@@ -223,6 +252,7 @@ class Delivery:
     def start(self, member: Subscription, now_ns: int) -> None:
         """The subscribe response is out: first what is in flight already, then new ones."""
         member.started = True
+        member.cursor.oversize.clear()  # whoever is new hears of it, too
         self.resume(member, now_ns)
 
     def resume(self, member: Subscription, now_ns: int) -> None:
@@ -271,7 +301,7 @@ class Delivery:
             if sequence >= channel.first:
                 block = channel.shelf.find(sequence)
                 if block is None:
-                    self._wait_for_history(cursor, sequence)
+                    self._loads.wait(cursor, sequence)
                     return False
                 framed = channel.shelf.message(sequence)
             del resend[entry]
@@ -302,7 +332,7 @@ class Delivery:
         self, cursor: Cursor, member: Subscription, sequence: int, message: bytes, now_ns: int
     ) -> None:
         if len(message) > self._settings.max_payload_bytes:
-            self._stop_oversize(cursor, member, sequence)
+            self._report_oversize(cursor, member, sequence)
             return
         target = member
         if cursor.group and not member.unaged:  # recovered ones go back to who held them
@@ -344,82 +374,10 @@ class Delivery:
         cursor = member.cursor
         if cursor.redeliveries:
             cursor.redeliveries.pop(sequence, None)
+        if cursor.oversize:
+            cursor.oversize.discard(sequence)
         if self._settings.persistent:
             self._changes.progressed[member.subscription_id] = member
-
-    # History.
-
-    def loaded(self, load: RangeLoad, history: History, now_ns: int) -> None:
-        """History arrived: keep it, and serve who waited for it."""
-        entry = self.loads.get(load.load_id)
-        channel = self._finish(load)
-        if channel is None or entry is None:
-            return
-        # An empty answer proves only that nothing was there when it was asked for.
-        next_sequence = history.sequences[-1] + 1 if history.sequences else entry[1] + 1
-        # A commit still under way may show in what was read: it is not true here yet.
-        self._cache.insert(
-            channel.shelf,
-            load.from_sequence,
-            min(next_sequence, channel.last + 1),
-            history.sequences,
-            history.framed,
-        )
-        for cursor in channel.waiting.pop(load.load_id, ()):
-            cursor.waiting = False
-            self.advance(cursor, now_ns)
-        self._cache.evict()
-
-    def load_failed(self, load: RangeLoad, now_ns: int) -> None:
-        """Nothing could be read; who waited tries again when the pump retries."""
-        channel = self._finish(load)
-        if channel is None:
-            return
-        for cursor in channel.waiting.pop(load.load_id, ()):
-            cursor.waiting = False
-            self.advance(cursor, now_ns)
-
-    def _finish(self, load: RangeLoad) -> Channel | None:
-        entry = self.loads.pop(load.load_id, None)
-        if entry is None:
-            return None
-        channel = entry[0]
-        if channel.loading.get(load.from_sequence) == load.load_id:
-            del channel.loading[load.from_sequence]
-        return None if channel.deleted else channel
-
-    def _wait_for_history(self, cursor: Cursor, sequence: int) -> None:
-        load_id = self._request(cursor.channel, sequence)
-        cursor.channel.waiting.setdefault(load_id, []).append(cursor)
-        cursor.waiting = True
-
-    def _prefetch(self, channel: Channel, block: Block, sequence: int) -> None:
-        """Ask for the history behind a block when half of it is sent, before somebody must
-        wait for it."""
-        if (
-            block.next <= channel.last
-            and 2 * sequence >= block.first + block.next
-            and channel.shelf.find(block.next) is None
-        ):
-            self._request(channel, block.next)
-
-    def _request(self, channel: Channel, sequence: int) -> int:
-        load_id = channel.loading.get(sequence)
-        if load_id is not None:
-            return load_id
-        self.last_load_id += 1
-        load = RangeLoad(
-            self.last_load_id,
-            channel.channel_id,
-            channel.name,
-            sequence,
-            self._settings.load_messages,
-            self._settings.load_bytes,
-        )
-        channel.loading[sequence] = load.load_id
-        self.loads[load.load_id] = (channel, channel.last)
-        self._outbox.loads.append(load)
-        return load.load_id
 
 
 def framing_bytes(block: Block, framed: list[bytes]) -> int:

@@ -2,20 +2,19 @@
 
 The caller (the pump, a test, the simulation) calls `receive`, `tick`, `seal`, `committed`
 and `loaded`, and after each call takes the operations to send, the loads to read and the
-notices to log. Two rules hold it together: nothing is said before it is true, and one
-batch is in flight at most. `check` asserts every invariant.
+notices to log. The rooms decide; here is only who is asked for what. What is always true
+between two calls is in `invariants`, which tests call.
 """
 
 from collections.abc import Callable
 
-from stan.engine import invariants
-from stan.engine.bursts import Burst
+from stan.engine.batches import Batches
 from stan.engine.cache import Cache
-from stan.engine.changes import Changes, Reply
-from stan.engine.channels import Channel, Channels, ChannelTimer
-from stan.engine.clients import Client, Clients, DuplicateCheck
+from stan.engine.changes import Changes
+from stan.engine.channels import Channels
+from stan.engine.clients import Clients, DuplicateCheck
 from stan.engine.delivery import Delivery
-from stan.engine.guids import pack_guids
+from stan.engine.history import Loads
 from stan.engine.limits import StoreLimits
 from stan.engine.outbox import Outbox
 from stan.engine.publishing import Publishing
@@ -28,23 +27,19 @@ from stan.engine.records import (
     Recovered,
     Result,
     ServerRecord,
-    Trim,
 )
 from stan.engine.recovery import Recovery
-from stan.engine.settings import SECOND_NS, Settings
-from stan.engine.subscription import Subscription
+from stan.engine.settings import Settings
+from stan.engine.state import Channel, ChannelTimer, Client, Subscription
 from stan.engine.subscriptions import Subscriptions
 from stan.engine.timers import Timers
-from stan.errors import StoreUnavailableError
 from stan.wire.frames import Frame
 from stan.wire.messages import parse, read_varint
-from stan.wire.stan_pb2 import Ack, CloseResponse, ConnectResponse, SubscriptionResponse
+from stan.wire.stan_pb2 import Ack
 from stan.wire.subjects import ServerSubjects
 
-# How often the store is told to forget old guids, and how much longer than promised it
-# keeps them.
-_FORGET_INTERVAL_NS = 5 * SECOND_NS
-_FORGET_SLACK_NS = 60 * SECOND_NS
+# Takes payload, reply subject and time.
+Request = Callable[[bytes, bytes, int], None]
 
 
 class Engine:
@@ -73,8 +68,9 @@ class Engine:
         self.channels: Channels = Channels(
             settings, self.changes, self.timers, self.outbox, self.cache
         )
+        self.loads: Loads = Loads(settings, self.outbox, self.cache)
         self.delivery: Delivery = Delivery(
-            settings, self.changes, self.timers, self.outbox, self.cache
+            settings, self.changes, self.timers, self.outbox, self.loads
         )
         self.clients: Clients = Clients(
             settings,
@@ -83,6 +79,7 @@ class Engine:
             self.changes,
             self.timers,
             self.outbox,
+            self._leave,
         )
         self.subscriptions: Subscriptions = Subscriptions(
             settings,
@@ -90,31 +87,34 @@ class Engine:
             self.channels,
             self.clients,
             self.delivery,
+            self.loads,
             self.changes,
             self.timers,
             self.outbox,
         )
-        self.clients.subscriptions = self.subscriptions
         self.publishing: Publishing = Publishing(settings, self.channels, self.clients, self.outbox)
+        self.batches: Batches = Batches(
+            settings,
+            self.channels,
+            self.clients,
+            self.subscriptions,
+            self.delivery,
+            self.publishing,
+            self.changes,
+            self.outbox,
+            self.cache,
+            recovered.batch_number,
+        )
         self._publish_head: bytes = subjects.publish_prefix.encode() + b"."
-        self._requests: dict[bytes, int] = {
-            subjects.connect.encode(): 1,
-            subjects.subscribe.encode(): 2,
-            subjects.unsubscribe.encode(): 3,
-            subjects.subscription_close.encode(): 4,
-            subjects.close.encode(): 5,
-            subjects.pings.encode(): 6,
+        self._requests: dict[bytes, Request] = {
+            subjects.connect.encode(): self.clients.connect,
+            subjects.subscribe.encode(): self.subscriptions.subscribe,
+            subjects.unsubscribe.encode(): self.subscriptions.unsubscribe,
+            subjects.subscription_close.encode(): self.subscriptions.close,
+            subjects.close.encode(): self.clients.close,
+            subjects.pings.encode(): self.clients.ping,
         }
-        self._batch: Batch | None = None
-        self._batch_changes: Changes = Changes()
-        self._batch_bursts: list[Burst] = []
-        self._batch_number: int = recovered.batch_number
-        # Channels that were trimmed, how far is known to the store only.
-        self._bounds_unknown: set[int] = set()
         self._now_ns: int = now_ns
-        self._retry_at_ns: int = 0
-        self._progress_at_ns: int = 0
-        self._forget_at_ns: int = 0
         self._recovery: Recovery = Recovery(
             self.channels,
             self.clients,
@@ -129,6 +129,10 @@ class Engine:
         """Begin to deliver what was recovered. To be called when sends can leave."""
         for channel in list(self.channels.by_id.values()):
             self._recovery.start(list(channel.cursors), now_ns)
+
+    def _leave(self, subscription: Subscription, now_ns: int) -> None:
+        """The client of this subscription is gone."""
+        self.subscriptions.end(subscription, False, now_ns)
 
     # In.
 
@@ -188,23 +192,20 @@ class Engine:
             ack = parse(Ack, payload)
         except ValueError:
             return -1
-        return int(ack.sequence) if ack.subject == member.cursor.channel.name else -1
+        if ack.subject == member.cursor.channel.name:
+            return int(ack.sequence)
+        if ack.subject not in self.channels.by_name:
+            self.outbox.log(
+                "error",
+                f"Unable to process ack seq={ack.sequence}, channel {ack.subject} not found",
+            )
+        return -1
 
     def _request(self, subject: bytes, payload: bytes, reply: bytes, now_ns: int) -> None:
         self.publishing.interrupt()
-        kind = self._requests.get(subject, 0)
-        if kind == 1:
-            self.clients.connect(payload, reply, now_ns)
-        elif kind == 2:
-            self.subscriptions.subscribe(payload, reply, now_ns)
-        elif kind == 3:
-            self.subscriptions.unsubscribe(payload, reply, True, now_ns)
-        elif kind == 4:
-            self.subscriptions.unsubscribe(payload, reply, False, now_ns)
-        elif kind == 5:
-            self.clients.close(payload, reply, now_ns)
-        elif kind == 6:
-            self.clients.ping(payload, reply, now_ns)
+        request = self._requests.get(subject)
+        if request is not None:
+            request(payload, reply, now_ns)
         else:
             self.clients.beat_answered(subject, True, now_ns)
 
@@ -231,27 +232,19 @@ class Engine:
             return
         if channel.has_active_subscriptions():
             return
-        if self._is_publishing(channel):
+        if self.batches.is_storing(channel):
             self.channels.watch_inactivity(channel, now_ns)
         else:
             self.channels.delete(channel)
-
-    def _is_publishing(self, channel: Channel) -> bool:
-        """Whether messages for this channel wait for a commit, or are in one."""
-        runs = self._batch.runs if self._batch is not None else ()
-        return any(run.channel_id == channel.channel_id for run in runs) or any(
-            burst.channel is channel for burst in self.publishing.queued()
-        )
 
     def next_deadline_ns(self) -> int | None:
         """When `tick` or `seal` should be called at the latest, or None."""
         if self.delivery.parked:
             return self._now_ns  # as soon as what was taken has left
         deadline_ns = self.timers.next_deadline_ns()
-        if self._batch is None:
-            due_ns = self._seal_due_ns()
-            if due_ns >= 0 and (deadline_ns == 0 or due_ns < deadline_ns):
-                return due_ns
+        due_ns = self.batches.due_ns()
+        if due_ns >= 0 and (deadline_ns == 0 or due_ns < deadline_ns):
+            return due_ns
         return deadline_ns or None
 
     # Limits.
@@ -263,222 +256,33 @@ class Engine:
         self.settings.limits = limits
         self.channels.take_limits(now_ns)
 
-    # Batches.
+    def change_max_payload(self, max_payload_bytes: int, now_ns: int) -> None:
+        """NATS carries payloads of this size from now on. What was stopped for its size is
+        tried again."""
+        if max_payload_bytes == self.settings.max_payload_bytes:
+            return
+        self._now_ns = now_ns
+        self.settings.max_payload_bytes = max_payload_bytes
+        self.publishing.interrupt()
+        cursors = [one for each in self.channels.by_id.values() for one in each.cursors]
+        self.delivery.take_max_payload(cursors, now_ns)
 
-    def _seal_due_ns(self) -> int:
-        """When there is something to seal: 0 for now, a moment to come, or -1 for never."""
-        if self.publishing.has_queued() or self.changes.urgent or self.changes.trims_due:
-            return self._retry_at_ns
-        if self.changes.progressed:
-            return max(self._progress_at_ns, self._retry_at_ns)
-        return -1
+    # Batches.
 
     def seal(self, now_ns: int, everything: bool = False) -> Batch | None:
         """Give sequences and hand over what must be stored; None while a batch is in flight
         or nothing is due. `everything` includes progress that could wait."""
-        if self._batch is not None:
-            return None
-        due_ns = self._seal_due_ns()
-        if due_ns < 0 or (due_ns > now_ns and not everything):
-            return None
-        batch = Batch(self._batch_number + 1)
-        runs, bursts = self.publishing.seal(now_ns)
-        batch.runs = list(runs.values())
-        for run in batch.runs:
-            self._add_trim(
-                batch,
-                self.channels.by_id[run.channel_id],
-                run.end_position,
-                len(run.framed),
-                now_ns,
-            )
-        if self.changes.trims_due:
-            due, self.changes.trims_due = self.changes.trims_due, {}
-            trimmed = {trim.channel_id for trim in batch.trims}
-            for channel_id in due:
-                channel = self.channels.by_id.get(channel_id)
-                if channel is None:
-                    self._bounds_unknown.discard(channel_id)
-                    continue
-                if channel_id not in runs and self._add_trim(
-                    batch, channel, channel.end_position, 0, now_ns
-                ):
-                    continue
-                if channel_id not in trimmed:
-                    self.channels.watch_age(channel)  # nothing is old: the clock went back
-        if self.changes.urgent or now_ns >= self._progress_at_ns or everything:
-            self._progress_at_ns = now_ns + self.settings.progress_interval_ns
-            self._batch_changes = self.changes.fill(batch)
-        else:
-            self._batch_changes = Changes()
-        self._batch_bursts = bursts
-        self._record_guids(batch, bursts, now_ns)
-        if not (batch.runs or batch.trims or self._has_records(batch)):
-            taken, self._batch_changes = self._batch_changes, Changes()
-            self._reply(taken.replies, now_ns)
-            return None
-        self._batch = batch
-        self._batch_number += 1
-        return batch
-
-    def _record_guids(self, batch: Batch, bursts: list[Burst], now_ns: int) -> None:
-        """Let the store remember what may be published again."""
-        guids = self.publishing.guids
-        if guids.unsettled or guids.passing:
-            batch.guids = pack_guids(bursts)
-            batch.message_ids = [
-                (burst.channel.channel_id, message_id)
-                for burst in bursts
-                for message_id in burst.message_ids
-            ]
-            batch.sealed_ns = now_ns
-            if now_ns >= self._forget_at_ns:
-                self._forget_at_ns = now_ns + _FORGET_INTERVAL_NS
-                batch.forget_ns = now_ns - self.settings.dedupe_window_ns - _FORGET_SLACK_NS
-
-    def _settle_guids(self, bursts: list[Burst], now_ns: int) -> None:
-        """Their fate is known: what was held for that may be asked for now."""
-        guids = self.publishing.guids
-        if guids.unsettled or guids.passing:
-            guids.settled(bursts)
-            guids.ask(now_ns)
-
-    def _has_records(self, batch: Batch) -> bool:
-        return bool(
-            batch.channels_deleted
-            or batch.channels_created
-            or batch.clients_put
-            or batch.clients_deleted
-            or batch.subscriptions_put
-            or batch.subscriptions_deleted
-        )
-
-    def _add_trim(
-        self, batch: Batch, channel: Channel, end_position: int, added: int, now_ns: int
-    ) -> bool:
-        """The floors that the channel's limits put under it after this batch. Returns
-        whether there are any."""
-        limits = channel.limits
-        min_sequence = min_position = min_timestamp_ns = 0
-        if 0 < limits.max_messages < channel.count + added:
-            min_sequence = channel.last + added - limits.max_messages + 1
-        if 0 < limits.max_bytes < end_position - channel.first_position:
-            min_position = end_position - limits.max_bytes
-        if (
-            limits.max_age_ns > 0
-            and channel.count > 0
-            and channel.first_timestamp_ns + limits.max_age_ns <= now_ns
-        ):
-            min_timestamp_ns = now_ns - limits.max_age_ns + 1
-        due = bool(min_sequence or min_position or min_timestamp_ns)
-        due = due or channel.channel_id in self._bounds_unknown
-        if due:
-            trim = Trim(channel.channel_id, min_sequence, min_position, min_timestamp_ns)
-            batch.trims.append(trim)
-            if (min_sequence or min_position) and not channel.warned:
-                channel.warned = True
-                self.outbox.log(
-                    "warning",
-                    f'Reached limits for store "{channel.name}" '
-                    f"(msgs={channel.count + added}/{limits.max_messages} "
-                    f"bytes={end_position - channel.first_position}/{limits.max_bytes}), "
-                    "dropping old messages to make room for new ones",
-                )
-        return due
+        return self.batches.seal(now_ns, everything)
 
     def committed(self, batch: Batch, result: Result, now_ns: int) -> None:
         """The batch is true: answer, acknowledge, deliver."""
-        assert batch is self._batch
         self._now_ns = now_ns
-        self._batch = None
-        self._retry_at_ns = 0
-        touched: list[Channel] = []
-        for run in batch.runs:
-            channel = self.channels.by_id.get(run.channel_id)
-            if channel is None:
-                continue
-            if channel.count == 0:
-                channel.first = run.first_sequence
-                channel.first_position = run.position
-                channel.first_timestamp_ns = run.timestamp_ns
-            count = len(run.framed)
-            channel.last = run.first_sequence + count - 1
-            channel.count += count
-            channel.end_position = run.end_position
-            channel.last_timestamp_ns = run.timestamp_ns
-            self.cache.append(channel.shelf, run.first_sequence, run.framed)
-            touched.append(channel)
-        for channel_id, bounds in result.bounds.items():
-            self._bounds_unknown.discard(channel_id)
-            channel = self.channels.by_id.get(channel_id)
-            if channel is not None:
-                channel.set_bounds(bounds)
-                self.channels.watch_age(channel)
-        for channel_id in result.unfinished:
-            if channel_id in self.channels.by_id:
-                self.changes.trims_due[channel_id] = None
-                if channel_id not in result.bounds:
-                    self._bounds_unknown.add(channel_id)
-        self._reply(self._batch_changes.replies, now_ns)
-        self.publishing.acknowledge(self._batch_bursts)
-        self._settle_guids(self._batch_bursts, now_ns)
-        for channel in touched:
-            if channel.age_timer.deadline_ns == 0:
-                self.channels.watch_age(channel)
-            self.channels.watch_inactivity(channel, now_ns)
-            for cursor in list(channel.cursors):
-                self.delivery.advance(cursor, now_ns)
-        self.cache.evict()
-        self._batch_bursts = []
-        self._batch_changes = Changes()
+        self.batches.committed(batch, result, now_ns)
 
     def commit_failed(self, batch: Batch, error: Exception, now_ns: int) -> None:
-        """Nothing of the batch is true. An unreachable store is tried again with the same
-        publishes; a refusal is passed on to who asked."""
-        assert batch is self._batch
+        """Nothing of the batch is true, now or ever."""
         self._now_ns = now_ns
-        self._batch = None
-        self._batch_number -= 1
-        self._retry_at_ns = now_ns + self.settings.retry_interval_ns
-        taken, bursts = self._batch_changes, self._batch_bursts
-        self._batch_bursts = []
-        self._batch_changes = Changes()
-        for trim in batch.trims:
-            if trim.channel_id in self.channels.by_id:
-                self.changes.trims_due[trim.channel_id] = None
-        retry = isinstance(error, StoreUnavailableError)
-        self.changes.take_back(taken, retry)
-        if retry:
-            self.publishing.put_back(bursts)
-        else:
-            self.publishing.refuse_all(bursts, str(error))
-            self._settle_guids(bursts, now_ns)
-            for reply in taken.replies:
-                self._refuse(reply, str(error), now_ns)
-            self.publishing.interrupt()
-
-    def _reply(self, replies: list[Reply], now_ns: int) -> None:
-        for reply in replies:
-            self.outbox.send(reply.subject, reply.granted)
-            member = reply.subscription
-            if member is not None and member.active and member.ack_inbox == reply.ack_inbox:
-                self.delivery.start(member, now_ns)
-
-    def _refuse(self, reply: Reply, error: str, now_ns: int) -> None:
-        """Take back what a request changed and say why."""
-        member = reply.subscription
-        if reply.kind == "connect":
-            payload = ConnectResponse(error=error).SerializeToString()
-            # Another client may have the ID by now.
-            if reply.client is not None and not reply.client.gone:
-                self.clients.remove(reply.client, now_ns)
-        elif reply.kind == "close":
-            payload = CloseResponse(error=error).SerializeToString()
-        else:
-            payload = SubscriptionResponse(error=error).SerializeToString()
-            if member is not None and member.active and member.ack_inbox == reply.ack_inbox:
-                self.subscriptions.end(member, reply.kind == "subscribe", now_ns)
-        self.outbox.send(reply.subject, payload)
+        self.batches.failed(batch, error, now_ns)
 
     # History.
 
@@ -486,7 +290,9 @@ class Engine:
         """The store answered a load."""
         self._now_ns = now_ns
         if isinstance(load, RangeLoad):
-            self.delivery.loaded(load, history, now_ns)
+            for cursor in self.loads.loaded(load, history):
+                self.delivery.advance(cursor, now_ns)
+            self.cache.evict()
         elif isinstance(load, GuidLoad):
             self.publishing.guids.answered(load, history.found, now_ns)
         else:
@@ -496,27 +302,12 @@ class Engine:
         """The store could not read. The caller waits a little before it says so."""
         self._now_ns = now_ns
         if isinstance(load, RangeLoad):
-            self.delivery.load_failed(load, now_ns)
+            for cursor in self.loads.load_failed(load):
+                self.delivery.advance(cursor, now_ns)
         elif isinstance(load, GuidLoad):
             self.publishing.guids.not_answered(load, now_ns)
         else:
             self.subscriptions.seek_failed(load, str(error))
-
-    # Inside.
-
-    def check(self) -> None:
-        """Raise AssertionError when an invariant is broken; see `invariants`."""
-        invariants.check(self)
-
-    def replies(self) -> list[Reply]:
-        """The answers that wait for a batch, that in flight included."""
-        return self._batch_changes.replies + self.changes.replies
-
-    def is_trimming(self, channel_id: int) -> bool:
-        """Whether the batch in flight trims this channel."""
-        return self._batch is not None and any(
-            trim.channel_id == channel_id for trim in self._batch.trims
-        )
 
     # Out.
 

@@ -5,18 +5,13 @@ names what is wrong. Its cost grows with the whole state, so tests and the simul
 it, a server does not. Each function covers one part; a rule is stated once.
 """
 
-from __future__ import annotations
-
 from collections import Counter
-from typing import TYPE_CHECKING
 
-from stan.engine.channels import Channel, Channels
-from stan.engine.clients import Client, DuplicateCheck
-from stan.engine.subscription import Cursor, Subscription
+from stan.engine.channels import Channels
+from stan.engine.clients import DuplicateCheck
+from stan.engine.engine import Engine
+from stan.engine.state import Channel, Client, Cursor, Subscription
 from stan.engine.timers import Timer
-
-if TYPE_CHECKING:
-    from stan.engine.engine import Engine
 
 
 def check(engine: Engine) -> None:
@@ -115,7 +110,7 @@ def check_cache(engine: Engine, held: int) -> None:
 
 def check_loads(engine: Engine, channel: Channel) -> list[Cursor]:
     """Nobody waits for a load that does not exist. Returns the cursors that wait."""
-    loads = engine.delivery.loads
+    loads = engine.loads.asked
     for load_id in channel.loading.values():
         assert load_id in loads, f"{channel.name}: a load is forgotten"
         assert loads[load_id][0] is channel
@@ -216,7 +211,7 @@ def check_channel_timers(engine: Engine, channel: Channel, armed: set[int]) -> N
         assert (
             is_armed(channel.age_timer, armed)
             or channel.channel_id in engine.changes.trims_due
-            or engine.is_trimming(channel.channel_id)
+            or engine.batches.is_trimming(channel.channel_id)
         ), f"{name}: nobody watches its age"
     if limits.max_inactivity_ns > 0:
         idle = not channel.has_active_subscriptions()
@@ -234,7 +229,9 @@ def check_reachable(engine: Engine) -> None:
 
 def check_starting(engine: Engine) -> None:
     """Whoever may not be sent anything yet has a response on its way that will change it."""
-    promised = {reply.ack_inbox for reply in engine.replies() if reply.subscription is not None}
+    promised = {
+        reply.ack_inbox for reply in engine.batches.replies() if reply.subscription is not None
+    }
     for member in engine.subscriptions.by_ack_inbox.values():
         assert member.started or member.ack_inbox in promised, (
             f"subscription {member.subscription_id} will never start"

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from google.protobuf.message import DecodeError
 
 from stan.engine.bursts import Burst
-from stan.engine.channels import Channel, Channels, Refusal, is_acceptable_channel
-from stan.engine.clients import Client, Clients
+from stan.engine.channels import Channels, Refusal, is_acceptable_channel
+from stan.engine.clients import Clients
 from stan.engine.guids import Guids, HeldPublish
 from stan.engine.outbox import Outbox
 from stan.engine.records import Key, Run
 from stan.engine.settings import MILLISECOND_NS, Settings
+from stan.engine.state import Channel, Client
 from stan.wire.frames import Frame, pub
 from stan.wire.messages import (
     PublishShape,

@@ -8,11 +8,11 @@ records: the cost grows with channels and subscriptions, never with messages.
 from collections.abc import Iterable
 
 from stan.engine.changes import Changes
-from stan.engine.channels import Channel, Channels
+from stan.engine.channels import Channels
 from stan.engine.clients import Clients
 from stan.engine.delivery import Delivery
 from stan.engine.records import Recovered, SubscriptionRecord
-from stan.engine.subscription import Cursor, Subscription
+from stan.engine.state import Channel, Cursor, Subscription
 from stan.engine.subscriptions import Subscriptions
 from stan.engine.timers import Timers
 

@@ -4,14 +4,17 @@ Keeps which subscriptions exist and by which ack inbox they are reached. The rul
 protocol 5 about resuming, duplicates and leaving members are here; sending is `delivery`.
 """
 
+from datetime import UTC, datetime, timedelta
+
 from stan.engine.changes import Changes, Reply
-from stan.engine.channels import Channel, Channels, Refusal, is_acceptable_channel
-from stan.engine.clients import Client, Clients
+from stan.engine.channels import Channels, Refusal, is_acceptable_channel
+from stan.engine.clients import Clients
 from stan.engine.delivery import Delivery
+from stan.engine.history import Loads
 from stan.engine.outbox import Outbox
 from stan.engine.records import History, TimeLoad
 from stan.engine.settings import Settings
-from stan.engine.subscription import Cursor, Subscription
+from stan.engine.state import Channel, Client, Cursor, Subscription
 from stan.engine.timers import Timers
 from stan.wire.messages import parse
 from stan.wire.stan_pb2 import (
@@ -24,6 +27,9 @@ from stan.wire.subjects import is_publishable_subject
 
 INVALID_REQUEST = "stan: invalid subscription request"
 UNKNOWN_CLIENT = "stan: unknown clientID"
+COLON_IN_DURABLE = (
+    "stan: durable name of a durable queue subscriber can't contain the character ':'"
+)
 
 
 class Subscriptions:
@@ -34,6 +40,7 @@ class Subscriptions:
         channels: Channels,
         clients: Clients,
         delivery: Delivery,
+        loads: Loads,
         changes: Changes,
         timers: Timers,
         outbox: Outbox,
@@ -48,6 +55,7 @@ class Subscriptions:
         self._channels = channels
         self._clients = clients
         self._delivery = delivery
+        self._loads = loads
         self._changes = changes
         self._timers = timers
         self._outbox = outbox
@@ -88,66 +96,66 @@ class Subscriptions:
         if client is None:
             self._refuse(reply, UNKNOWN_CLIENT)
             return
-        if not is_publishable_subject(request.inbox):
-            self._refuse(reply, INVALID_REQUEST)
-            return
         try:
             channel = self._channels.open(request.subject, now_ns)
-            if request.qGroup and ":" in request.durableName:
-                raise Refusal(
-                    "stan: durable name of a durable queue subscriber "
-                    "can't contain the character ':'"
-                )
-            if self._resume(channel, client, request, reply, now_ns):
-                return
-            most = channel.limits.max_subscriptions
-            if most > 0 and len(channel.subscriptions) >= most:
-                raise Refusal("too many subscriptions per channel")
+            durable = self._admit(channel, request)
         except Refusal as refusal:
             self._refuse(reply, str(refusal))
             return
+        if durable is not None:
+            self._resume(durable, client, request, reply, now_ns)
+            return
         group = group_name(request)
         cursor = channel.groups.get(group) if group else None
+        start = ""
         if cursor is None:
             last_sent = self._start_before(channel, request, found, now_ns)
             if last_sent < 0:
                 self._seek(channel, request, reply, now_ns)
                 return
             cursor = Cursor(channel, group, last_sent)
+            start = describe_start(request, last_sent + 1, now_ns)
             if group:
                 channel.groups[group] = cursor
-        self._join(cursor, client, request, reply, now_ns)
+        self._join(cursor, client, request, reply, start, now_ns)
+
+    def _admit(self, channel: Channel, request: SubscriptionRequest) -> Subscription | None:
+        """The rules about what there is already, in the protocol's order; changes nothing.
+        Returns the durable to go on with, if there is one. Raises Refusal."""
+        durable: Subscription | None = None
+        if request.qGroup:
+            if ":" in request.durableName:
+                raise Refusal(COLON_IN_DURABLE)
+            cursor = channel.groups.get(group_name(request))
+            durable = cursor.vacant if cursor is not None else None
+        elif request.durableName:
+            durable = channel.durables.get((request.clientID, request.durableName))
+            if durable is not None and durable.active and not self._settings.replace_durable:
+                raise Refusal("stan: duplicate durable registration")
+        most = channel.limits.max_subscriptions
+        if durable is None and 0 < most <= len(channel.subscriptions):
+            raise Refusal("too many subscriptions per channel")
+        # Last, because the original has no such rule: NATS would end the connection.
+        if not is_publishable_subject(request.inbox):
+            raise Refusal(INVALID_REQUEST)
+        return durable
 
     def _resume(
         self,
-        channel: Channel,
+        durable: Subscription,
         client: Client,
         request: SubscriptionRequest,
         reply: bytes,
         now_ns: int,
-    ) -> bool:
-        """Go on with a durable, or a durable group without members. False: there is none."""
-        if request.qGroup:
-            cursor = channel.groups.get(group_name(request))
-            if cursor is None or cursor.vacant is None:
-                return False
-            durable = cursor.vacant
-            cursor.vacant = None
-        elif request.durableName:
-            found = channel.durables.get((request.clientID, request.durableName))
-            if found is None:
-                return False
-            durable = found
-            if durable.active:
-                if not self._settings.replace_durable:
-                    raise Refusal("stan: duplicate durable registration")
-                self.end(durable, False, now_ns)
-        else:
-            return False
+    ) -> None:
+        """Go on with a durable, or a durable group without members."""
+        if durable.active:  # to be replaced
+            self.end(durable, False, now_ns)
+        if durable.cursor.vacant is durable:
+            durable.cursor.vacant = None
         self._attach(durable, client, request, now_ns)
         self._grant(durable, False, reply)
         self._log("Resumed", durable)
-        return True
 
     def _join(
         self,
@@ -155,10 +163,10 @@ class Subscriptions:
         client: Client,
         request: SubscriptionRequest,
         reply: bytes,
+        start: str,
         now_ns: int,
     ) -> None:
-        """A new subscription, or a new member of a group."""
-        verb = "Added member to" if cursor.members else "Started new"
+        """A new subscription, or a new member of a group; `start` says where a new cursor is."""
         subscription = Subscription(
             self.next_subscription_id,
             cursor,
@@ -172,7 +180,7 @@ class Subscriptions:
             cursor.channel.durables[client.client_id, subscription.durable] = subscription
         self._attach(subscription, client, request, now_ns)
         self._grant(subscription, True, reply)
-        self._log(verb, subscription)
+        self._log("Started new" if start else "Added member to", subscription, start)
 
     def _attach(
         self, subscription: Subscription, client: Client, request: SubscriptionRequest, now_ns: int
@@ -231,18 +239,12 @@ class Subscriptions:
     def _seek(
         self, channel: Channel, request: SubscriptionRequest, reply: bytes, now_ns: int
     ) -> None:
-        delivery = self._delivery
-        delivery.last_load_id += 1
-        load = TimeLoad(delivery.last_load_id, channel.channel_id, now_ns - request.startTimeDelta)
-        self._seeking[load.load_id] = (request, reply)
-        self._outbox.loads.append(load)
-
-    def seeking(self) -> set[int]:
-        """The IDs of the loads that subscribe requests wait for."""
-        return set(self._seeking)
+        load_id = self._loads.seek(channel, now_ns - request.startTimeDelta)
+        self._seeking[load_id] = (request, reply)
 
     def sought(self, load: TimeLoad, history: History, now_ns: int) -> None:
         """The message at a start time was found; everything else is looked at afresh."""
+        self._loads.sought(load)
         waiting = self._seeking.pop(load.load_id, None)
         if waiting is None:
             return
@@ -254,14 +256,22 @@ class Subscriptions:
 
     def seek_failed(self, load: TimeLoad, error: str) -> None:
         """History could not be read; the request is refused."""
+        self._loads.sought(load)
         waiting = self._seeking.pop(load.load_id, None)
         if waiting is not None:
             self._refuse(waiting[1], error)
 
     # Leaving.
 
-    def unsubscribe(self, payload: bytes, reply: bytes, remove: bool, now_ns: int) -> None:
-        """Answer an UnsubscribeRequest: unsubscribe (`remove`) or subscription close."""
+    def unsubscribe(self, payload: bytes, reply: bytes, now_ns: int) -> None:
+        """Answer an UnsubscribeRequest on the subject for unsubscribing."""
+        self._leave(payload, reply, True, now_ns)
+
+    def close(self, payload: bytes, reply: bytes, now_ns: int) -> None:
+        """Answer an UnsubscribeRequest on the subject for closing, which keeps durables."""
+        self._leave(payload, reply, False, now_ns)
+
+    def _leave(self, payload: bytes, reply: bytes, remove: bool, now_ns: int) -> None:
         try:
             request = parse(UnsubscribeRequest, payload)
         except ValueError:
@@ -305,11 +315,12 @@ class Subscriptions:
         self._timers.clear(subscription)
         cursor.members.remove(subscription)
         keep = subscription.is_durable and not remove
-        self._log("Suspended" if keep else "Removed", subscription)
         if cursor.members:
+            self._log("Removed member from", subscription)
             self._delivery.hand_over(subscription, now_ns)
             self._forget(subscription)
             return
+        self._log("Suspended" if keep else "Removed", subscription)
         del channel.cursors[cursor]
         cursor.resend.clear()
         if keep:
@@ -334,7 +345,7 @@ class Subscriptions:
     def _refuse(self, reply: bytes, error: str) -> None:
         self._outbox.send(reply, SubscriptionResponse(error=error).SerializeToString())
 
-    def _log(self, verb: str, subscription: Subscription) -> None:
+    def _log(self, verb: str, subscription: Subscription, start: str = "") -> None:
         cursor = subscription.cursor
         kind = "durable " if subscription.is_durable else ""
         queue = "queue " if cursor.group else ""
@@ -344,7 +355,7 @@ class Subscriptions:
             "debug",
             f"[Client:{subscription.client_id}] {verb} {kind}{queue}subscription, "
             f"subject={cursor.channel.name}, inbox={subscription.inbox}{name}, "
-            f"subid={subscription.subscription_id}, seq={cursor.last_sent + 1}",
+            f"subid={subscription.subscription_id}{start}",
         )
 
 
@@ -353,3 +364,21 @@ def group_name(request: SubscriptionRequest) -> str:
     if request.qGroup and request.durableName:
         return f"{request.durableName}:{request.qGroup}"
     return str(request.qGroup)
+
+
+def describe_start(request: SubscriptionRequest, sequence: int, now_ns: int) -> str:
+    """Where a new subscription starts, in the words of the original's log."""
+    position = request.startPosition
+    if position == StartPosition.NewOnly:
+        start = "new-only,"
+    elif position == StartPosition.LastReceived:
+        start = "last message,"
+    elif position == StartPosition.TimeDeltaStart:
+        microseconds = (now_ns - request.startTimeDelta) // 1000
+        time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+        start = f"from time time='{time:%Y-%m-%d %H:%M:%S.%f +0000 UTC}'"
+    elif position == StartPosition.SequenceStart:
+        return f", sending from sequence, asked_seq={request.startSequence} actual_seq={sequence}"
+    else:
+        start = "from beginning,"
+    return f", sending {start} seq={sequence}"

@@ -7,17 +7,17 @@ by them; wire names and JSON are the server's business.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from stan.engine.channels import Channel
 from stan.engine.engine import Engine
-from stan.engine.limits import ChannelLimits
-from stan.engine.subscription import Cursor, Subscription
+from stan.engine.limits import ChannelLimits, StoreLimits
+from stan.engine.state import Channel, Cursor, Subscription
 
 
 class Totals(NamedTuple):
-    """The server in numbers. `messages` and `payload_bytes` are those kept now, the in and
-    out counters run since the start of the process."""
+    """The server in numbers. `messages` and `stored_bytes` are those kept now; in, out, what
+    was sent again and what was refused are counted since the start of the process. `queued`
+    is what waits for a commit, `cache_bytes` what is held for delivery."""
 
     clients: int
     subscriptions: int
@@ -28,6 +28,12 @@ class Totals(NamedTuple):
     in_bytes: int
     out_messages: int
     out_bytes: int
+    redelivered: int
+    refused: int
+    queued_messages: int
+    queued_bytes: int
+    cache_bytes: int
+    cache_limit_bytes: int
 
 
 class SubscriptionView(NamedTuple):
@@ -92,19 +98,50 @@ class ClientView(NamedTuple):
     failed_heartbeats: int
 
 
-# What is counted of very many things: plain tuples, whose fields mean what they mean above.
+# What is counted of very many things; fields of the same name mean what they mean above.
 
-# name, stored_bytes, messages, last, first, dropped
-ChannelRow: TypeAlias = tuple[str, int, int, int, int, int]
-# channel, client_id, inbox, queue_name, durable_name, is_durable, is_offline, last_sent,
-# pending, max_in_flight, is_stalled
-SubscriptionRow: TypeAlias = tuple[str, str, str, str, str, bool, bool, int, int, int, bool]
-# channel, client_id, queue_name, durable_name, is_durable, unsent + pending, pending, members,
-# is_stalled, redelivered, lost, oldest_sequence, when that was stored (0 when only its
-# message tells), channel_id
-ConsumerRow: TypeAlias = tuple[
-    str, str, str, str, bool, int, int, int, bool, int, int, int, int, int
-]
+
+class ChannelRow(NamedTuple):
+    name: str
+    stored_bytes: int
+    messages: int
+    last: int
+    first: int
+    dropped: int
+
+
+class SubscriptionRow(NamedTuple):
+    channel: str
+    client_id: str
+    inbox: str
+    queue_name: str
+    durable_name: str
+    is_durable: bool
+    is_offline: bool
+    last_sent: int
+    pending: int
+    max_in_flight: int
+    is_stalled: bool
+
+
+class ConsumerRow(NamedTuple):
+    """`lag` is `unsent` and `pending` together. `oldest_stored_ns` is 0 when only the message
+    itself tells when it was stored."""
+
+    channel: str
+    client_id: str
+    queue_name: str
+    durable_name: str
+    is_durable: bool
+    lag: int
+    pending: int
+    members: int
+    is_stalled: bool
+    redelivered: int
+    lost: int
+    oldest_sequence: int
+    oldest_stored_ns: int
+    channel_id: int
 
 
 class Block(NamedTuple):
@@ -138,6 +175,12 @@ class View:
             in_bytes=engine.publishing.in_bytes,
             out_messages=engine.delivery.out_messages,
             out_bytes=engine.delivery.out_bytes,
+            redelivered=engine.delivery.redelivered,
+            refused=engine.publishing.refused,
+            queued_messages=engine.publishing.queued_messages,
+            queued_bytes=engine.publishing.queued_bytes,
+            cache_bytes=engine.cache.bytes_held,
+            cache_limit_bytes=engine.cache.limit_bytes,
         )
 
     def channel_names(self) -> list[str]:
@@ -147,6 +190,10 @@ class View:
     def client_ids(self) -> list[str]:
         """All clients by ID, in byte order."""
         return sorted(self._engine.clients.by_id)
+
+    def store_limits(self) -> StoreLimits:
+        """The configured limits as they are."""
+        return self._engine.settings.limits
 
     def limits(self) -> list[tuple[str, ChannelLimits]]:
         """The configured entries by name, inheritance done."""
@@ -198,7 +245,7 @@ class View:
         subscriptions = [one for each in channels for one in each.subscriptions.values()]
         return Block(
             [
-                (
+                ChannelRow(
                     one.name,
                     one.end_position - one.first_position,
                     one.count,
@@ -209,7 +256,7 @@ class View:
                 for one in channels
             ],
             [
-                (
+                SubscriptionRow(
                     one.cursor.channel.name,
                     one.client_id,
                     one.inbox,
@@ -349,7 +396,7 @@ def _count_consumers(channels: list[Channel]) -> list[ConsumerRow]:
             cursor, pending = one.cursor, len(one.in_flight)
             unsent, lost, oldest = _position(cursor, min(one.in_flight) if pending else 0)
             found.append(
-                (
+                ConsumerRow(
                     channel.name,
                     one.client_id,
                     "",
@@ -369,7 +416,7 @@ def _count_consumers(channels: list[Channel]) -> list[ConsumerRow]:
         for cursor in channel.groups.values():
             group = view_consumer(cursor, [cursor.vacant] if cursor.vacant else cursor.members)
             found.append(
-                (
+                ConsumerRow(
                     channel.name,
                     "",
                     group.queue_name,

@@ -86,6 +86,11 @@ def frame_message(message: bytes) -> bytes:
     return b"%d\r\n%b\r\n" % (len(message), message)
 
 
+def framed_bytes(message_bytes: int) -> int:
+    """What a message of this size measures when framed. It rises with the size."""
+    return len(b"%d" % message_bytes) + message_bytes + 4
+
+
 def frame_run(
     sequence: int, channel_field: bytes, payloads: list[bytes], timestamp_ns: int
 ) -> tuple[list[bytes], list[int]]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from stan.engine import invariants
 from stan.engine.records import History, RangeLoad
 from stan.engine.settings import MILLISECOND_NS, SECOND_NS, Settings
 from stan.wire.stan_pb2 import StartPosition
@@ -89,6 +90,19 @@ def test_acks_that_mean_nothing_are_ignored_059(rig: Rig, payload: bytes) -> Non
     assert list(member.in_flight) == [1]
 
 
+def test_an_ack_for_an_unknown_channel_is_an_error_line(rig: Rig) -> None:
+    inbox = rig.subscribe().ackInbox
+    rig.subscribe(inbox="other", channel="bar")
+    rig.publish(b"x")
+    rig.ack(inbox, 1, channel="bar")
+    rig.ack(inbox, 7, channel="none")
+    rig.ack("_INBOX.unknown", 8, channel="none")
+    errors = [text for level, text in rig.notices if level == "error"]
+    assert errors == ["Unable to process ack seq=7, channel none not found"]
+    (member, _) = rig.engine.subscriptions.by_ack_inbox.values()
+    assert list(member.in_flight) == [1]
+
+
 def test_history_never_shows_what_is_not_true_yet(rig: Rig) -> None:
     rig.engine.cache.limit_bytes = 0
     rig.publish(b"a")
@@ -106,7 +120,7 @@ def test_history_never_shows_what_is_not_true_yet(rig: Rig) -> None:
     assert history.sequences == [1, 2]
     rig.engine.loaded(load, history, rig.now_ns)
     rig.loads = []
-    rig.engine.check()
+    invariants.check(rig.engine)
     rig.take()
     assert rig.sequences() == [1]
 
@@ -260,7 +274,7 @@ def test_what_is_prepared_at_a_time_is_bounded_and_nobody_is_forgotten() -> None
         if batch is not None:
             engine.committed(batch, rig.store.commit_now(batch), rig.now_ns)
         while True:
-            engine.check()
+            invariants.check(engine)
             before = len(rig.sent)
             rig.take()
             assert sum(len(payload) for _, _, payload in rig.sent[before:]) < 17_000

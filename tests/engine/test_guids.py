@@ -5,12 +5,12 @@ from random import Random
 import pytest
 
 from stan.engine.bursts import Burst
-from stan.engine.channels import Channel
 from stan.engine.guids import find_guids, pack_guids
 from stan.engine.limits import ChannelLimits
 from stan.engine.publishing import INVALID_PUBLISH, OVERLOADED
 from stan.engine.records import ChannelRecord, GuidLoad
 from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.state import Channel
 from stan.errors import StoreRefusedError, StoreUnavailableError
 from stan.wire.frames import Frame
 from stan.wire.stan_pb2 import ConnectResponse, MsgProto, PubAck

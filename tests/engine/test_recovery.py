@@ -1,5 +1,6 @@
 """A new engine on what the old one stored: nothing acked is lost, nothing kept is skipped."""
 
+from stan.engine import invariants
 from stan.engine.records import Batch, ChannelRecord
 from stan.engine.settings import SECOND_NS
 from stan.store.memory import MemoryStore
@@ -61,7 +62,7 @@ def test_a_group_is_put_together_again_089(rig: Rig) -> None:
     rig.publish(*(b"%d" % n for n in range(4)))
     rig.wait(10 * SECOND_NS)
     again = rig.restart()
-    again.engine.check()
+    invariants.check(again.engine)
     members = list(again.engine.subscriptions.by_ack_inbox.values())
     assert len({member.cursor for member in members}) == 1
     assert sorted(s for member in members for s in member.in_flight) == [1, 2, 3, 4]
@@ -83,7 +84,7 @@ def test_an_offline_group_is_recovered_as_a_shadow(rig: Rig) -> None:
     rig.publish(b"a", b"b")
     rig.unsubscribe(inbox, close=True)
     again = rig.restart()
-    again.engine.check()
+    invariants.check(again.engine)
     again.publish(b"c")
     again.subscribe(inbox="next", qGroup="g", durableName="d")
     assert again.sequences("next") == [1, 2, 3]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.subscriptions import COLON_IN_DURABLE, INVALID_REQUEST
 from stan.errors import StoreRefusedError, StoreUnavailableError
 from stan.wire.stan_pb2 import StartPosition, SubscriptionResponse
 from stan.wire.subjects import MAX_SUBJECT_BYTES
@@ -14,34 +15,111 @@ ACK_WAIT = "stan: invalid ack wait time, should be >= 1s"
 MAX_IN_FLIGHT = "stan: invalid MaxInflight, should be >= 1"
 
 
+# The faults of one request, each with its refusal, in the order in which they are found: a
+# request that has all of them is refused for the first, without that one for the second.
+FAULTS: list[tuple[str, dict[str, Any], str]] = [
+    ("nobody asks", {"client_id": ""}, "stan: clientID missing"),
+    ("no ack wait", {"ackWaitInSecs": 0}, ACK_WAIT),
+    ("nothing in flight", {"maxInFlight": 0}, MAX_IN_FLIGHT),
+    ("no such position", {"startPosition": 5}, "stan: invalid start position"),
+    ("no such channel", {"channel": "foo*.bar"}, "stan: invalid subject"),
+    ("a stranger asks", {"client_id": "nobody"}, "stan: unknown clientID"),
+    ("a channel too many", {"channel": "another"}, "too many channels"),
+    ("a colon", {"qGroup": "g", "durableName": "a:b"}, COLON_IN_DURABLE),
+    ("taken", {"qGroup": "", "durableName": "d"}, "stan: duplicate durable registration"),
+    ("a member too many", {"durableName": ""}, "too many subscriptions per channel"),
+    ("no inbox", {"inbox": ""}, INVALID_REQUEST),
+]
+
+
+@pytest.mark.parametrize("at", range(len(FAULTS)), ids=[name for name, _, _ in FAULTS])
+def test_of_several_faults_the_first_is_told_034(at: int) -> None:
+    rig = Rig(limited(max_channels=1, max_subscriptions=1))
+    rig.connect()
+    rig.subscribe(durableName="d")
+    fields: dict[str, Any] = {}
+    for _, fault, _ in reversed(FAULTS[at:]):
+        fields |= fault
+    if FAULTS[at][2] == INVALID_REQUEST:
+        rig.unsubscribe("in")
+    assert rig.subscribe(**fields).error == FAULTS[at][2]
+
+
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        ({"client_id": "", "ackWaitInSecs": 0}, "stan: clientID missing"),
-        ({"ackWaitInSecs": 0, "maxInFlight": 0}, ACK_WAIT),
         ({"ackWaitInSecs": -1}, ACK_WAIT),
-        ({"maxInFlight": 0, "startPosition": 5}, MAX_IN_FLIGHT),
         ({"maxInFlight": -1}, MAX_IN_FLIGHT),
-        ({"startPosition": 5, "channel": "foo*.bar"}, "stan: invalid start position"),
         ({"startPosition": -1}, "stan: invalid start position"),
-        ({"channel": "foo*.bar"}, "stan: invalid subject"),
-        ({"channel": "foo.>.*", "client_id": "nobody"}, "stan: invalid subject"),
+        ({"channel": "foo.>.*"}, "stan: invalid subject"),
         ({"client_id": "nobody"}, "stan: unknown clientID"),
-        ({"inbox": "in\r\nPUB x 0"}, "stan: invalid subscription request"),
-        ({"inbox": "x" * (MAX_SUBJECT_BYTES + 1)}, "stan: invalid subscription request"),
     ],
 )
-def test_what_is_refused_and_in_which_order_034(
+def test_what_is_refused_creates_no_channel_034(
     rig: Rig, fields: dict[str, Any], error: str
 ) -> None:
     assert rig.subscribe(**fields).error == error
-    assert not rig.engine.subscriptions.by_ack_inbox
     assert not rig.engine.channels.by_name
 
 
+@pytest.mark.parametrize("inbox", ["", "in\r\nPUB x 0", "x" * (MAX_SUBJECT_BYTES + 1)])
+def test_an_inbox_that_nats_cannot_carry_is_refused_and_changes_nothing(inbox: str) -> None:
+    rig = Rig(Settings(replace_durable=True))
+    rig.connect()
+    rig.subscribe(inbox="old", durableName="d")
+    for fields in ({}, {"durableName": "d"}, {"qGroup": "g"}):
+        assert rig.subscribe(inbox=inbox, **fields).error == INVALID_REQUEST
+    (member,) = rig.engine.subscriptions.by_ack_inbox.values()
+    assert (member.inbox, member.active) == ("old", True)
+
+
 def test_the_durable_of_a_group_has_no_colon_but_the_channel_exists_036(rig: Rig) -> None:
-    assert "can't contain the character ':'" in rig.subscribe(qGroup="g", durableName="a:b").error
+    refused = rig.subscribe(inbox="", qGroup="g", durableName="a:b")
+    assert "can't contain the character ':'" in refused.error
     assert list(rig.engine.channels.by_name) == ["foo"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"startPosition": StartPosition.NewOnly}, "new-only, seq=3"),
+        ({"startPosition": StartPosition.LastReceived}, "last message, seq=2"),
+        ({"startPosition": StartPosition.First}, "from beginning, seq=1"),
+        (
+            {"startPosition": StartPosition.SequenceStart, "startSequence": 7},
+            "from sequence, asked_seq=7 actual_seq=3",
+        ),
+        (
+            {"startPosition": StartPosition.TimeDeltaStart, "startTimeDelta": SECOND_NS},
+            "from time time='2023-11-14 22:13:19.000000 +0000 UTC' seq=1",
+        ),
+        (
+            {"startPosition": StartPosition.TimeDeltaStart, "startTimeDelta": 2**63 - 1},
+            "from time time='1731-08-05 22:26:03.145224 +0000 UTC' seq=1",
+        ),
+    ],
+)
+def test_the_log_says_where_a_subscription_starts(
+    rig: Rig, fields: dict[str, Any], words: str
+) -> None:
+    rig.publish(b"a", b"b")
+    rig.subscribe(**fields)
+    line = "[Client:me] Started new subscription, subject=foo, inbox=in, subid=1, sending "
+    assert ("debug", line + words) in rig.notices
+
+
+def test_the_log_tells_new_members_from_new_groups(rig: Rig) -> None:
+    rig.subscribe(inbox="one", qGroup="g")
+    rig.subscribe(inbox="two", qGroup="g")
+    rig.unsubscribe("one")
+    rig.unsubscribe("two")
+    said = [text.split("] ")[1].split(", ")[0] for _, text in rig.notices if "[Client:me]" in text]
+    assert said[-4:] == [
+        "Started new queue subscription",
+        "Added member to queue subscription",
+        "Removed member from queue subscription",
+        "Removed queue subscription",
+    ]
 
 
 def test_too_many_subscriptions_037() -> None:

@@ -13,6 +13,7 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["stan.engine", "stan.wire"]):
+    from stan.engine import invariants
     from tests.fuzz.inputs import SUBJECTS
     from tests.fuzz.target import Target
 
@@ -41,7 +42,7 @@ class Loop:
             inboxes = inboxes or list(self.target.engine.subscriptions.by_ack_inbox)
             subject = inboxes[data[1] % len(inboxes)] if inboxes else b"_INBOX.none"
         self.target.feed((subject, b"reply" if data[1] & 1 else b"", payload))
-        self.target.engine.check()
+        invariants.check(self.target.engine)
 
 
 if __name__ == "__main__":

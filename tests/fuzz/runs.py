@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from random import Random
 
+from stan.engine import invariants
 from tests.fuzz.inputs import Inputs
 from tests.fuzz.target import Target
 
@@ -49,7 +50,7 @@ def run(seed: int, count: int) -> Report:
                 item = inputs.frame()
                 target.feed(item)
             if number % CHECK_EVERY == 0:
-                target.engine.check()
+                invariants.check(target.engine)
         except Exception as error:
             error.add_note(f"seed {seed}, input {number}: {str(item)[:2000]}")
             raise

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stan.engine import invariants
 from stan.wire.frames import Frame
 from tests.fuzz.inputs import INJECTION, SUBJECTS, Inputs
 from tests.fuzz.runs import run
@@ -36,7 +37,7 @@ def test_any_frames_break_nothing(frames: list[Frame]) -> None:
     target.furnish()
     for frame in frames:
         target.feed(frame)
-    target.engine.check()
+    invariants.check(target.engine)
 
 
 @given(st.integers(0, 2**32))
@@ -47,7 +48,7 @@ def test_damaged_requests_in_one_read_break_nothing(seed: int) -> None:
     inputs.ack_inboxes = target.furnish()
     target.engine.receive([inputs.frame() for _ in range(30)], target.now_ns)
     assert list(read_operations(b"".join(target.engine.take_sends()))) is not None
-    target.engine.check()
+    invariants.check(target.engine)
 
 
 @pytest.mark.parametrize(

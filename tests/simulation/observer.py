@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stan.engine.subscription import Cursor, Subscription
+from stan.engine import invariants
+from stan.engine.state import Cursor, Subscription
 from stan.wire.frames import Frame
 from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import Ack, ConnectResponse, MsgProto, PubAck, SubscriptionResponse
@@ -80,7 +81,7 @@ class Observer:
                 self._by_subscription[number] = story
         for member in subscriptions.by_ack_inbox.values():
             self._listen(member, False)
-        server.engine.check()
+        invariants.check(server.engine)
 
     def called(self, server: Server) -> None:
         """After a call of the engine."""
@@ -90,8 +91,8 @@ class Observer:
             self._find_new(server)
         if self._calls % self.world.check_every == 0:
             self.checks += 1
-            engine.check()
-            loads = engine.delivery.loads.keys() | engine.subscriptions.seeking()
+            invariants.check(engine)
+            loads = set(engine.loads.asked)
             untaken = {load.load_id for load in engine.outbox.loads}
             assert loads == server.outstanding | untaken, "somebody waits for no load"
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from stan.engine import invariants
 from stan.engine.engine import Engine
-from stan.engine.subscription import Cursor
+from stan.engine.state import Cursor
 
 if TYPE_CHECKING:
     from tests.simulation.client import Client
@@ -26,7 +27,7 @@ def find_missing(world: World, living: list[Client]) -> list[str]:
         return ["the server is down"]
     if world.server.committing is not None:
         return ["a commit is under way"]
-    world.server.engine.check()
+    invariants.check(world.server.engine)
     return [
         *unanswered(world, living),
         *undelivered(world, living),

@@ -4,10 +4,10 @@ import asyncio
 from itertools import count
 
 from stan.engine.bursts import Burst
-from stan.engine.channels import Channel
 from stan.engine.guids import pack_guids
 from stan.engine.limits import ChannelLimits
 from stan.engine.records import Batch, ChannelRecord, GuidLoad, Key
+from stan.engine.state import Channel
 from stan.store.contract import Store
 
 from .conftest import Place

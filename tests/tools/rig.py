@@ -7,6 +7,7 @@ subject. `run` does what the pump does with a store that answers at once; with
 
 from google.protobuf.message import Message
 
+from stan.engine import invariants
 from stan.engine.engine import Engine
 from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
 from stan.engine.records import Batch, Load, Recovered, ServerRecord
@@ -67,7 +68,7 @@ class Rig:
         """What a pump does after each call."""
         engine = self.engine
         while True:
-            engine.check()
+            invariants.check(engine)
             if self.batch is None:
                 self.batch = engine.seal(self.now_ns)
             if self.batch is not None and not self.hold:

@@ -9,10 +9,8 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import repeat
 
-from stan.engine.engine import Engine
-from stan.engine.views import ChannelRow, ConsumerRow, SubscriptionRow, View
+from stan.engine.views import ChannelRow, ConsumerRow, SubscriptionRow, Totals, View
 from stan.server.monitor import process
 from stan.server.monitor.exposition import Exposition, Family, label
 from stan.server.monitor.gojson import Slices
@@ -59,15 +57,14 @@ class Metrics:
     def __init__(
         self,
         identity: Identity,
-        engine: Engine,
+        view: View,
         pump: Pump,
         store: Store,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._identity = identity
-        self._engine = engine
         self._pump = pump
-        self._view = View(engine)
+        self._view = view
         self._ages = Ages(self._view, store)
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
@@ -76,8 +73,9 @@ class Metrics:
         """All metrics, as text in pieces."""
         async with self._one_at_a_time:
             exposition, slices = Exposition(), Slices()
-            self._server(exposition)
-            self._traffic(exposition)
+            totals = self._view.totals()
+            self._server(exposition, totals)
+            self._traffic(exposition, totals)
             self._process(exposition)
             await slices.pause()
             await self._channels(exposition, slices)
@@ -85,8 +83,8 @@ class Metrics:
 
     # The server.
 
-    def _server(self, page: Exposition) -> None:
-        identity, totals = self._identity, self._view.totals()
+    def _server(self, page: Exposition, totals: Totals) -> None:
+        identity = self._identity
         server = label("server_id", identity.server_id)
         page.gauge("nss_server_info", "Always 1; the labels tell", identity.labels(), 1)
         page.gauge(
@@ -111,12 +109,12 @@ class Metrics:
         ):
             page.counter(f"nss_server_{name}", text, server, value)
 
-    def _traffic(self, page: Exposition) -> None:
-        engine, pump = self._engine, self._pump
+    def _traffic(self, page: Exposition, totals: Totals) -> None:
+        pump = self._pump
         server = label("server_id", self._identity.server_id)
         for name, text, value in (
-            ("redelivered_msgs_total", "Messages sent again", engine.delivery.redelivered),
-            ("refused_msgs_total", "Publish requests refused", engine.publishing.refused),
+            ("redelivered_msgs_total", "Messages sent again", totals.redelivered),
+            ("refused_msgs_total", "Publish requests refused", totals.refused),
             (
                 "dropped_sends_total",
                 "Pieces of output dropped for want of a NATS connection",
@@ -125,10 +123,10 @@ class Metrics:
         ):
             page.counter(f"nss_server_{name}", text, server, value)
         for name, text, value in (
-            ("queued_msgs", "Messages waiting for a commit", engine.publishing.queued_messages),
-            ("queued_bytes", "Bytes waiting for a commit", engine.publishing.queued_bytes),
-            ("cache_bytes", "Bytes of messages held for delivery", engine.cache.bytes_held),
-            ("cache_limit_bytes", "What cache_bytes may grow to", engine.cache.limit_bytes),
+            ("queued_msgs", "Messages waiting for a commit", totals.queued_messages),
+            ("queued_bytes", "Bytes waiting for a commit", totals.queued_bytes),
+            ("cache_bytes", "Bytes of messages held for delivery", totals.cache_bytes),
+            ("cache_limit_bytes", "What cache_bytes may grow to", totals.cache_limit_bytes),
         ):
             page.gauge(f"nss_server_{name}", text, server, value)
         page.family(
@@ -177,12 +175,14 @@ class Metrics:
         known, waits_s = [], []
         ages, now_ns = self._ages, self._clock()
         for some, row in zip(labels, consumers, strict=True):
-            sequence, stored_ns, channel_id = row[-3:]
+            sequence, channel_id = row.oldest_sequence, row.channel_id
             wait_ns = 0
             if sequence:
-                stored_ns = stored_ns or ages.known_ns(channel_id, row[0], sequence)
+                stored_ns = row.oldest_stored_ns
                 if not stored_ns:
-                    stored_ns = await ages.load_ns(channel_id, row[0], sequence)
+                    stored_ns = ages.known_ns(channel_id, row.channel, sequence)
+                if not stored_ns:
+                    stored_ns = await ages.load_ns(channel_id, row.channel, sequence)
                     await slices.pause()
                 if not stored_ns:
                     continue
@@ -197,31 +197,66 @@ class Metrics:
 
 def add_channels(families: Sequence[Family], server: str, rows: Sequence[ChannelRow]) -> None:
     """A sample of each channel metric for each of these."""
-    if rows:
-        names, *numbers = zip(*rows, strict=True)
-        _add(families, list(map(channel_labels, repeat(server), names)), numbers)
+    labels = [channel_labels(server, row.name) for row in rows]
+    numbers = (
+        [row.stored_bytes for row in rows],
+        [row.messages for row in rows],
+        [row.last for row in rows],
+        [row.first for row in rows],
+        [row.dropped for row in rows],
+    )
+    _add(families, labels, numbers)
 
 
 def add_subscriptions(
     families: Sequence[Family], server: str, rows: Sequence[SubscriptionRow]
 ) -> None:
     """A sample of each subscription metric for each of these."""
-    if rows:
-        *names, last_sent, pending, most, are_stalled = zip(*rows, strict=True)
-        labels = list(map(subscription_labels, repeat(server), *names))
-        _add(families, labels, (last_sent, pending, most, map(int, are_stalled)))
+    labels = [
+        subscription_labels(
+            server,
+            row.channel,
+            row.client_id,
+            row.inbox,
+            row.queue_name,
+            row.durable_name,
+            row.is_durable,
+            row.is_offline,
+        )
+        for row in rows
+    ]
+    numbers = (
+        [row.last_sent for row in rows],
+        [row.pending for row in rows],
+        [row.max_in_flight for row in rows],
+        [int(row.is_stalled) for row in rows],
+    )
+    _add(families, labels, numbers)
 
 
 def add_consumers(
     families: Sequence[Family], server: str, rows: Sequence[ConsumerRow]
 ) -> list[str]:
     """A sample of each consumer metric for each of these. Returns the labels of each."""
-    if not rows:
-        return []
-    columns = list(zip(*rows, strict=True))
-    labels = list(map(consumer_labels, repeat(server), *columns[:5]))
-    lag, pending, members, are_stalled, redelivered, lost = columns[5:11]
-    numbers = (lag, pending, members, map(int, are_stalled), redelivered, lost)
+    labels = [
+        consumer_labels(
+            server,
+            row.channel,
+            row.client_id,
+            row.queue_name,
+            row.durable_name,
+            row.is_durable,
+        )
+        for row in rows
+    ]
+    numbers = (
+        [row.lag for row in rows],
+        [row.pending for row in rows],
+        [row.members for row in rows],
+        [int(row.is_stalled) for row in rows],
+        [row.redelivered for row in rows],
+        [row.lost for row in rows],
+    )
     _add(families, labels, numbers)
     return labels
 

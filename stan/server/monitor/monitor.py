@@ -81,13 +81,12 @@ class Monitor:
     ) -> None:
         self.identity = identity
         self.port = 0
-        self._engine = engine
         self._pump = pump
         self._store = store
         self._is_connected = is_connected
         self._clock = clock
         self._view = View(engine)
-        self._metrics = Metrics(identity, engine, pump, store, clock)
+        self._metrics = Metrics(identity, self._view, pump, store, clock)
         self._runner: web.AppRunner | None = None
         self._ready_at_s = 0.0
         self._store_answers = False
@@ -164,7 +163,7 @@ class Monitor:
         return _json(request, document)
 
     async def _storez(self, request: web.Request) -> web.Response:
-        settings, totals = self._engine.settings.limits, self._view.totals()
+        settings, totals = self._view.store_limits(), self._view.totals()
         limits: dict[str, Value] = {"max_channels": settings.max_channels}
         limits |= describe_limits(settings.defaults)
         channels = Map({name: describe_limits(some) for name, some in self._view.limits()})

@@ -145,7 +145,7 @@ def test_a_block_counts_what_the_views_show() -> None:
         for name in ("foo", "bar")
         for one in seen.channel_subscriptions(name)
     )
-    assert [row[:-2] for row in block.consumers] == [
+    assert [row[:12] for row in block.consumers] == [
         (
             *(name, one.client_id, one.queue_name, one.durable_name, one.is_durable),
             *(one.unsent + one.pending, one.pending, one.members, one.is_stalled),
@@ -156,6 +156,6 @@ def test_a_block_counts_what_the_views_show() -> None:
     ]
     assert [len(rows) for rows in block] == [2, 7, 5]
     # Which of them is at an end of the channel, whose times are 5 and 6.
-    stored = {row[-3]: row[-2] for row in block.consumers}
+    stored = {row.oldest_sequence: row.oldest_stored_ns for row in block.consumers}
     assert stored == {10: 5, 11: 0, 12: 0, 0: 0}
-    assert [row[-1] for row in block.consumers] == [1, 1, 1, 1, 2]
+    assert [row.channel_id for row in block.consumers] == [1, 1, 1, 1, 2]

@@ -1,21 +1,91 @@
-"""What a subscription is: a member with its messages in flight, and the cursor it reads by.
+"""What the rooms of the engine share: channels, clients, cursors and subscriptions.
 
-A Cursor is a position in a channel. A plain subscription has one of its own; the members
-of a queue group share one. Only state lives here; who gets what is decided in `delivery`.
+Only state lives here; rooms act on it. A Channel's bounds are those the store has
+committed: sequences given to a batch under way show up only when it is true. A Cursor is a
+position in a channel. A plain subscription has one of its own; the members of a queue
+group share one.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
-from stan.engine.records import SubscriptionRecord
+from stan.engine.cache import Shelf
+from stan.engine.limits import ChannelLimits
+from stan.engine.records import Bounds, ChannelRecord, ClientRecord, SubscriptionRecord
 from stan.engine.settings import MILLISECOND_NS, SECOND_NS
 from stan.engine.timers import Timer
+from stan.wire.messages import string_field
 
-if TYPE_CHECKING:
-    from stan.engine.channels import Channel
-    from stan.engine.clients import Client
+
+class Channel:
+    def __init__(self, record: ChannelRecord, limits: ChannelLimits) -> None:
+        name = record.name.encode()
+        self.record: ChannelRecord = record
+        self.channel_id: int = record.channel_id
+        self.name: str = record.name
+        self.limits: ChannelLimits = limits
+        # The channel's field inside a MsgProto, and what an Ack for it starts with.
+        self.field: bytes = string_field(0x12, name)
+        self.ack_head: bytes = string_field(0x0A, name) + b"\x10"
+        self.first: int = 1
+        self.last: int = 0
+        self.first_position: int = 0
+        self.end_position: int = 0
+        self.first_timestamp_ns: int = 0
+        self.last_timestamp_ns: int = 0
+        self.count: int = 0
+        self.shelf: Shelf = Shelf()
+        self.loading: dict[int, int] = {}  # from which sequence -> load ID
+        self.waiting: dict[int, list[Cursor]] = {}  # load ID -> who waits for it
+        self.cursors: dict[Cursor, None] = {}  # those with active members, in order
+        self.groups: dict[str, Cursor] = {}
+        self.durables: dict[tuple[str, str], Subscription] = {}
+        self.subscriptions: dict[int, Subscription] = {}  # all, offline durables included
+        self.age_timer: ChannelTimer = ChannelTimer(self, False)
+        self.inactivity_timer: ChannelTimer = ChannelTimer(self, True)
+        self.warned: bool = False
+        # It was trimmed, how far is known to the store only.
+        self.bounds_unknown: bool = False
+        self.deleted: bool = False
+
+    @property
+    def bytes_held(self) -> int:
+        return self.end_position - self.first_position
+
+    def set_bounds(self, bounds: Bounds) -> None:
+        self.first = bounds.first_sequence
+        self.last = bounds.last_sequence
+        self.first_position = bounds.first_position
+        self.end_position = bounds.end_position
+        self.first_timestamp_ns = bounds.first_timestamp_ns
+        self.last_timestamp_ns = bounds.last_timestamp_ns
+        self.count = bounds.count
+
+    def has_active_subscriptions(self) -> bool:
+        return bool(self.cursors)
+
+
+class ChannelTimer(Timer):
+    """The deadline of a channel's oldest message, or of its inactivity."""
+
+    def __init__(self, channel: Channel, inactivity: bool) -> None:
+        super().__init__()
+        self.channel: Channel = channel
+        self.inactivity: bool = inactivity
+
+
+class Client(Timer):
+    """A registered client. As a Timer it is due when a heartbeat must leave or has failed."""
+
+    def __init__(self, record: ClientRecord) -> None:
+        super().__init__()
+        self.record: ClientRecord = record
+        self.client_id: str = record.client_id
+        self.subscriptions: dict[int, Subscription] = {}
+        self.failed_heartbeats: int = 0
+        self.beat: bytes = b""  # reply subject of the heartbeat under way
+        self.gone: bool = False
 
 
 class Cursor:
@@ -24,8 +94,9 @@ class Cursor:
     `last_sent` is the last sequence handed out for the first time. `resend` are sequences
     that wait to be sent again, each with the member that holds it; while there are any,
     nothing new is sent. `waiting` says that a load is under way for this cursor.
-    `redelivered` and `lost` only count: messages sent again, and messages that limits
-    dropped before they were sent at all.
+    `oversize` are sequences that NATS does not carry, in flight or next in turn, each
+    reported once. `redelivered` and `lost` only count: messages sent again, and messages
+    that limits dropped before they were sent at all.
     """
 
     def __init__(self, channel: Channel, group: str, last_sent: int) -> None:
@@ -37,6 +108,7 @@ class Cursor:
         self.resend: OrderedDict[tuple[int, Subscription], None] = OrderedDict()
         self.redeliveries: dict[int, int] = {}  # sequence -> how often it was sent again
         self.waiting: bool = False
+        self.oversize: set[int] = set()
         self.redelivered: int = 0
         self.lost: int = 0
 
