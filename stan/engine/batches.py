@@ -5,19 +5,26 @@ timestamps are given when the batch is sealed. Nothing is said before it is true
 deliveries and answers leave from `committed` only. A batch that failed burns no sequence.
 """
 
+from stan.engine.bursts import Burst
 from stan.engine.cache import Cache
 from stan.engine.changes import Changes, Reply
 from stan.engine.channels import Channels
 from stan.engine.clients import Clients
 from stan.engine.delivery import Delivery
+from stan.engine.guids import pack_guids
 from stan.engine.outbox import Outbox
-from stan.engine.publishing import Burst, Publishing
+from stan.engine.publishing import Publishing
 from stan.engine.records import Batch, Result, Run, Trim
-from stan.engine.settings import Settings
+from stan.engine.settings import SECOND_NS, Settings
 from stan.engine.state import Channel
 from stan.engine.subscriptions import Subscriptions
 from stan.errors import StoreUnavailableError
 from stan.wire.stan_pb2 import CloseResponse, ConnectResponse, SubscriptionResponse
+
+# How often the store is told to forget old guids, and how much longer than promised it
+# keeps them.
+_FORGET_INTERVAL_NS = 5 * SECOND_NS
+_FORGET_SLACK_NS = 60 * SECOND_NS
 
 
 class Batches:
@@ -40,6 +47,7 @@ class Batches:
         self._last_number: int = last_number
         self._retry_at_ns: int = 0
         self._progress_at_ns: int = 0
+        self._forget_at_ns: int = 0
         self._settings = settings
         self._channels = channels
         self._clients = clients
@@ -80,6 +88,7 @@ class Batches:
         if self._changes.urgent or now_ns >= self._progress_at_ns or everything:
             self._progress_at_ns = now_ns + self._settings.progress_interval_ns
             self._taken = self._changes.fill(batch)
+        self._record_guids(batch, now_ns)
         if not (batch.runs or batch.trims or has_records(batch)):
             taken, self._taken = self._taken, Changes()
             self._answer(taken.replies, now_ns)
@@ -87,6 +96,28 @@ class Batches:
         self.in_flight = batch
         self._last_number += 1
         return batch
+
+    def _record_guids(self, batch: Batch, now_ns: int) -> None:
+        """Let the store remember what may be published again."""
+        guids = self._publishing.guids
+        if guids.unsettled or guids.passing:
+            batch.guids = pack_guids(self._bursts)
+            batch.message_ids = [
+                (burst.channel.channel_id, message_id)
+                for burst in self._bursts
+                for message_id in burst.message_ids
+            ]
+            batch.sealed_ns = now_ns
+            if now_ns >= self._forget_at_ns:
+                self._forget_at_ns = now_ns + _FORGET_INTERVAL_NS
+                batch.forget_ns = now_ns - self._settings.dedupe_window_ns - _FORGET_SLACK_NS
+
+    def _settle_guids(self, bursts: list[Burst], now_ns: int) -> None:
+        """Their fate is known: what was held for that may be asked for now."""
+        guids = self._publishing.guids
+        if guids.unsettled or guids.passing:
+            guids.settled(bursts)
+            guids.ask(now_ns)
 
     def _trim_due(self, batch: Batch, runs: dict[int, Run], now_ns: int) -> None:
         """Add the trims that were asked for, but of the channels that have one already."""
@@ -145,6 +176,7 @@ class Batches:
             self._take_bounds(result)
         self._answer(self._taken.replies, now_ns)
         self._publishing.acknowledge(self._bursts)
+        self._settle_guids(self._bursts, now_ns)
         for channel in touched:
             if channel.age_timer.deadline_ns == 0:
                 self._channels.watch_age(channel)
@@ -204,6 +236,7 @@ class Batches:
             self._publishing.put_back(bursts)
         else:
             self._publishing.refuse_all(bursts, str(error))
+            self._settle_guids(bursts, now_ns)
             for reply in taken.replies:
                 self._refuse(reply, str(error), now_ns)
             self._publishing.interrupt()

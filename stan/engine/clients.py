@@ -85,6 +85,11 @@ class Clients:
         old = self.by_id.get(request.clientID)
         if old is None:
             self._register(request, reply, now_ns)
+        elif request.connID and request.connID == old.record.connection_id:
+            # Nobody else knows the connection ID: this client lost our answer, or its session.
+            self._log(request.clientID, f"Registered again (Inbox={request.heartbeatInbox})")
+            self.remove(old, now_ns)
+            self._register(request, reply, now_ns)
         elif request.clientID in self.checks:
             self._taken(request.clientID, reply)
         else:
@@ -111,6 +116,7 @@ class Clients:
             request.protocol,
             request.pingInterval,
             request.pingMaxOut,
+            request.resends,
         )
         client = self.add(record, now_ns)
         self._changes.put_client(record)
@@ -123,6 +129,8 @@ class Clients:
             subCloseRequests=subjects.subscription_close,
             protocol=SERVER_PROTOCOL,
         )
+        if request.resends:
+            response.dedupeWindow = self._settings.dedupe_window_ns // MILLISECOND_NS
         if request.protocol >= 1:
             response.pingRequests = subjects.pings
             response.pingInterval = request.pingInterval

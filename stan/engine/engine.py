@@ -18,7 +18,16 @@ from stan.engine.history import Loads
 from stan.engine.limits import StoreLimits
 from stan.engine.outbox import Outbox
 from stan.engine.publishing import Publishing
-from stan.engine.records import Batch, History, Load, RangeLoad, Recovered, Result, ServerRecord
+from stan.engine.records import (
+    Batch,
+    GuidLoad,
+    History,
+    Load,
+    RangeLoad,
+    Recovered,
+    Result,
+    ServerRecord,
+)
 from stan.engine.recovery import Recovery
 from stan.engine.settings import Settings
 from stan.engine.state import Channel, ChannelTimer, Client, Subscription
@@ -154,6 +163,8 @@ class Engine:
         for member in touched:
             if member.active:
                 self.delivery.advance(member.cursor, now_ns)
+        if self.publishing.guids.holds:
+            self.publishing.guids.ask(now_ns)
 
     def _acks(self, frames: list[Frame], index: int, member: Subscription) -> int:
         """Take the ack at `index` and those behind it for the same member. Returns the
@@ -282,6 +293,8 @@ class Engine:
             for cursor in self.loads.loaded(load, history):
                 self.delivery.advance(cursor, now_ns)
             self.cache.evict()
+        elif isinstance(load, GuidLoad):
+            self.publishing.guids.answered(load, history.found, now_ns)
         else:
             self.subscriptions.sought(load, history, now_ns)
 
@@ -291,6 +304,8 @@ class Engine:
         if isinstance(load, RangeLoad):
             for cursor in self.loads.load_failed(load):
                 self.delivery.advance(cursor, now_ns)
+        elif isinstance(load, GuidLoad):
+            self.publishing.guids.not_answered(load, now_ns)
         else:
             self.subscriptions.seek_failed(load, str(error))
 

@@ -11,24 +11,22 @@ from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
+from stan.engine.bursts import Burst, begin_run, extend_run
 from stan.engine.channels import Channels, Refusal, is_acceptable_channel
 from stan.engine.clients import Clients
+from stan.engine.guids import Guids, HeldPublish
 from stan.engine.outbox import Outbox
-from stan.engine.records import Run
-from stan.engine.settings import Settings
-from stan.engine.state import Channel
+from stan.engine.records import Key, Run
+from stan.engine.settings import MILLISECOND_NS, Settings
+from stan.engine.state import Client
 from stan.wire.frames import Frame, pub
 from stan.wire.messages import (
     PublishShape,
     ack_head,
     encode_error_ack,
-    encode_message,
-    frame_message,
-    frame_run,
     parse,
     publish_shape,
     string_field,
-    varint,
 )
 from stan.wire.server_pb2 import CtrlMsg
 from stan.wire.stan_pb2 import PubMsg
@@ -40,18 +38,6 @@ PAYLOAD_TOO_LARGE = "nats: maximum payload exceeded"
 # What a MsgProto adds to channel, reply and data, at most: two tags with varints of ten
 # bytes, the data's tag and length, and a redelivery mark.
 _MESSAGE_OVERHEAD_BYTES = 2 * 11 + 6 + 8
-
-
-class Burst:
-    def __init__(self, channel: Channel, ack_subject: bytes, guid_size: int) -> None:
-        self.channel: Channel = channel
-        self.ack_subject: bytes = ack_subject
-        self.guid_size: int = guid_size  # in bytes; 0: of different lengths, or too long
-        self.guids: list[bytes] = []
-        self.payloads: list[bytes] = []
-        self.replies: list[str] = []  # empty while no message has one
-        self.payload_bytes: int = 0
-        self.queued_bytes: int = 0  # of the requests as they came
 
 
 class Publishing:
@@ -68,6 +54,7 @@ class Publishing:
         self._channels = channels
         self._clients = clients
         self._outbox = outbox
+        self.guids: Guids = Guids(settings, outbox, self._admit)
         self.interrupt()
 
     # Intake.
@@ -228,6 +215,19 @@ class Publishing:
         ):
             self.refuse(reply, guid, PAYLOAD_TOO_LARGE if guid else INVALID_PUBLISH)
             return
+        if message.resentAfter or message.messageId or self.guids.holds:
+            client_id = self._client_id_of(message)
+            if message.resentAfter or message.messageId or client_id in self.guids.holds:
+                self._hold(client_id, message, payload, reply, now_ns)
+                return
+        self._queue_one(message, payload, reply, now_ns)
+
+    def _queue_one(
+        self, message: PubMsg, payload: bytes, reply: bytes, now_ns: int
+    ) -> Burst | None:
+        """Queue a publish that fits; returns the burst it joined, None when it is refused."""
+        guid = message.guid
+        size = len(payload)
         burst = self._burst
         if (
             burst is None
@@ -241,7 +241,7 @@ class Publishing:
         ):
             burst = self._begin(message, payload, reply, now_ns)
             if burst is None:
-                return
+                return None
         data = message.data
         guid_bytes = guid.encode()
         if len(guid_bytes) != burst.guid_size:
@@ -258,6 +258,7 @@ class Publishing:
         self._shape = None
         if len(burst.guids) > 1 and not burst.replies:
             self._shape = publish_shape(payload, message, guid_bytes)
+        return burst
 
     def _begin(self, message: PubMsg, payload: bytes, reply: bytes, now_ns: int) -> Burst | None:
         """Look at everything a burst shares; None when this message was refused."""
@@ -274,6 +275,10 @@ class Publishing:
             return None
         guid_size = len(message.guid.encode())
         burst = Burst(channel, reply, guid_size if guid_size < 128 else 0)
+        client = self._client_of(message)
+        if client is not None and (client.record.resends or self._settings.record_all_guids):
+            burst.publisher = client.client_id
+            self.guids.began(burst)
         self._queue.append(burst)
         self._burst = burst
         self._reply = reply
@@ -289,15 +294,57 @@ class Publishing:
             or self.queued_messages > settings.queue_messages
         ):
             return OVERLOADED
-        if message.connID:
-            known = message.connID in self._clients.by_connection_id
-        else:
-            known = message.clientID in self._clients.by_id
-        if not known or not message.guid:
+        if self._client_of(message) is None or not message.guid:
             return INVALID_PUBLISH
         if message.subject in self._channels.by_name or is_acceptable_channel(message.subject):
             return ""
         return INVALID_PUBLISH
+
+    def _client_of(self, message: PubMsg) -> Client | None:
+        """Who published this: the connection ID alone tells, where there is one."""
+        if message.connID:
+            return self._clients.by_connection_id.get(message.connID)
+        return self._clients.by_id.get(message.clientID)
+
+    # Publishes that may be stored already.
+
+    def _client_id_of(self, message: PubMsg) -> str:
+        client = self._client_of(message)
+        return client.client_id if client is not None else ""
+
+    def _hold(
+        self, client_id: str, message: PubMsg, payload: bytes, reply: bytes, now_ns: int
+    ) -> None:
+        """Keep a marked publish, or one that comes behind one, until the store was asked."""
+        guid, message_id = message.guid, message.messageId
+        key: Key | None = None
+        error = self._validate(message)
+        if not error and self.guids.held_bytes > self._settings.queue_bytes:
+            error = OVERLOADED
+        if not error and (message_id or message.resentAfter):
+            try:
+                channel_id = self._channels.open(message.subject, now_ns).channel_id
+            except Refusal as refusal:
+                error = str(refusal)
+            else:
+                key = (channel_id, client_id, guid.encode())
+                if message_id:
+                    key = (channel_id, "", message_id.encode())
+        if error:
+            if error is not INVALID_PUBLISH or not is_control_message(payload):
+                self.refuse(reply, guid, error)
+            return
+        self.interrupt()
+        since_ns = now_ns - max(message.resentAfter, 0) * MILLISECOND_NS
+        self.guids.hold(client_id, HeldPublish(payload, reply, guid, key, since_ns))
+
+    def _admit(self, publish: HeldPublish, now_ns: int) -> Burst | None:
+        """Queue a held publish that is not stored."""
+        message = PubMsg.FromString(publish.payload)
+        burst = self._queue_one(message, publish.payload, publish.reply, now_ns)
+        if burst is not None and message.messageId:
+            burst.message_ids.append(message.messageId.encode())
+        return burst
 
     def refuse(self, reply: bytes, guid: str, error: str) -> None:
         self.refused += 1
@@ -386,54 +433,3 @@ def is_control_message(payload: bytes) -> bool:
         return parse(CtrlMsg, payload).MsgType != 0
     except ValueError:
         return False
-
-
-def begin_run(channel: Channel, now_ns: int) -> Run:
-    """An empty run at the end of a channel. Its timestamp never goes back."""
-    return Run(
-        channel_id=channel.channel_id,
-        channel=channel.name,
-        first_sequence=channel.last + 1,
-        timestamp_ns=max(now_ns, channel.last_timestamp_ns),
-        position=channel.end_position,
-        framed=[],
-        sizes=[],
-        payloads=[],
-        replies=[],
-    )
-
-
-def extend_run(run: Run, burst: Burst, overhead_bytes: int = 0) -> None:
-    """Encode a burst's messages behind those the run has. The store adds `overhead_bytes`
-    to each payload that is not empty."""
-    field = burst.channel.field
-    sequence = run.first_sequence + len(run.framed)
-    had = len(run.framed)
-    framed, sizes = run.framed, run.sizes
-    if burst.replies or run.replies:
-        run.replies.extend([""] * (had - len(run.replies)))
-        run.replies.extend(burst.replies)
-        run.replies.extend([""] * (had + len(burst.guids) - len(run.replies)))
-    if burst.replies:
-        replies = burst.replies + [""] * (len(burst.guids) - len(burst.replies))
-        for reply, data in zip(replies, burst.payloads, strict=True):
-            message = encode_message(sequence, field, reply, data, run.timestamp_ns)
-            framed.append(frame_message(message))
-            sizes.append(len(message) + payload_growth(len(data), overhead_bytes))
-            sequence += 1
-    else:
-        more, more_sizes = frame_run(sequence, field, burst.payloads, run.timestamp_ns)
-        framed.extend(more)
-        if overhead_bytes:
-            for n, data in enumerate(burst.payloads):
-                more_sizes[n] += payload_growth(len(data), overhead_bytes)
-        sizes.extend(more_sizes)
-    run.payloads.extend(burst.payloads)
-
-
-def payload_growth(payload_size: int, overhead_bytes: int) -> int:
-    """By how much a message grows when the store adds this to its payload."""
-    if not payload_size or not overhead_bytes:
-        return 0
-    stored_size = payload_size + overhead_bytes
-    return overhead_bytes + len(varint(stored_size)) - len(varint(payload_size))

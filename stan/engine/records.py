@@ -11,6 +11,10 @@ one of them.
 
 from dataclasses import dataclass, field
 
+Key = tuple[int, str, bytes]
+"""What tells a publish from all others: the channel's ID, the client's ID, and the guid; or
+the channel's ID, no client, and the message ID that an application gave."""
+
 
 @dataclass(slots=True, frozen=True)
 class ServerRecord:
@@ -28,6 +32,8 @@ class ClientRecord:
     protocol: int
     ping_interval_s: int
     ping_max_out: int
+    # It may send publishes again, so their guids are recorded.
+    resends: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -139,6 +145,13 @@ class Batch:
     clients_deleted: list[str] = field(default_factory=list)
     subscriptions_put: list[SubscriptionRecord] = field(default_factory=list)
     subscriptions_deleted: list[int] = field(default_factory=list)
+    # What was published by those who may send again (engine.guids), and the message IDs of
+    # the channels; recorded at `sealed_ns`. Now and then
+    # `forget_ns` is set: what was recorded before that may go.
+    guids: bytes = b""
+    message_ids: list[tuple[int, bytes]] = field(default_factory=list)
+    sealed_ns: int = 0
+    forget_ns: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -172,7 +185,18 @@ class TimeLoad:
     timestamp_ns: int
 
 
-Load = RangeLoad | TimeLoad
+@dataclass(slots=True, frozen=True)
+class GuidLoad:
+    """Find which of these publishes are stored: guids recorded at `since_ns` or later,
+    message IDs at `message_ids_since_ns` or later."""
+
+    load_id: int
+    since_ns: int
+    message_ids_since_ns: int
+    keys: frozenset[Key]
+
+
+Load = RangeLoad | TimeLoad | GuidLoad
 
 
 @dataclass(slots=True)
@@ -180,11 +204,13 @@ class History:
     """The answer to a Load, ascending; sequences may be missing inside.
 
     To a RangeLoad: the sequences and the framed messages, none when nothing is kept from
-    there on. To a TimeLoad: the one sequence found, or none; `framed` stays empty.
+    there on. To a TimeLoad: the one sequence found, or none; `framed` stays empty. To a
+    GuidLoad: `found`, the keys that are stored, and nothing else.
     """
 
     sequences: list[int]
     framed: list[bytes]
+    found: frozenset[Key] = frozenset()
 
 
 @dataclass(slots=True)

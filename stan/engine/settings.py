@@ -21,7 +21,9 @@ class Settings:
     held for delivery, `outbox_bytes` what is prepared for subscriptions at a time,
     `queue_bytes` and `queue_messages` the publishes that wait for a commit.
     `payload_overhead_bytes` is what the store adds to each payload that is not empty; it
-    counts in the limits and in what monitoring tells. With `test_timers` a negative ack wait
+    counts in the limits and in what monitoring tells. A publish that is sent again is known
+    for `dedupe_window_ns`; `record_all_guids` records those of clients, too, that never said
+    they would send any again, for a server that takes over. With `test_timers` a negative ack wait
     or ping interval on the wire counts milliseconds.
     """
 
@@ -46,4 +48,6 @@ class Settings:
     load_bytes: int = 1024 * 1024
     progress_interval_ns: int = 200 * MILLISECOND_NS
     retry_interval_ns: int = 250 * MILLISECOND_NS
+    dedupe_window_ns: int = 120 * SECOND_NS
+    record_all_guids: bool = False
     test_timers: bool = False

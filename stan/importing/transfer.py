@@ -9,7 +9,7 @@ they never decrease within a channel; memory does not grow with the messages.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from stan.engine.publishing import payload_growth
+from stan.engine.bursts import payload_growth
 from stan.engine.records import Batch, ChannelRecord, Run, ServerRecord, Trim
 from stan.errors import OriginError, StoreRefusedError
 from stan.importing.durables import Durable, gather_durables, is_durable

@@ -7,15 +7,19 @@ Invariant: in a channel the lists run in parallel, ascending, and nothing below 
 
 from array import array
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Container
 from itertools import accumulate, repeat
 
+from stan.engine.guids import find_guids
 from stan.engine.records import (
     Batch,
     Bounds,
     ChannelRecord,
     ClientRecord,
+    GuidLoad,
     History,
+    Key,
     Load,
     RangeLoad,
     Recovered,
@@ -28,6 +32,8 @@ from stan.engine.records import (
 from stan.errors import StoreRefusedError
 
 _COMPACT_MESSAGES = 4096
+# Guids are remembered for the window, but never more than this of them.
+_PUBLISHED_BYTES = 64 * 1024 * 1024
 
 
 class _Log:
@@ -116,6 +122,45 @@ class _Log:
         return History(list(self.sequences[at : at + 1]), [])
 
 
+class _Published:
+    """What was published lately, by those who may send again; the oldest goes first."""
+
+    def __init__(self) -> None:
+        self._records: deque[tuple[int, bytes]] = deque()
+        self._message_ids: dict[tuple[int, bytes], int] = {}  # ascending by time
+        self._bytes = 0
+
+    def record(self, batch: Batch) -> None:
+        if batch.guids:
+            self._records.append((batch.sealed_ns, batch.guids))
+            self._bytes += len(batch.guids)
+        for message_id in batch.message_ids:
+            self._message_ids.pop(message_id, None)
+            self._message_ids[message_id] = batch.sealed_ns
+        records = self._records
+        while records and (records[0][0] < batch.forget_ns or self._bytes > _PUBLISHED_BYTES):
+            self._bytes -= len(records.popleft()[1])
+        while self._message_ids:
+            oldest = next(iter(self._message_ids))
+            if self._message_ids[oldest] >= batch.forget_ns:
+                break
+            del self._message_ids[oldest]
+
+    def find(self, load: GuidLoad) -> frozenset[Key]:
+        found: set[Key] = set()
+        for sealed_ns, guids in reversed(self._records):
+            if sealed_ns < load.since_ns:
+                break
+            found |= find_guids(guids, load.keys - found)
+        for key in load.keys:
+            channel_id, client_id, message_id = key
+            if not client_id:
+                recorded_ns = self._message_ids.get((channel_id, message_id))
+                if recorded_ns is not None and recorded_ns >= load.message_ids_since_ns:
+                    found.add(key)
+        return frozenset(found)
+
+
 class MemoryStore:
     """A store that answers at once and forgets when the process ends."""
 
@@ -131,6 +176,7 @@ class MemoryStore:
         self._logs: dict[int, _Log] = {}
         self._clients: dict[str, ClientRecord] = {}
         self._subscriptions: dict[int, SubscriptionRecord] = {}
+        self._published = _Published()
 
     async def open(self) -> None:
         """Nothing to do: memory is always usable."""
@@ -191,11 +237,15 @@ class MemoryStore:
             self._last_subscription_id = max(self._last_subscription_id, number)
         for subscription_id in batch.subscriptions_deleted:
             self._subscriptions.pop(subscription_id, None)
+        if batch.sealed_ns:
+            self._published.record(batch)
         self._batch_number = batch.number
         return Result({t.channel_id: self._logs[t.channel_id].bounds() for t in batch.trims})
 
     def load_now(self, load: Load) -> History:
         """Read history; nothing at all of a channel that does not exist."""
+        if isinstance(load, GuidLoad):
+            return History([], [], self._published.find(load))
         log = self._logs.get(load.channel_id)
         if log is None:
             return History([], [])

@@ -111,8 +111,10 @@ class AtOnce(Protocol):
         sweeps: list[Row],
         channels: list[Row],
         subscriptions: list[Row],
+        published: Row | None,
     ) -> bool:
-        """Commit messages, bounds and subscriptions as one statement that is a transaction.
+        """Commit messages, bounds, subscriptions and the record of guids as one statement
+        that is a transaction.
 
         `fence` is (batch number, lease in milliseconds, epoch), a sweep the (channel ID,
         first sequence, end) of rows to remove. False: the epoch is not ours any more,

@@ -58,6 +58,7 @@ class PostgresAtOnce:
         sweeps: list[Row],
         channels: list[Row],
         subscriptions: list[Row],
+        published: Row | None,
     ) -> bool:
         parameters: list[Any] = [*fence]
         source = swept = moved = ""
@@ -72,7 +73,15 @@ class PostgresAtOnce:
             parameters += values
         if subscriptions:
             parameters += _transpose(subscriptions)
-        sql = _at_once_sql(source, swept, moved, with_subscriptions=bool(subscriptions))
+        if published:
+            parameters += published
+        sql = _at_once_sql(
+            source,
+            swept,
+            moved,
+            with_subscriptions=bool(subscriptions),
+            with_guids=published is not None,
+        )
 
         async def fetch(driver: Any) -> Any:
             return await driver.fetch(sql, *parameters)
@@ -195,7 +204,9 @@ def _bounds(channels: list[Row]) -> tuple[str, list[Any]]:
 
 
 @cache
-def _at_once_sql(source: str, swept: str, moved: str, *, with_subscriptions: bool) -> str:
+def _at_once_sql(
+    source: str, swept: str, moved: str, *, with_subscriptions: bool, with_guids: bool
+) -> str:
     """One statement that proves the lease, and only then writes.
 
     Every part asks the fence, so the row of the server is locked and compared before
@@ -218,6 +229,11 @@ def _at_once_sql(source: str, swept: str, moved: str, *, with_subscriptions: boo
             f"progress AS (INSERT INTO stan_subscriptions ({', '.join(SUBSCRIPTION_COLUMNS)}) "
             f"SELECT * FROM unnest({_arrays(SUBSCRIPTION_COLUMNS)}) WHERE {allowed} "
             f"ON CONFLICT (subscription_id) DO UPDATE SET {changes})"
+        )
+    if with_guids:
+        parts.append(
+            "published AS (INSERT INTO stan_guids (batch, recorded_ns, guids) "
+            f"SELECT ?::bigint, ?::bigint, ?::bytea WHERE {allowed})"
         )
     return _mark(f"WITH {', '.join(parts)} SELECT count(*) FROM fence")
 

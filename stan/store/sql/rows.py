@@ -28,6 +28,7 @@ CLIENT_COLUMNS = (
     "protocol",
     "ping_interval_s",
     "ping_max_out",
+    "resends",
 )
 SUBSCRIPTION_COLUMNS = (
     "subscription_id",
@@ -100,31 +101,31 @@ def _expand(text: str) -> Iterator[int]:
         yield from range(int(first), int(last or first) + 1)
 
 
-def client_key(client_id: str) -> str:
-    """What stands for the client ID in the primary key, whatever its length.
-
-    A client ID contains no colon, so a digest can never be mistaken for one.
-    """
-    packed = pack_text(client_id)
-    if len(packed) <= _LONGEST_KEY and ":" not in packed:
+def digest_key(text: str) -> str:
+    """What stands for a name in a primary key, whatever its length: the name itself, or its
+    digest when it is long, holds a colon, so that no name is mistaken for a digest, or ends
+    with a space, which MySQL would not tell from one that does not."""
+    packed = pack_text(text)
+    if len(packed) <= _LONGEST_KEY and ":" not in packed and not packed.endswith(" "):
         return packed
-    return "sha256:" + sha256(client_id.encode()).hexdigest()
+    return "sha256:" + sha256(text.encode()).hexdigest()
 
 
 def client_row(client: ClientRecord) -> Row:
     return (
-        client_key(client.client_id),
+        digest_key(client.client_id),
         pack_text(client.client_id),
         pack_text(client.heartbeat_inbox),
         client.connection_id,
         client.protocol,
         client.ping_interval_s,
         client.ping_max_out,
+        int(client.resends),
     )
 
 
 def client_record(row: Row) -> ClientRecord:
-    _, client_id, inbox, connection_id, protocol, interval_s, max_out = row
+    _, client_id, inbox, connection_id, protocol, interval_s, max_out, resends = row
     return ClientRecord(
         client_id=unpack_text(client_id),
         heartbeat_inbox=unpack_text(inbox),
@@ -132,6 +133,7 @@ def client_record(row: Row) -> ClientRecord:
         protocol=protocol,
         ping_interval_s=interval_s,
         ping_max_out=max_out,
+        resends=bool(resends),
     )
 
 

@@ -19,7 +19,7 @@ from stan.store.sql.dialect import Session
 from stan.store.sql.lease import Lease
 from stan.store.sql.tables import REVISION_TABLE, metadata
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest revision in migrations/versions: what this code reads and writes."""
 
 

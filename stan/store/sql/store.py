@@ -17,6 +17,7 @@ from typing import TypeVar
 from stan.engine.records import (
     Batch,
     Bounds,
+    GuidLoad,
     History,
     Load,
     RangeLoad,
@@ -34,6 +35,7 @@ from stan.errors import (
 from stan.store.settings import StoreSettings
 from stan.store.sql.database import Database, connect_database
 from stan.store.sql.dialect import Session
+from stan.store.sql.guids import find_published, forget_published
 from stan.store.sql.lease import Lease
 from stan.store.sql.ledger import Ledger
 from stan.store.sql.opening import take_over
@@ -75,6 +77,7 @@ class SqlStore:
         self._lost: LeaseLostError | None = None
         self._writing = asyncio.Lock()
         self._unsettled = False
+        self._forget_ns = 0  # what was published before is to be forgotten; 0: nothing is
         self._garbage = asyncio.Event()
         self.swept = asyncio.Event()
         """Set while no row stands that nothing speaks of any more."""
@@ -137,6 +140,7 @@ class SqlStore:
                 )
             )
             draft.settle()
+        self._forget_ns = batch.forget_ns or self._forget_ns
         self._notice_garbage()
         return result
 
@@ -152,6 +156,9 @@ class SqlStore:
 
     async def load(self, load: Load) -> History:
         """Read history, on a connection that never waits for commits."""
+        if isinstance(load, GuidLoad):
+            found = await self._database.read(partial(find_published, load=load))
+            return History([], [], found)
         bounds = self._ledger.bounds.get(load.channel_id, Bounds())
         if isinstance(load, RangeLoad):
             encryption = self._settings.encryption
@@ -246,7 +253,7 @@ class SqlStore:
                 reported = _report("renewing the lease", error, reported)
 
     def _notice_garbage(self) -> None:
-        if self._ledger.unswept or self._ledger.doomed:
+        if self._ledger.unswept or self._ledger.doomed or self._forget_ns:
             self.swept.clear()
             self._garbage.set()
         else:
@@ -267,11 +274,20 @@ class SqlStore:
             # As long a pause as the chunk took: commits come first.
             await asyncio.sleep(_SWEEP_S)
 
+    async def _forget(self) -> None:
+        before_ns = self._forget_ns
+        step = partial(forget_published, before_ns=before_ns, lease=self._lease)
+        if not await self._write(step) and self._forget_ns == before_ns:
+            self._forget_ns = 0
+
     async def _sweep_once(self, rows: int) -> int:
         """Remove one chunk; how many rows the next one may have."""
         async with self._writing:
             if self._unsettled:
                 self._garbage.clear()  # whoever settles it sets it again
+                return rows
+            if self._forget_ns:
+                await self._forget()
                 return rows
             chunk = next_chunk(self._ledger)
             if chunk is None:

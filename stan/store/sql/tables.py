@@ -102,6 +102,28 @@ clients = Table(
     _number("protocol"),
     _number("ping_interval_s"),
     _number("ping_max_out"),
+    # 1: it may send publishes again, so their guids are recorded.
+    Column("resends", Integer, nullable=False, server_default="0"),
+    **_MYSQL,
+)
+
+guids = Table(
+    "stan_guids",
+    metadata,
+    _number("batch", primary_key=True, autoincrement=False),
+    _number("recorded_ns"),
+    Column("guids", _blob(), nullable=False),  # stan.engine.guids packs and finds them
+    **_MYSQL,
+)
+
+message_ids = Table(
+    "stan_message_ids",
+    metadata,
+    _number("channel_id", primary_key=True, autoincrement=False),
+    # The ID, or a digest of one that is too long for an index.
+    Column("message_key", String(80), primary_key=True),
+    _number("recorded_ns"),
+    Index("stan_message_ids_recorded", "recorded_ns"),
     **_MYSQL,
 )
 

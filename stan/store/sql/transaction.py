@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from stan.engine.records import Batch, ChannelRecord, Result
 from stan.store.sql.dialect import AtOnce, Phase, Session, insert_sql
+from stan.store.sql.guids import guid_row, write_published
 from stan.store.sql.lease import Lease, lost
 from stan.store.sql.ledger import Draft, Ledger
 from stan.store.sql.rows import (
@@ -18,8 +19,8 @@ from stan.store.sql.rows import (
     SUBSCRIPTION_COLUMNS,
     StoredRun,
     bounds_row,
-    client_key,
     client_row,
+    digest_key,
     pack_text,
     stored_run,
     subscription_row,
@@ -77,6 +78,7 @@ def _write_in_steps(session: Session, batch: Batch, draft: Draft, runs: list[Sto
     _write_channels(session, batch.channels_created, draft)
     _write_clients(session, batch)
     _write_subscriptions(session, batch)
+    write_published(session, batch)
 
 
 def _store_runs(batch: Batch, draft: Draft, encryption: "Encryption | None") -> list[StoredRun]:
@@ -90,13 +92,14 @@ def _store_runs(batch: Batch, draft: Draft, encryption: "Encryption | None") -> 
 
 
 def _is_plain(batch: Batch) -> bool:
-    """Whether there are only messages, trims and subscriptions to write."""
+    """Whether there are only messages with guids, trims and subscriptions to write."""
     return not (
         batch.channels_deleted
         or batch.channels_created
         or batch.clients_put
         or batch.clients_deleted
         or batch.subscriptions_deleted
+        or batch.message_ids
     )
 
 
@@ -134,7 +137,8 @@ def _write_at_once(
     subscriptions = [subscription_row(record) for record in records.values()]
     fence = (batch.number, lease.lease_ms, lease.epoch)
     session.phase = Phase.COMMITTING
-    fenced = at_once.write(session, fence, runs, sweeps, channels, subscriptions)
+    published = guid_row(batch) if batch.guids else None
+    fenced = at_once.write(session, fence, runs, sweeps, channels, subscriptions, published)
     session.phase = Phase.IDLE
     if not fenced:
         raise lost(session)
@@ -176,7 +180,7 @@ def _write_clients(session: Session, batch: Batch) -> None:
         session.execute_many(sql, [client_row(client) for client in batch.clients_put])
     session.execute_many(
         "DELETE FROM stan_clients WHERE client_key=?",
-        [(client_key(client_id),) for client_id in batch.clients_deleted],
+        [(digest_key(client_id),) for client_id in batch.clients_deleted],
     )
 
 

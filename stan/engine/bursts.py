@@ -1,0 +1,76 @@
+"""A burst: publishes that differ only in guid and payload; and the run that it becomes.
+
+One publisher, one channel, one ack subject. Whatever is the same for all of them is held
+once. `publishing` fills bursts, `guids` asks what became of them. Invariant: a message is
+encoded once, when its sequence and its timestamp are given.
+"""
+
+from stan.engine.records import Key, Run
+from stan.engine.state import Channel
+from stan.wire.messages import encode_message, frame_message, frame_run, varint
+
+
+class Burst:
+    def __init__(self, channel: Channel, ack_subject: bytes, guid_size: int) -> None:
+        self.channel: Channel = channel
+        self.ack_subject: bytes = ack_subject
+        self.guid_size: int = guid_size  # in bytes; 0: of different lengths, or too long
+        self.publisher: str = ""  # the client's ID when its guids are to be recorded
+        self.guids: list[bytes] = []
+        self.payloads: list[bytes] = []
+        self.replies: list[str] = []  # empty while no message has one
+        self.payload_bytes: int = 0
+        self.queued_bytes: int = 0  # of the requests as they came
+        self.message_ids: list[bytes] = []  # that applications gave, to be recorded
+        self.keys: list[Key] = []  # of marked publishes in it, while it is on its way
+
+
+def begin_run(channel: Channel, now_ns: int) -> Run:
+    """An empty run at the end of a channel. Its timestamp never goes back."""
+    return Run(
+        channel_id=channel.channel_id,
+        channel=channel.name,
+        first_sequence=channel.last + 1,
+        timestamp_ns=max(now_ns, channel.last_timestamp_ns),
+        position=channel.end_position,
+        framed=[],
+        sizes=[],
+        payloads=[],
+        replies=[],
+    )
+
+
+def extend_run(run: Run, burst: Burst, overhead_bytes: int = 0) -> None:
+    """Encode a burst's messages behind those the run has. The store adds `overhead_bytes`
+    to each payload that is not empty."""
+    field = burst.channel.field
+    sequence = run.first_sequence + len(run.framed)
+    had = len(run.framed)
+    framed, sizes = run.framed, run.sizes
+    if burst.replies or run.replies:
+        run.replies.extend([""] * (had - len(run.replies)))
+        run.replies.extend(burst.replies)
+        run.replies.extend([""] * (had + len(burst.guids) - len(run.replies)))
+    if burst.replies:
+        replies = burst.replies + [""] * (len(burst.guids) - len(burst.replies))
+        for reply, data in zip(replies, burst.payloads, strict=True):
+            message = encode_message(sequence, field, reply, data, run.timestamp_ns)
+            framed.append(frame_message(message))
+            sizes.append(len(message) + payload_growth(len(data), overhead_bytes))
+            sequence += 1
+    else:
+        more, more_sizes = frame_run(sequence, field, burst.payloads, run.timestamp_ns)
+        framed.extend(more)
+        if overhead_bytes:
+            for n, data in enumerate(burst.payloads):
+                more_sizes[n] += payload_growth(len(data), overhead_bytes)
+        sizes.extend(more_sizes)
+    run.payloads.extend(burst.payloads)
+
+
+def payload_growth(payload_size: int, overhead_bytes: int) -> int:
+    """By how much a message grows when the store adds this to its payload."""
+    if not payload_size or not overhead_bytes:
+        return 0
+    stored_size = payload_size + overhead_bytes
+    return overhead_bytes + len(varint(stored_size)) - len(varint(payload_size))

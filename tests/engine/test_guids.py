@@ -1,0 +1,274 @@
+"""Publishes that are sent again: stored once, acknowledged once more, in order."""
+
+from random import Random
+
+import pytest
+
+from stan.engine.bursts import Burst
+from stan.engine.guids import find_guids, pack_guids
+from stan.engine.limits import ChannelLimits
+from stan.engine.publishing import INVALID_PUBLISH, OVERLOADED
+from stan.engine.records import ChannelRecord, GuidLoad
+from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.state import Channel
+from stan.errors import StoreRefusedError, StoreUnavailableError
+from stan.wire.frames import Frame
+from stan.wire.stan_pb2 import ConnectResponse, MsgProto, PubAck
+from tests.tools.rig import Rig, connect, publish
+
+
+@pytest.fixture
+def rig() -> Rig:
+    """A server with one client that may send publishes again."""
+    rig = Rig()
+    response = rig.ask(
+        rig.engine.subjects.connect, connect("me", b"mine", resends=True), ConnectResponse
+    )
+    assert response.dedupeWindow == 120_000
+    return rig
+
+
+def again(data: bytes, after_ms: int = 1, **fields: object) -> Frame:
+    return publish(data, resentAfter=after_ms, **fields)  # type: ignore[arg-type]
+
+
+def stored(rig: Rig, channel: str = "foo") -> list[bytes]:
+    """The payloads that the store holds, in order."""
+    found = rig.engine.channels.by_name.get(channel)
+    if found is None:
+        return []
+    log = rig.store._logs[found.channel_id]
+    return [MsgProto.FromString(framed[framed.index(b"\n") + 1 : -2]).data for framed in log.framed]
+
+
+def duplicates(rig: Rig) -> list[tuple[str, bool]]:
+    acks = [PubAck.FromString(payload) for payload in rig.take_payloads("acks")]
+    assert not any(ack.error for ack in acks)
+    return [(ack.guid, ack.duplicate) for ack in acks]
+
+
+def test_a_stored_publish_is_acked_again_and_not_stored_again(rig: Rig) -> None:
+    rig.publish(b"one", b"two")
+    rig.receive(again(b"one"), again(b"two"))
+    assert duplicates(rig) == [("one", False), ("two", False), ("one", True), ("two", True)]
+    assert stored(rig) == [b"one", b"two"]
+
+
+def test_a_publish_that_was_lost_is_stored(rig: Rig) -> None:
+    rig.publish(b"one")
+    rig.receive(again(b"one"), again(b"two"))
+    assert duplicates(rig) == [("one", False), ("one", True), ("two", False)]
+    assert stored(rig) == [b"one", b"two"]
+
+
+def test_what_comes_behind_a_held_publish_stays_behind_it(rig: Rig) -> None:
+    rig.hold_loads = True
+    rig.receive(again(b"one"), publish(b"two"))
+    rig.publish(b"three")
+    assert stored(rig) == []
+    rig.hold_loads = False
+    rig.run()
+    assert stored(rig) == [b"one", b"two", b"three"]
+
+
+def test_others_do_not_wait_behind_a_held_publish(rig: Rig) -> None:
+    rig.connect("other", b"theirs")
+    rig.hold_loads = True
+    rig.receive(again(b"one"))
+    rig.publish(b"theirs", client_id="other")
+    assert stored(rig) == [b"theirs"]
+
+
+def test_a_publish_is_looked_up_only_when_its_first_one_is_settled(rig: Rig) -> None:
+    rig.hold = True
+    rig.publish(b"one")
+    rig.receive(again(b"one"))
+    rig.take()
+    assert rig.loads == []
+    rig.commit()
+    rig.hold = False
+    rig.run()
+    assert duplicates(rig) == [("one", False), ("one", True)]
+    assert stored(rig) == [b"one"]
+
+
+def test_a_publish_whose_first_one_was_refused_is_stored(rig: Rig) -> None:
+    rig.hold = True
+    rig.publish(b"one")
+    rig.receive(again(b"one"))
+    rig.hold = False
+    rig.fail(StoreRefusedError("the disk is full"))
+    rig.wait(SECOND_NS)
+    assert rig.acks() == [("one", "the disk is full"), ("one", "")]
+    assert stored(rig) == [b"one"]
+
+
+def test_a_publish_whose_first_one_is_tried_again_is_stored_once(rig: Rig) -> None:
+    rig.hold = True
+    rig.publish(b"one")
+    rig.receive(again(b"one"))
+    rig.hold = False
+    rig.fail(StoreUnavailableError("gone"))
+    rig.wait(SECOND_NS)
+    assert duplicates(rig) == [("one", False), ("one", True)]
+    assert stored(rig) == [b"one"]
+
+
+def test_a_publish_sent_again_twice_is_stored_once(rig: Rig) -> None:
+    rig.receive(again(b"one"), again(b"one"), again(b"two"), again(b"one"))
+    assert stored(rig) == [b"one", b"two"]
+    assert sorted(duplicates(rig)) == [
+        ("one", False),
+        ("one", True),
+        ("one", True),
+        ("two", False),
+    ]
+
+
+def test_the_guid_of_another_client_or_channel_is_another_publish(rig: Rig) -> None:
+    rig.ask(rig.engine.subjects.connect, connect("you", resends=True), ConnectResponse)
+    rig.publish(b"one")
+    rig.receive(again(b"one", client_id="you"), again(b"one", channel="bar"))
+    assert stored(rig) == [b"one", b"one"]
+    assert stored(rig, "bar") == [b"one"]
+
+
+def test_it_is_known_after_a_restart_and_by_another_session_of_the_client(rig: Rig) -> None:
+    rig.publish(b"one")
+    other = rig.restart()
+    other.receive(again(b"one", 60_000, connID=b"mine"))
+    other.receive(again(b"two", 60_000, connID=b"mine"))
+    assert duplicates(other) == [("one", True), ("two", False)]
+    assert stored(other) == [b"one", b"two"]
+
+
+def test_a_read_that_fails_is_repeated(rig: Rig) -> None:
+    rig.publish(b"one")
+    rig.hold_loads = True
+    rig.receive(again(b"one"))
+    (load,) = rig.loads
+    assert isinstance(load, GuidLoad)
+    rig.loads = []
+    rig.engine.load_failed(load, StoreUnavailableError("gone"), rig.now_ns)
+    rig.hold_loads = False
+    rig.run()
+    assert duplicates(rig) == [("one", False), ("one", True)]
+
+
+def test_only_the_time_since_it_was_first_sent_is_searched(rig: Rig) -> None:
+    rig.hold_loads = True
+    rig.receive(again(b"one", 5_000), again(b"two", 50))
+    (load,) = rig.loads
+    assert isinstance(load, GuidLoad)
+    assert load.since_ns == rig.now_ns - 5 * SECOND_NS - 10 * SECOND_NS
+    assert len(load.keys) == 2
+
+
+def test_what_others_do_not_mark_is_not_recorded() -> None:
+    rig = Rig()
+    rig.connect("me", b"mine")
+    rig.hold = True
+    rig.publish(b"one")
+    assert rig.batch is not None
+    assert rig.batch.guids == b""
+    assert rig.batch.sealed_ns == 0
+
+
+def test_a_server_that_may_be_replaced_records_all() -> None:
+    rig = Rig(Settings(record_all_guids=True))
+    rig.connect("me", b"mine")
+    rig.publish(b"one")
+    rig.receive(again(b"one"))
+    assert duplicates(rig) == [("one", False), ("one", True)]
+
+
+def test_a_message_id_is_stored_once_whoever_publishes_it(rig: Rig) -> None:
+    rig.connect("other", b"theirs")
+    rig.receive(
+        publish(b"a", guid="1", messageId="order-17"),
+        publish(b"b", guid="2", client_id="other", messageId="order-17"),
+        publish(b"c", guid="3", client_id="other", messageId="order-18"),
+        publish(b"d", guid="4", channel="bar", messageId="order-17"),
+    )
+    assert stored(rig) == [b"a", b"c"]
+    assert stored(rig, "bar") == [b"d"]
+    assert sorted(duplicates(rig)) == [("1", False), ("2", True), ("3", False), ("4", False)]
+
+
+def test_a_message_id_may_come_again_after_the_window(rig: Rig) -> None:
+    rig.receive(publish(b"a", messageId="order-17"))
+    rig.wait(119 * SECOND_NS)
+    rig.receive(publish(b"b", messageId="order-17"))
+    rig.wait(2 * SECOND_NS)
+    rig.receive(publish(b"c", messageId="order-17"))
+    assert stored(rig) == [b"a", b"c"]
+
+
+def test_a_marked_publish_is_validated_when_it_comes(rig: Rig) -> None:
+    rig.receive(again(b"one", channel="a..b"), again(b"two", client_id="nobody"))
+    assert rig.acks() == [("one", INVALID_PUBLISH), ("two", INVALID_PUBLISH)]
+    assert not rig.engine.publishing.guids.holds
+
+
+def test_what_is_held_is_bounded() -> None:
+    rig = Rig(Settings(queue_bytes=1000))
+    rig.connect("me", b"mine")
+    rig.hold_loads = True
+    rig.receive(*(again(b"%03d" % n + bytes(200), guid=f"{n}") for n in range(10)))
+    refused = rig.acks()
+    assert refused
+    assert {error for _, error in refused} == {OVERLOADED}
+    assert rig.engine.publishing.guids.held_bytes < 1400
+    rig.hold_loads = False
+    rig.run()
+    assert len(stored(rig)) == 10 - len(refused)
+    assert rig.engine.publishing.guids.held_bytes == 0
+
+
+def test_the_same_client_registers_again_without_proof_of_silence(rig: Rig) -> None:
+    rig.subscribe()
+    response = rig.ask(
+        rig.engine.subjects.connect, connect("me", b"mine", resends=True), ConnectResponse
+    )
+    assert response.error == ""
+    assert rig.take_payloads("hb.me") == []
+    rig.publish(b"one")
+    assert rig.sequences() == []  # the subscription ended with the old registration
+    assert rig.acks() == [("one", "")]
+
+
+def make_bursts(random: Random) -> list[Burst]:
+    bursts = []
+    for _ in range(random.randrange(6)):
+        channel = Channel(ChannelRecord(random.randrange(1, 400), "foo"), ChannelLimits())
+        sizes = [22] if random.random() < 0.5 else [1, 22, 127, 300]
+        burst = Burst(channel, b"acks", 22 if sizes == [22] else 0)
+        burst.publisher = random.choice(["", "me", "you-" + "x" * 200])
+        burst.guids = [
+            random.randbytes(random.choice(sizes)) for _ in range(random.randrange(1, 9))
+        ]
+        if burst.guid_size and random.random() < 0.5:
+            burst.guids = [b"ABCDEFGHIJKL%010d" % n for n in range(random.randrange(1, 300))]
+        bursts.append(burst)
+    return bursts
+
+
+def test_a_record_holds_exactly_what_was_packed() -> None:
+    random = Random(1)
+    for _ in range(300):
+        bursts = make_bursts(random)
+        keys = {
+            (burst.channel.channel_id, burst.publisher, guid)
+            for burst in bursts
+            for guid in burst.guids
+        }
+        recorded = {key for key in keys if key[1]}
+        absent = {(number, client_id, guid + b"!") for number, client_id, guid in keys}
+        assert find_guids(pack_guids(bursts), keys | absent) == recorded
+
+
+def test_a_stem_is_recorded_once() -> None:
+    burst = Burst(Channel(ChannelRecord(1, "foo"), ChannelLimits()), b"acks", 22)
+    burst.publisher = "me"
+    burst.guids = [b"ABCDEFGHIJKL%010d" % n for n in range(1000)]
+    assert len(pack_guids([burst])) < 3 * 1000 + 100
