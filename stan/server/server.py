@@ -28,14 +28,13 @@ from stan.errors import (
     AnotherServerError,
     ClusterIDMismatchError,
     ConfigError,
-    NatsServerError,
     StanError,
     StoreRefusedError,
 )
 from stan.server import banner, supervisor
 from stan.server.child.configuration import write_nats_configuration
 from stan.server.child.nats_server import EmbeddedNats, find_nats_server
-from stan.server.config.access import connection_options, hide_passwords
+from stan.server.config.access import connection_options
 from stan.server.config.config import Config
 from stan.server.config.reloading import Reloading, blame, read_again
 from stan.server.log import Log
@@ -138,7 +137,7 @@ class Server:
         self._ready = True
         supervisor.notify(supervisor.READY)
         if config.welcome or sys.stderr.isatty():
-            url = self.nats.url if self.nats is not None else hide_passwords(config.nats_servers[0])
+            url = self.transport.url
             _say(banner.describe_next_steps(config.cluster_id, url, _command_directory()))
 
     async def _connect(self, subjects: ServerSubjects) -> None:
@@ -161,7 +160,7 @@ class Server:
         self._connecting = True
         await transport.connect(servers, **options)
         if not config.is_embedded:
-            log.info("Connected to %s", ", ".join(map(hide_passwords, servers)))
+            log.info("Connected to %s", transport.url)
         if await transport.probe(subjects, config.cluster_id):
             raise AnotherServerError(
                 f'discovered another streaming server with cluster ID "{config.cluster_id}"'
@@ -378,4 +377,6 @@ def _write_pid_file(path: str) -> None:
         with open(path, "w", encoding="ascii") as file:
             file.write(f"{os.getpid()}\n")
     except OSError as error:
-        raise NatsServerError(f"cannot write {path}: {error.strerror}") from None
+        raise ConfigError(
+            f"cannot write the PID file {path}: {error.strerror}", "pid_file"
+        ) from None

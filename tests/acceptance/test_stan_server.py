@@ -364,6 +364,26 @@ async def test_a_signal_is_sent_by_pid_file(start: Start, tmp_path: Path) -> Non
     assert not pid_file.exists()
 
 
+async def test_a_pid_file_that_cannot_be_written_is_one_clear_line(
+    start: Start, tmp_path: Path
+) -> None:
+    server = await start("-P", str(tmp_path / "missing" / "stan.pid"))
+    assert await server.end() == 1
+    assert [text for text in server.texts if "Failed" in text] == [
+        f"Failed to start: cannot write the PID file {tmp_path}/missing/stan.pid:"
+        " No such file or directory"
+    ]
+
+
+async def test_the_start_names_the_nats_server_connected_to(start: Start) -> None:
+    nats = await start()
+    await nats.read_until(READY)
+    url = f"nats://127.0.0.1:{nats.port}"
+    flags = ("-ns", f"nats://me:word@127.0.0.1:1,{url}", "-cid", "other")
+    server = await start(*flags, sidecar=True)
+    assert (await server.read_until("Connected to")).endswith(f"Connected to {url}")
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "output"),
     [

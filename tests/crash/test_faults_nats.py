@@ -23,7 +23,7 @@ async def test_the_nats_server_restarts(tmp_path: Path) -> None:
         await asyncio.to_thread(ground.nats.start)
 
     await endure(ground, Plan(kills=3, seed=41, fault=restart, lossy=True))
-    assert "NATS connection is back" in ground.output
+    assert "reconnected to NATS Server at" in ground.output
 
 
 async def test_the_connection_to_nats_is_cut(tmp_path: Path) -> None:
