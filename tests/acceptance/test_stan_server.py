@@ -195,6 +195,15 @@ async def test_a_killed_guard_ends_the_server_and_leaves_no_nats_server(
     await gone(connection)
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs files without a name")
+async def test_a_killed_guard_leaves_no_password_behind(start: Start, tmp_path: Path) -> None:
+    server = await start("-user", "me", STAN_PASS="secret-word", TMPDIR=str(tmp_path))
+    await server.read_until(READY)
+    os.kill(descendants(server.process.pid)[0], signal.SIGKILL)
+    assert await server.end() == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 async def test_a_password_opens_the_nats_server_and_shows_nowhere(start: Start) -> None:
     server = await start("-user", "me", STAN_PASS="secret-word")
