@@ -4,6 +4,7 @@
 `close`. The server is started by the command ``stan-server`` and is not imported here.
 """
 
+from stan import link  # noqa: F401  # first: it loads nats-py without what few need
 from stan.client.connecting import connect
 from stan.client.connection import Connection, ConnectionLostCallback
 from stan.client.message import Message

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from stan.cli import migrate
 from stan.cli.text import leave
 from stan.errors import ConfigError, StanError
 from stan.server.banner import PROGRAM, server_version
@@ -43,9 +42,11 @@ TLS of the NATS server that this server starts:
 def main(argv: list[str]) -> int:
     """Run the command with these arguments. Returns the exit code."""
     if argv[:1] == ["migrate"]:
+        from stan.cli import migrate  # it loads what a server may not need
+
         return migrate.main(argv[1:])
     if argv[:1] == ["import"]:
-        from stan.cli import import_  # which loads what a server may not need
+        from stan.cli import import_  # so does this
 
         return import_.main(argv[1:])
     try:

@@ -81,6 +81,11 @@ class SecureClient(Client):
             await self._close(Client.CLOSED, do_cbs=False)
 
     @property
+    def is_clustered(self) -> bool:
+        """Whether the NATS server is one of several, as it says itself."""
+        return bool(self._server_info.get("cluster"))
+
+    @property
     def _was_tried(self) -> bool:
         return self._flush_queue is not None
 

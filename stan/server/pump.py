@@ -10,8 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import cast
 
 from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
@@ -26,6 +24,7 @@ from stan.errors import (
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
 from stan.server.log import TRACE, on_one_line
+from stan.server.ownership import Ownership, read_uptime_s
 from stan.server.tracing import trace_frames, trace_operations
 from stan.server.transport import Transport
 from stan.store.contract import InstantStore, Store
@@ -45,10 +44,6 @@ RETRY_S = 0.25
 # The same for a read that was refused: somebody must act before it can succeed.
 REFUSED_RETRY_S = 5.0
 STOP_TIMEOUT_S = 10.0
-# A process that did not run for this long may have lost its lease meanwhile. It is less than
-# what is left of a lease that is renewed in time, and more than a busy loop ever takes.
-SLEEP_S = 2.0
-BEAT_S = 0.5
 
 
 class Pump:
@@ -60,16 +55,20 @@ class Pump:
         store: Store,
         transport: Transport,
         clock: Callable[[], int] | None = None,
+        uptime_s: Callable[[], float] = read_uptime_s,
     ) -> None:
         self.engine = engine
-        self.commits = 0
         # For the monitoring: how long commits take, how many messages each stores, and how
         # many pieces of output were dropped because there was no NATS connection.
         self.commit_s = Histogram(LATENCY_S)
         self.batch_messages = Histogram(SIZES)
         self.dropped_sends = 0
         self._store = store
-        self._instant = cast(InstantStore, store) if hasattr(store, "commit_now") else None
+        self._instant = store.instant
+        # A store that nobody else can reach is nobody else's.
+        self._ownership: Ownership | None = None
+        if self._instant is None:
+            self._ownership = Ownership(store.outcome, self._say_failure, self._turn, uptime_s)
         self._transport = transport
         self._clock = clock or SteadyClock()
         self._loop = asyncio.get_running_loop()
@@ -83,40 +82,49 @@ class Pump:
         self._draining: asyncio.Task[None] | None = None
         self._stopping = False
         self._unavailable = False
-        self._awake_s = _read_uptime_s()
-        self._proving = False
-        self._deposed = False
-        self._held = b""  # what a sleep kept from being sent
 
     # Life.
 
     def start(self) -> None:
         """Begin: deliver what was recovered, and run."""
-        if self._instant is None:
+        if self._ownership is not None:
             self._spawn(self._commit_loop())
-            self._spawn(self._beat())
-        self._transport.on_up = self._came_up
+            self._spawn(self._ownership.watch())
+        self._transport.on_up = self._ring
         self.engine.start(self._clock())
         self._turn()
 
     async def stop(self) -> None:
-        """Stop intake, commit what is queued, answer, flush."""
+        """Stop intake, commit what is queued, answer, flush. After a failure nothing more is
+        asked of the engine. The transport stays open, for whoever comes next."""
         self._stopping = True
         self._transport.stop_listening()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._instant is None and not self._failure.done():
-            self._work.set()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), STOP_TIMEOUT_S)
-        else:
-            self._turn()
+        self._transport.on_up = _nothing
+        self._disarm()
+        if not self._failure.done():
+            await self._finish()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._transport.flush(2.0)
-        if not self._failure.done():
-            self._failure.cancel()
+        if not self._failure.cancel() and not self._failure.cancelled():
+            self._failure.exception()  # whoever wanted to know has asked by now
+
+    async def _finish(self) -> None:
+        """Commit and say what is queued."""
+        if self._instant is None:
+            self._work.set()
+            idle = self._spawn(self._idle.wait())
+            await asyncio.wait(
+                (idle, self._failure),
+                timeout=STOP_TIMEOUT_S,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            return
+        try:
+            self._turn()
+        except Exception as error:
+            self._fail(error)
 
     async def failed(self) -> None:
         """Wait for the reason why the server must end; raises it."""
@@ -178,17 +186,19 @@ class Pump:
             engine.committed(batch, result, self._clock())
 
     def _send(self) -> None:
-        if self._proving or self._deposed:
+        ownership = self._ownership
+        if ownership is None:
+            operations = self.engine.take_sends()
+            sent = b"".join(operations)
+        elif ownership.is_silent:
             return
-        operations = self.engine.take_sends()
-        if not operations and not self._held:
+        else:
+            operations = self.engine.take_sends()
+            if not operations and not ownership.is_holding:
+                return
+            sent = ownership.release(b"".join(operations))
+        if not sent:
             return
-        sent = self._held + b"".join(operations)
-        # Looked at last of all, so that hardly a moment is left to fall asleep in between.
-        if self._must_be_silent():
-            self._held = sent
-            return
-        self._held = b""
         if log.isEnabledFor(TRACE):
             for line in trace_operations(sent):
                 log.log(TRACE, "%s", line)
@@ -205,16 +215,21 @@ class Pump:
         due_ns = self.engine.next_deadline_ns()
         if due_ns is None or self._stopping:
             return
-        if self._timer is not None:
-            if self._timer_ns <= due_ns:
-                return
-            self._timer.cancel()
+        if self._timer is not None and self._timer_ns <= due_ns:
+            return
+        self._disarm()
         self._timer_ns = due_ns
         delay_s = max(0.0, (due_ns - self._clock()) / 1e9)
         self._timer = self._loop.call_later(delay_s, self._ring)
 
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _ring(self) -> None:
-        self._timer = None
+        """Time has passed, or the connection is back."""
+        self._disarm()
         if self._stopping or self._congested():
             return
         if self._transport.is_connected:
@@ -223,11 +238,7 @@ class Pump:
                 self._turn()
             except Exception as error:
                 self._fail(error)
-        # Else everything waits for `_came_up`: what fell due meanwhile would be lost.
-
-    def _came_up(self) -> None:
-        log.info("NATS connection is back")
-        self._ring()
+        # Else all waits until the connection is back: what fell due meanwhile would be lost.
 
     def _congested(self) -> bool:
         """Whether sending must wait for the socket; sealing goes on when it has caught up."""
@@ -266,7 +277,9 @@ class Pump:
             try:
                 result = await self._commit(batch)
             except LeaseLostError as error:
-                self._depose(error)
+                if self._ownership is not None:
+                    self._ownership.depose()
+                self._fail(error)
                 return
             except StoreError as error:
                 engine.commit_failed(batch, error, self._clock())
@@ -302,49 +315,6 @@ class Pump:
             # It is true. The bounds of trimmed channels come with the next trim.
             return Result(unfinished=frozenset(trim.channel_id for trim in batch.trims))
 
-    # Being replaced.
-
-    def _must_be_silent(self) -> bool:
-        """Whether another server may speak for the cluster: certainly, or until it is known.
-
-        What it accepted this one must not refuse, and what it delivered not deliver again.
-        """
-        if self._instant is not None:
-            return False
-        now_s = _read_uptime_s()
-        slept_s, self._awake_s = now_s - self._awake_s, now_s
-        if slept_s > SLEEP_S and not self._proving:
-            log.warning("The process did not run for %.1fs, asking the store for news", slept_s)
-            self._proving = True
-            self._spawn(self._prove())
-        return self._proving or self._deposed
-
-    async def _prove(self) -> None:
-        """Find out whether the store is still ours, and go on if it is."""
-        while True:
-            try:
-                await self._store.outcome()
-                break
-            except LeaseLostError as error:
-                self._depose(error)
-                return
-            except StoreError as error:
-                self._say_failure(error)
-                await asyncio.sleep(RETRY_S)
-        self._proving = False
-        self._turn()
-
-    async def _beat(self) -> None:
-        """Notice a sleep at once, and tell it from having nothing to do."""
-        while not self._stopping:
-            self._must_be_silent()
-            await asyncio.sleep(BEAT_S)
-
-    def _depose(self, error: LeaseLostError) -> None:
-        """Another server took over, and hears every request as well: it will answer."""
-        self._deposed = True
-        self._fail(error)
-
     async def _load(self, load: Load) -> None:
         try:
             history: History = await self._store.load(load)
@@ -361,7 +331,6 @@ class Pump:
         self._turn()
 
     def _count(self, batch: Batch, took_s: float) -> None:
-        self.commits += 1
         self.commit_s.observe(took_s)
         messages = sum([len(run.framed) for run in batch.runs])
         if messages:
@@ -394,6 +363,5 @@ class Pump:
             log.error("Store: %s", error)
 
 
-def _read_uptime_s() -> float:
-    """Seconds that also pass while the machine is suspended, where the system counts them."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+def _nothing() -> None:
+    return None

@@ -8,7 +8,7 @@ user can cause ends in one line of the log.
 
 import asyncio
 import contextlib
-import gc
+import importlib
 import logging
 import os
 import re
@@ -19,19 +19,12 @@ from collections.abc import Callable, Coroutine
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
-from stan.engine.engine import Engine
-from stan.engine.records import Recovered, ServerRecord
-from stan.engine.settings import Settings
 from stan.errors import (
     AnotherServerError,
-    ClusterIDMismatchError,
     ConfigError,
-    NatsServerError,
     StanError,
-    StoreRefusedError,
 )
 from stan.identifiers import new_id
-from stan.link.connecting import hide_password
 from stan.server import banner, supervisor
 from stan.server.child.configuration import write_nats_configuration
 from stan.server.child.nats_server import EmbeddedNats, find_nats_server
@@ -41,16 +34,13 @@ from stan.server.config.reloading import Reloading, blame, read_again
 from stan.server.log import Log
 from stan.server.monitor.identity import Identity
 from stan.server.monitor.listeners import Listener, find_listener
-from stan.server.monitor.monitor import Monitor
-from stan.server.pump import Pump
 from stan.server.transport import Transport
-from stan.store.contract import Store
-from stan.store.open import open_store
-from stan.store.settings import StoreSettings
 from stan.wire.subjects import ServerSubjects
 
 if TYPE_CHECKING:
-    from stan.store.encryption import Encryption
+    from stan.server.monitor.monitor import Monitor
+    from stan.server.pump import Pump
+    from stan.server.serving import Serving
 
 log = logging.getLogger("stan.server")
 
@@ -73,11 +63,9 @@ class Server:
         self.config = config
         self.server_id = new_id()
         self.transport = Transport(f"stan-server-{config.cluster_id}")
-        self.store: Store | None = None
         self.nats: EmbeddedNats | None = None
-        self.pump: Pump | None = None
+        self.serving: Serving | None = None
         self.monitor: Monitor | None = None
-        self._encryption: Encryption | None = None
         self._start_ns = time_ns()
         self._log_sink = log_sink
         self._read_config = read_config
@@ -119,20 +107,21 @@ class Server:
         config.check()
         listener = find_listener(config)
         subjects = ServerSubjects(config.cluster_id, config.discover_prefix)
-        await self._connect(subjects)
-        log.info("Recovering the state...")
-        store, server, recovered = await self._recover()
-        log.info("%s", banner.describe_recovery(len(recovered.channels)))
-        _say(banner.describe_store(store.kind, store.location, config.limits))
-        await self._serve(store, server, recovered, subjects)
+        # The NATS server starts meanwhile.
+        loading = asyncio.ensure_future(asyncio.to_thread(_load_parts, config.store))
+        try:
+            await self._connect(subjects)
+        finally:
+            await loading
+        await self._serve(subjects)
         if listener is not None:
-            await self._monitor(listener, store)
+            await self._monitor(listener)
         _write_pid_file(config.pid_file)
         log.info("Streaming Server is ready")
         self._ready = True
         supervisor.notify(supervisor.READY)
         if config.welcome or sys.stderr.isatty():
-            url = self.nats.url if self.nats is not None else hide_password(config.nats_servers[0])
+            url = self.transport.url
             _say(banner.describe_next_steps(config.cluster_id, url, _command_directory()))
 
     async def _connect(self, subjects: ServerSubjects) -> None:
@@ -155,82 +144,38 @@ class Server:
         self._connecting = True
         await transport.connect(servers, **options)
         if not config.is_embedded:
-            log.info("Connected to %s", hide_password(", ".join(servers)))
+            log.info("Connected to %s", transport.url)
         if await transport.probe(subjects, config.cluster_id):
             raise AnotherServerError(
                 f'discovered another streaming server with cluster ID "{config.cluster_id}"'
             )
 
-    async def _recover(self) -> tuple[Store, ServerRecord, Recovered]:
-        config = self.config
-        if config.store != "MEMORY" and (encryption := config.open_encryption()) is not None:
-            self._encryption = encryption
-            log.info("Payloads are encrypted at rest (%s)", encryption.cipher)
-        settings = StoreSettings(
-            sql_driver=config.sql_driver,
-            sql_source=config.sql_source,
-            durability=config.sql_durability,
-            migrate=config.sql_migrate,
-            encryption=self._encryption,
-            deliver_encrypted=config.delivers_encrypted,
-        )
-        store = open_store(config.store, settings)
-        self.store = store
-        await store.open()
-        recovered = await store.recover()
-        server = recovered.server
-        if server is None:
-            if recovered.channels:
-                raise StoreRefusedError(
-                    f"an import into {store.location} did not end: run `stan-server import` again"
-                )
-            server = ServerRecord(config.cluster_id, f"_INBOX.{new_id()}")
-            await store.initialize(server)
-        elif server.cluster_id != config.cluster_id:
-            raise ClusterIDMismatchError(
-                f'cluster ID "{config.cluster_id}" does not match recovered value of'
-                f' "{server.cluster_id}"'
-            )
-        return store, server, recovered
+    async def _serve(self, subjects: ServerSubjects) -> None:
+        from stan.server.serving import Serving  # loaded by now, while NATS started
 
-    async def _serve(
-        self, store: Store, server: ServerRecord, recovered: Recovered, subjects: ServerSubjects
-    ) -> None:
-        engine = Engine(self._settings(store.persistent), recovered, server, new_id, time_ns())
-        self.pump = Pump(engine, store, self.transport)
-        await self.transport.listen(subjects, server.inbox_prefix, self.pump.receive)
-        self._watch(self._watch_pump(self.pump))
-        _relieve_collector()
-        self.pump.start()
+        log.info("Recovering the state...")
+        self.serving = serving = Serving(self.config, self.transport, new_id)
+        await serving.store.open()
+        server, recovered = await serving.recover()
+        log.info("%s", banner.describe_recovery(len(recovered.channels)))
+        store = serving.store
+        _say(banner.describe_store(store.kind, store.location, self.config.limits))
+        await serving.start(server, recovered, subjects)
+        self._watch(self._watch_pump(serving.pump))
 
-    async def _monitor(self, listener: Listener, store: Store) -> None:
-        assert self.pump is not None
+    async def _monitor(self, listener: Listener) -> None:
+        from stan.server.monitor.monitor import Monitor  # it loads aiohttp, which few servers need
+
+        assert self.serving is not None
         identity = Identity(
             self.config.cluster_id, self.server_id, banner.server_version(), self._start_ns
         )
-        transport = self.transport
+        transport, pump = self.transport, self.serving.pump
         self.monitor = Monitor(
-            identity, self.pump.engine, self.pump, store, lambda: transport.is_connected
+            identity, pump.engine, pump, self.serving.store, lambda: transport.is_connected
         )
         await self.monitor.start(listener.host, listener.port, listener.tls)
         log.info("Starting %s monitor on %s:%d", listener.scheme, listener.host, self.monitor.port)
-
-    def _settings(self, persistent: bool) -> Settings:
-        config = self.config
-        return Settings(
-            cluster_id=config.cluster_id,
-            discover_prefix=config.discover_prefix,
-            limits=config.limits,
-            heartbeat_interval_ns=config.heartbeat_interval_ns,
-            heartbeat_timeout_ns=config.heartbeat_timeout_ns,
-            heartbeat_fail_count=config.heartbeat_fail_count,
-            replace_durable=config.replace_durable,
-            persistent=persistent,
-            max_payload_bytes=self.transport.max_payload_bytes,
-            payload_overhead_bytes=self._encryption.overhead_bytes if self._encryption else 0,
-            cache_bytes=config.cache_bytes,
-            test_timers=config.test_timers,
-        )
 
     # Watching.
 
@@ -245,7 +190,7 @@ class Server:
             log.critical("The NATS server ended unexpectedly (exit code %d)", code)
             self.end(EXIT_FAILED)
 
-    async def _watch_pump(self, pump: Pump) -> None:
+    async def _watch_pump(self, pump: "Pump") -> None:
         try:
             await pump.failed()
         except StanError as error:
@@ -306,8 +251,8 @@ class Server:
         except ConfigError as error:
             raise blame(error, config) from None
         self.config = reloading.effective
-        if reloading.changes_limits and self.pump is not None:
-            self.pump.change_limits(self.config.limits)
+        if reloading.changes_limits and self.serving is not None:
+            self.serving.change_limits(self.config.limits)
         for level, line in reloading.describe():
             log.log(level, "%s", line)
         if self.nats is not None:
@@ -322,12 +267,12 @@ class Server:
         await asyncio.gather(*self._watchers, return_exceptions=True)
         if self.monitor is not None:
             await self._finish("stop the monitoring", self.monitor.stop())
-        if self.pump is not None:
-            await self._finish("stop", self.pump.stop())
+        if self.serving is not None:
+            await self._finish("stop", self.serving.stop())
         if self._connecting:
             await self._finish("close the NATS connection", self.transport.close())
-        if self.store is not None:
-            await self._finish("close the store", self.store.close())
+        if self.serving is not None:
+            await self._finish("close the store", self.serving.close())
         if self.nats is not None:
             await self._finish("stop the NATS server", self.nats.stop())
         if self.config.pid_file:
@@ -342,15 +287,11 @@ class Server:
             log.error("Could not %s: %s", what, error)
 
 
-def _relieve_collector() -> None:
-    """Keep the garbage collector off the hot path.
-
-    What exists by now stays for the process's life. A message leaves no cycles behind, so
-    the collector, which starts after every 700 new objects by default, finds nothing there.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
+def _load_parts(store: str) -> None:
+    """Import what only a server that serves needs."""
+    importlib.import_module("stan.server.serving")
+    if store == "SQL":
+        importlib.import_module("stan.store.sql.store")
 
 
 def _say(lines: list[str]) -> None:
@@ -372,4 +313,6 @@ def _write_pid_file(path: str) -> None:
         with open(path, "w", encoding="ascii") as file:
             file.write(f"{os.getpid()}\n")
     except OSError as error:
-        raise NatsServerError(f"cannot write {path}: {error.strerror}") from None
+        raise ConfigError(
+            f"cannot write the PID file {path}: {error.strerror}", "pid_file"
+        ) from None

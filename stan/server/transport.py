@@ -6,6 +6,8 @@ client sent them. Nothing is decided here.
 """
 
 import asyncio
+import logging
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -23,8 +25,15 @@ from stan.wire.subjects import ServerSubjects
 # How long a starting server waits for another one of its cluster to answer. The original's
 # 250 ms (protocol 6.2) are too few for a busy one; where nobody listens NATS says so at once.
 PROBE_TIMEOUT_S = 1.0
+# What somebody listens to is known in all of a NATS cluster only some time after its servers
+# have found each other, so there the question is repeated for this long.
+PROBE_SPREAD_S = 1.0
+PROBE_PAUSE_S = 0.2
 # Above this many unsent bytes the pump stops sealing until the socket has taken some.
 CONGESTED_BYTES = 8 * 1024 * 1024
+
+log = logging.getLogger("stan.server")
+_REFUSED = re.compile(r'permissions violation for subscription to "(.*?)"', re.IGNORECASE)
 
 
 class Transport:
@@ -43,6 +52,8 @@ class Transport:
         self._on_frames: OnFrames = _drop
         self._link = Link(self._frames)
         self._closing = False
+        self._listening: set[str] = set()
+        self._refused: list[str] = []  # subjects to which our NATS user may not listen
 
     async def connect(self, servers: list[str], **nats_options: Any) -> None:
         """Connect to one of these NATS servers. Raises NatsServerError.
@@ -65,9 +76,11 @@ class Transport:
         async def failed(error: Exception) -> None:
             nonlocal last
             last = explain(error)
+            self._refused += _REFUSED.findall(last)
             self.on_error(last)
 
         async def connected() -> None:
+            log.info('connection "%s" reconnected to NATS Server at "%s"', self._name, self.url)
             self.on_up()
 
         async def disconnected() -> None:
@@ -96,12 +109,23 @@ class Transport:
             ) from None
 
     async def probe(self, subjects: ServerSubjects, cluster_id: str) -> bool:
-        """Whether another streaming server of this cluster answers connect requests."""
+        """Whether another streaming server of this cluster answers connect requests.
+
+        A NATS server that stands alone knows at once who listens. One of a cluster may not
+        know it yet, so its word that nobody does counts only after a while.
+        """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + (PROBE_SPREAD_S if self._link.is_clustered else 0.0)
         request = ConnectRequest(clientID=cluster_id, heartbeatInbox=self._link.new_inbox())
+        while not await self._is_answered(subjects.connect, request.SerializeToString()):
+            if loop.time() >= until_s:
+                return False
+            await asyncio.sleep(PROBE_PAUSE_S)
+        return True
+
+    async def _is_answered(self, subject: str, request: bytes) -> bool:
         try:
-            answer = await self._link.request(
-                subjects.connect, request.SerializeToString(), timeout=PROBE_TIMEOUT_S
-            )
+            answer = await self._link.request(subject, request, timeout=PROBE_TIMEOUT_S)
             parse(ConnectResponse, answer.data)
         except (nats.errors.Error, ValueError):
             return False
@@ -110,7 +134,11 @@ class Transport:
     async def listen(
         self, subjects: ServerSubjects, inbox_prefix: str, on_frames: OnFrames
     ) -> None:
-        """Hand everything that clients of this cluster send to `on_frames`."""
+        """Hand everything that clients of this cluster send to `on_frames`, from now on.
+
+        May be called again, for somebody else. Raises NatsServerError when our NATS user may
+        not listen to something: a server that is deaf to a part of its clients serves nobody.
+        """
         self._on_frames = on_frames
         for subject in (
             subjects.publish,
@@ -122,13 +150,26 @@ class Transport:
             f"{inbox_prefix}.*",
             subjects.connect,
         ):
-            await self._link.tap(subject)
+            if subject not in self._listening:
+                self._listening.add(subject)
+                await self._link.tap(subject)
+        # NATS answers in order: its refusals come before the answer to this.
         with suppress(nats.errors.Error):
             await self._link.flush()
+        if self._refused:
+            spelled = {subject.lower(): subject for subject in self._listening}  # nats-py lowers it
+            refused = ", ".join(spelled.get(each, each) for each in self._refused)
+            raise NatsServerError(f"the NATS user of this server may not subscribe to {refused}")
 
     def write(self, operations: bytes) -> bool:
         """Send; False when there is no connection and the operations were dropped."""
         return self._link.write(operations)
+
+    @property
+    def url(self) -> str:
+        """The NATS server connected to, as it may be shown; empty without a connection."""
+        url = self._link.connected_url
+        return hide_password(url.geturl()) if url is not None else ""
 
     @property
     def is_connected(self) -> bool:

@@ -14,6 +14,19 @@ from typing import Protocol
 from stan.engine.records import Batch, History, Load, Recovered, Result, ServerRecord
 
 
+class InstantStore(Protocol):
+    """What a store that needs no waiting offers besides: the pump answers in the turn in
+    which it was asked."""
+
+    def commit_now(self, batch: Batch) -> Result:
+        """`commit` without a loop."""
+        ...
+
+    def load_now(self, load: Load) -> History:
+        """`load` without a loop."""
+        ...
+
+
 class Store(Protocol):
     kind: str
     """MEMORY or SQL, as the banner and the monitoring name it."""
@@ -24,6 +37,11 @@ class Store(Protocol):
     persistent: bool
     """Whether anything survives the process. When false the engine need not record the
     progress of subscriptions."""
+
+    @property
+    def instant(self) -> InstantStore | None:
+        """The same store without waiting; None when it has to wait for somebody."""
+        ...
 
     async def open(self) -> None:
         """Make the store usable: connect, create or upgrade the schema, take the lease.
@@ -66,16 +84,4 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Release everything, the lease included. Safe to call twice."""
-        ...
-
-
-class InstantStore(Store, Protocol):
-    """A store that needs no waiting: the pump answers in the turn in which it was asked."""
-
-    def commit_now(self, batch: Batch) -> Result:
-        """`commit` without a loop."""
-        ...
-
-    def load_now(self, load: Load) -> History:
-        """`load` without a loop."""
         ...

@@ -168,6 +168,11 @@ class MemoryStore:
     location = ""
     persistent = False
 
+    @property
+    def instant(self) -> "MemoryStore":
+        """Itself: nothing here waits."""
+        return self
+
     def __init__(self) -> None:
         self._server: ServerRecord | None = None
         self._batch_number = 0

@@ -199,6 +199,15 @@ async def test_a_killed_guard_ends_the_server_and_leaves_no_nats_server(
     await gone(connection)
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs files without a name")
+async def test_a_killed_guard_leaves_no_password_behind(start: Start, tmp_path: Path) -> None:
+    server = await start("-user", "me", STAN_PASS="secret-word", TMPDIR=str(tmp_path))
+    await server.read_until(READY)
+    os.kill(descendants(server.process.pid)[0], signal.SIGKILL)
+    assert await server.end() == 1
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 async def test_a_password_opens_the_nats_server_and_shows_nowhere(start: Start) -> None:
     server = await start("-user", "me", STAN_PASS="secret-word")
@@ -366,6 +375,26 @@ async def test_a_signal_is_sent_by_pid_file(start: Start, tmp_path: Path) -> Non
     assert await sender.end() == 0
     assert await server.end() == 0
     assert not pid_file.exists()
+
+
+async def test_a_pid_file_that_cannot_be_written_is_one_clear_line(
+    start: Start, tmp_path: Path
+) -> None:
+    server = await start("-P", str(tmp_path / "missing" / "stan.pid"))
+    assert await server.end() == 1
+    assert [text for text in server.texts if "Failed" in text] == [
+        f"Failed to start: cannot write the PID file {tmp_path}/missing/stan.pid:"
+        " No such file or directory"
+    ]
+
+
+async def test_the_start_names_the_nats_server_connected_to(start: Start) -> None:
+    nats = await start()
+    await nats.read_until(READY)
+    url = f"nats://127.0.0.1:{nats.port}"
+    flags = ("-ns", f"nats://me:word@127.0.0.1:1,{url}", "-cid", "other")
+    server = await start(*flags, sidecar=True)
+    assert (await server.read_until("Connected to")).endswith(f"Connected to {url}")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import stan
-from tests.tools.processes import NatsServer
+from tests.tools.processes import NatsServer, StartFailed
 from tests.tools.streaming_server import StreamingServer, implementation_under_test
 
 GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -117,12 +117,14 @@ async def test_the_permissions_of_the_guide_are_enough_for_everything(make_place
 
 
 async def test_a_client_is_not_a_server(make_place: Make) -> None:
+    """Who may not listen serves nobody, and says so instead of that it is ready."""
     place = make_place(permissions())
     place.server.flags = ("-user", "app", "-pass", "secret-2")
-    await asyncio.to_thread(place.server.start)
-    assert place.server.process is not None
-    place.server.process.wait_for(
-        r"\[ERR\] STREAM: NATS: nats: permissions violation for subscription to"
-        r' "_stan\.discover\.test-cluster"'
-    )
+    with pytest.raises(StartFailed) as raised:
+        await asyncio.to_thread(place.server.start)
+    said = str(raised.value)
+    assert (
+        "Failed to start: the NATS user of this server may not subscribe to"
+        " _STAN.pub.test-cluster.>, _STAN.sub.test-cluster, "
+    ) in said
     place.nats.process.wait_for("Subscription Violation")  # which the other test must not find

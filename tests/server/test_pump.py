@@ -1,12 +1,13 @@
 """History that the store refuses to read: said once, tried again, nobody else is held up.
-And a server that slept: silent until it knows that nobody replaced it."""
+A server that slept: silent until it knows that nobody replaced it. And the life of a pump:
+one timer, an end that a defect does not hold up, and another pump on the same connection."""
 
 import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import pytest
@@ -19,6 +20,7 @@ from stan.errors import LeaseLostError, StoreRefusedError
 from stan.server import pump as pumps
 from stan.server.pump import Pump
 from stan.server.transport import Transport
+from stan.store.contract import Store
 from stan.store.memory import MemoryStore
 from stan.wire.stan_pb2 import ConnectRequest
 from tests.tools.servers import nats_server
@@ -36,6 +38,7 @@ class WaitingStore:
     kind = "SQL"
     location = "nowhere"
     persistent = True
+    instant = None
 
     def __init__(self) -> None:
         self._memory = MemoryStore()
@@ -129,8 +132,7 @@ async def sleeping(
         Settings(cluster_id="silent"), await store.recover(), server, lambda: "id", time.time_ns()
     )
     sleeper = Sleeper(engine)
-    monkeypatch.setattr(pumps, "_read_uptime_s", lambda: sleeper.uptime_s)
-    pump = Pump(cast(Engine, sleeper), store, wire)
+    pump = Pump(cast(Engine, sleeper), store, wire, uptime_s=lambda: sleeper.uptime_s)
     pump.start()
     request = ConnectRequest(clientID="me", heartbeatInbox="_INBOX.me").SerializeToString()
     pump.receive([(engine.subjects.connect.encode(), b"_INBOX.answer", request)])
@@ -161,6 +163,117 @@ async def test_who_was_replaced_in_its_sleep_never_speaks_again(
             async with asyncio.timeout(TIMEOUT_S):
                 await pump.failed()
     assert wire.written.empty()
+
+
+class Timers:
+    """A loop, and the timers that were set on it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.handles: list[asyncio.TimerHandle] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_later(self, delay_s: float, callback: Any) -> asyncio.TimerHandle:
+        self.handles.append(self._loop.call_later(delay_s, callback))
+        return self.handles[-1]
+
+    @property
+    def pending(self) -> int:
+        return sum(not handle.cancelled() for handle in self.handles)
+
+
+class Defective:
+    """An engine with a defect that stays."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def seal(self, now_ns: int, everything: bool = False) -> Batch | None:
+        raise RuntimeError("a defect")
+
+
+async def make_engine(store: Store, cluster: str) -> Engine:
+    recovered = await store.recover()
+    server = recovered.server
+    if server is None:
+        server = ServerRecord(cluster, f"_INBOX.{secrets.token_hex(11)}")
+        await store.initialize(server)
+    settings = Settings(cluster_id=cluster)
+    return Engine(settings, recovered, server, lambda: secrets.token_hex(4), time.time_ns())
+
+
+class Connected(Wire):
+    """A connection that stands."""
+
+    is_connected = True
+
+
+async def test_a_reconnect_leaves_one_timer_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Connected()
+    pump = Pump(await make_engine(MemoryStore(), "one"), MemoryStore(), wire)
+    timers = Timers(asyncio.get_running_loop())
+    monkeypatch.setattr(pump, "_loop", timers)
+    pump.start()
+    subjects = pump.engine.subjects
+    request = ConnectRequest(clientID="me", heartbeatInbox="_INBOX.me").SerializeToString()
+    pump.receive([(subjects.connect.encode(), b"_INBOX.answer", request)])
+    for _ in range(10):
+        wire.on_up()
+    assert len(timers.handles) > 10
+    assert timers.pending == 1
+    await pump.stop()
+    assert timers.pending == 0
+
+
+@pytest.mark.parametrize("make", [MemoryStore, WaitingStore])
+async def test_a_defect_that_stays_does_not_keep_the_pump_from_ending(
+    make: Callable[[], Store],
+) -> None:
+    store, wire = make(), Wire()
+    engine = Defective(await make_engine(store, "defective"))
+    pump = Pump(cast(Engine, engine), store, wire)
+    with suppress(RuntimeError):
+        pump.start()
+    pump.receive([])
+    with pytest.raises(RuntimeError, match="a defect"):
+        async with asyncio.timeout(TIMEOUT_S):
+            await pump.failed()
+    others = asyncio.all_tasks() - pump._tasks
+    await pump.stop()
+    assert asyncio.all_tasks() <= others
+    assert pump._timer is None
+
+
+@pytest.mark.parametrize("make", [MemoryStore, WaitingStore])
+async def test_one_connection_serves_pump_after_pump(
+    nats_server: Any, make: Callable[[], Store]
+) -> None:
+    cluster = secrets.token_hex(4)
+    store, transport = make(), Transport()
+    await transport.connect([nats_server.url])
+    try:
+        for number in (1, 2):
+            engine = await make_engine(store, cluster)
+            pump = Pump(engine, store, transport)
+            server = (await store.recover()).server
+            assert server is not None
+            await transport.listen(engine.subjects, server.inbox_prefix, pump.receive)
+            pump.start()
+            async with stan.connect(cluster, "me", servers=nats_server.url) as sc:
+                await sc.publish("foo", b"%d" % number)
+                subscription = await sc.subscribe("foo", start_at="first")
+                async with asyncio.timeout(TIMEOUT_S):
+                    received = [(await anext(subscription)).data for _ in range(number)]
+            assert received == [b"1", b"2"][:number]
+            await pump.stop()
+            assert transport.is_connected
+    finally:
+        await transport.close()
 
 
 async def test_a_refused_read_is_said_once_and_tried_again(

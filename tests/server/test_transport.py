@@ -1,11 +1,18 @@
-"""The server's NATS connection where there is nothing to connect to, or it will not have us."""
+"""The server's NATS connection where there is nothing to connect to, or it will not have us,
+and where others who listen become known late."""
 
 import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from stan.errors import NatsServerError
+from stan.server import transport as transports
 from stan.server.transport import Transport
+from stan.wire.stan_pb2 import ConnectResponse
+from stan.wire.subjects import ServerSubjects
 
 HOLDS_UP_S = 60.0
 
@@ -95,5 +102,94 @@ async def test_a_server_that_falls_silent_is_waited_for_no_longer_than_said() ->
             await Transport().connect([url], connect_timeout=0.1)
     finally:
         for writer in held:
+            writer.close()
+        server.close()
+
+
+class Answering:
+    """A NATS server for one client. From the probe with this number on somebody answers; the
+    ones before are told that nobody listens."""
+
+    def __init__(self, answered: int, info: bytes) -> None:
+        self.answered = answered
+        self.info = info
+        self.probes = 0
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        writer.write(b"INFO {" + self.info + b"}\r\n")
+        sid = b""
+        while line := await reader.readline():
+            words = line.split()
+            if words[0] == b"PING":
+                writer.write(b"PONG\r\n")
+            elif words[0] == b"SUB":
+                sid = words[-1]
+            elif words[0] == b"PUB":
+                await reader.readexactly(int(words[-1]) + 2)
+                writer.write(self.answer(words[2], sid))
+
+    def answer(self, reply: bytes, sid: bytes) -> bytes:
+        self.probes += 1
+        if self.probes < self.answered:
+            return b"HMSG %s %s 16 16\r\nNATS/1.0 503\r\n\r\n\r\n" % (reply, sid)
+        said = ConnectResponse(error="stan: invalid connection request").SerializeToString()
+        return b"MSG %s %s %d\r\n%s\r\n" % (reply, sid, len(said), said)
+
+
+@asynccontextmanager
+async def probing(nats: Answering) -> AsyncIterator[Transport]:
+    """A transport that is connected to it."""
+    server = await asyncio.start_server(nats.serve, "127.0.0.1", 0)
+    transport = Transport()
+    try:
+        await transport.connect(["nats://{}:{}".format(*server.sockets[0].getsockname())])
+        yield transport
+    finally:
+        await transport.close()
+        for writer in nats.writers:
+            writer.close()
+        server.close()
+
+
+async def test_in_a_nats_cluster_others_may_become_known_late_019(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transports, "PROBE_PAUSE_S", 0.0)
+    nats = Answering(3, b'"headers":true,"cluster":"c"')
+    async with probing(nats) as transport:
+        assert await transport.probe(ServerSubjects("one"), "one")
+    assert nats.probes == 3
+
+
+async def test_a_nats_server_that_stands_alone_is_asked_once_019() -> None:
+    nats = Answering(3, b'"headers":true')
+    async with probing(nats) as transport:
+        assert not await transport.probe(ServerSubjects("one"), "one")
+    assert nats.probes == 1
+
+
+async def test_a_reconnect_is_told_as_the_original_tells_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    nats = Answering(1, b'"headers":true')
+    server = await asyncio.start_server(nats.serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    transport = Transport("stan-server-one")
+    back = asyncio.Event()
+    transport.on_up = back.set
+    try:
+        await transport.connect([f"nats://me:word@{host}:{port}"])
+        nats.writers[0].close()
+        async with asyncio.timeout(HOLDS_UP_S / 2):
+            await back.wait()
+        assert caplog.messages == [
+            f'connection "stan-server-one" reconnected to NATS Server at "nats://{host}:{port}"'
+        ]
+    finally:
+        await transport.close()
+        for writer in nats.writers:
             writer.close()
         server.close()

@@ -5,23 +5,21 @@ line of JSON with the program and its configuration, later lines with a configur
 reload. When stdin ends, for whatever reason, the server is gone, even if it was killed:
 the NATS server is stopped. When the NATS server ends, this process ends with its code.
 When this process is killed, Linux ends the NATS server.
-The configuration may hold passwords: it is a private file that goes away with this process,
-or, when this process was killed, with the next one that starts.
+The configuration may hold passwords: where the system has files without a name, it is one,
+which goes away with the processes that hold it. Else it is a private file that goes away
+with this process, or, when this process was killed, with the next one that starts.
 """
 
 import ctypes
-import fcntl
-import glob
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 _PREFIX = "stan-nats-"
 _FILE = "nats.conf"
@@ -36,27 +34,79 @@ def main() -> int:
     order = json.loads(sys.stdin.readline() or "null")
     if order is None:
         return 0
-    _sweep(tempfile.gettempdir())
-    directory = tempfile.mkdtemp(prefix=_PREFIX)
-    lock = _lock(directory)
+    configuration = _open()
     try:
-        path = os.path.join(directory, _FILE)
-        _write(path, order["configuration"])
+        configuration.write(order["configuration"])
         child = subprocess.Popen(
-            [order["program"], "-c", path], stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent()
+            [order["program"], "-c", configuration.path],
+            stdin=subprocess.DEVNULL,
+            pass_fds=configuration.inherited,
+            preexec_fn=_die_with_parent(),
         )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: child.terminate())
-        threading.Thread(target=_obey, args=(child, path), daemon=True).start()
+        threading.Thread(target=_obey, args=(child, configuration), daemon=True).start()
         code = child.wait()
     except OSError as error:
         print(f"cannot run {order['program']}: {error.strerror}", file=sys.stderr, flush=True)
         code = 127
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+        configuration.remove()
     return code if code >= 0 else 128 - code
+
+
+class Anonymous:
+    """A file without a name, in memory. The NATS server inherits it and reads it by its number,
+    again when it is told to reload; it is gone when both processes are."""
+
+    def __init__(self) -> None:
+        """Raises OSError where there are none, or nothing can be read by its number."""
+        self._number = os.memfd_create(_FILE)
+        self.path = f"/proc/self/fd/{self._number}"
+        self.inherited: tuple[int, ...] = (self._number,)
+        os.stat(self.path)
+
+    def write(self, text: str) -> None:
+        """Replace the content."""
+        os.ftruncate(self._number, 0)
+        data = text.encode()
+        while data:
+            data = data[os.pwrite(self._number, data, os.fstat(self._number).st_size) :]
+
+    def remove(self) -> None:
+        """Nothing is left to remove."""
+
+
+class Named:
+    """A file in a private directory, locked for as long as this process lives."""
+
+    def __init__(self) -> None:
+        import tempfile  # slow to import, and few need it
+
+        _sweep(tempfile.gettempdir())
+        self._directory = tempfile.mkdtemp(prefix=_PREFIX)
+        self._lock = _lock(self._directory)
+        self.path = os.path.join(self._directory, _FILE)
+        self.inherited: tuple[int, ...] = ()
+
+    def write(self, text: str) -> None:
+        """Replace the content."""
+        # mkdtemp made the directory private to this user; the file is so by itself, too.
+        number = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(number, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        _remove(self._directory)
+        if self._lock is not None:
+            os.close(self._lock)
+
+
+def _open() -> Anonymous | Named:
+    with suppress(AttributeError, OSError):
+        return Anonymous()
+    return Named()
 
 
 def _die_with_parent() -> Callable[[], object] | None:
@@ -67,9 +117,9 @@ def _die_with_parent() -> Callable[[], object] | None:
     return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _obey(child: "subprocess.Popen[bytes]", path: str) -> None:
+def _obey(child: "subprocess.Popen[bytes]", configuration: Anonymous | Named) -> None:
     for line in sys.stdin:
-        _write(path, json.loads(line)["configuration"])
+        configuration.write(json.loads(line)["configuration"])
         child.send_signal(signal.SIGHUP)
     child.terminate()
     try:
@@ -78,16 +128,11 @@ def _obey(child: "subprocess.Popen[bytes]", path: str) -> None:
         child.kill()
 
 
-def _write(path: str, text: str) -> None:
-    # mkdtemp made the directory private to this user; the file is so by itself, too.
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(number, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
 def _lock(directory: str) -> int | None:
     """Mark the directory as in use for as long as this process lives; None: it is already,
     or cannot be locked. The lock is the kernel's, and dies with its holder."""
+    import fcntl
+
     try:
         number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
@@ -102,17 +147,25 @@ def _lock(directory: str) -> int | None:
 
 def _sweep(parent: str) -> None:
     """Remove what guards of this user left behind that were killed."""
-    for directory in glob.glob(os.path.join(glob.escape(parent), f"{_PREFIX}*")):
+    for entry in os.scandir(parent):
+        if not entry.name.startswith(_PREFIX):
+            continue
         try:
-            status = os.lstat(directory)
+            status = entry.stat(follow_symlinks=False)
         except OSError:
             continue
         if status.st_uid != os.getuid() or time.time() - status.st_mtime < _NEW_S:
             continue
-        lock = _lock(directory)
+        lock = _lock(entry.path)
         if lock is not None:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(entry.path)
             os.close(lock)
+
+
+def _remove(directory: str) -> None:
+    import shutil  # slow to import, and few need it
+
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ _READ_TIMEOUT_S = 2.0
 _LINE = re.compile(r"\[\d+\] (?:\S+ \S+ )?\[(INF|DBG|WRN|ERR|FTL|TRC)\] (.*)")
 _LISTENING = re.compile(r"Listening for client connections on (.+):(\d+)$")
 _TAKEN = re.compile(r"listen tcp \S*?:?(\d+): bind: address already in use")
-_MISUNDERSTOOD = re.compile(r"(?:nats-server: )?\S*nats\.conf:(\d+):\d+: (.*)")
+_MISUNDERSTOOD = re.compile(
+    r"(?:nats-server: )?(?:\S*nats\.conf|/proc/self/fd/\d+):(\d+):\d+: (.*)"
+)
 _ANY_ADDRESS = ("0.0.0.0", "[::]")
 
 
@@ -66,7 +68,7 @@ class EmbeddedNats:
         self._ready = asyncio.get_running_loop().create_future()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-I",
+            *("-I", "-S"),  # it needs nothing that is installed, and starts sooner
             str(Path(guard.__file__)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

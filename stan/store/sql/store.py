@@ -65,6 +65,7 @@ class SqlStore:
 
     kind = "SQL"
     persistent = True
+    instant = None  # a database has to be waited for
 
     def __init__(self, settings: StoreSettings) -> None:
         source = parse_source(settings.sql_driver, settings.sql_source)

@@ -83,7 +83,7 @@ async def test_values_after_the_traffic(played: Monitored) -> None:
     group = {"channel": "zed", "queue_name": "group", "durable_name": "dur"}
     assert value(samples, "nss_chan_subs_pending_count", **group) == 2
     assert value(samples, "nss_chan_subs_stalled", inbox="_INBOX.alpha.stalled") == 1
-    assert value(samples, "nss_server_commit_seconds_count") == played.monitor._pump.commits
+    assert value(samples, "nss_server_commit_seconds_count") == played.monitor._pump.commit_s.count
     assert value(samples, "nss_server_batch_msgs_sum") == 20  # all that were not refused
     assert value(samples, "nss_server_cache_bytes") > 0
     assert value(samples, "process_resident_memory_bytes") > 1_000_000

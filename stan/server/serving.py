@@ -1,0 +1,139 @@
+"""What serves while this server is the active one: the store, an engine, and its pump.
+
+The parts that take long to load meet here and not in the composition root, so that the
+NATS server is started before they are loaded. They are made on a transport that lives
+longer than they do. Nothing here knows signals, the child or the monitoring.
+"""
+
+import gc
+import logging
+from collections.abc import Callable
+from time import time_ns
+from typing import TYPE_CHECKING
+
+from stan.engine.engine import Engine
+from stan.engine.limits import StoreLimits
+from stan.engine.records import Recovered, ServerRecord
+from stan.engine.settings import Settings
+from stan.errors import ClusterIDMismatchError, StoreRefusedError
+from stan.server.config.config import Config
+from stan.server.pump import Pump
+from stan.server.transport import Transport
+from stan.store.contract import Store
+from stan.store.open import open_store
+from stan.store.settings import StoreSettings
+from stan.wire.subjects import ServerSubjects
+
+if TYPE_CHECKING:
+    from stan.store.encryption import Encryption
+
+log = logging.getLogger("stan.server")
+
+
+class Serving:
+    """A store, and a pump over what it holds: `open`, `recover`, `start`, `stop`, `close`.
+
+    After `stop` it can be recovered and started again.
+    """
+
+    def __init__(self, config: Config, transport: Transport, new_id: Callable[[], str]) -> None:
+        """Raises ConfigError."""
+        self._config = config
+        self._transport = transport
+        self._new_id = new_id
+        self._limits = config.limits
+        self._encryption: Encryption | None = None
+        self._pump: Pump | None = None
+        if config.store != "MEMORY" and (encryption := config.open_encryption()) is not None:
+            self._encryption = encryption
+            log.info("Payloads are encrypted at rest (%s)", encryption.cipher)
+        self.store: Store = open_store(
+            config.store,
+            StoreSettings(
+                sql_driver=config.sql_driver,
+                sql_source=config.sql_source,
+                durability=config.sql_durability,
+                migrate=config.sql_migrate,
+                encryption=self._encryption,
+                deliver_encrypted=config.delivers_encrypted,
+            ),
+        )
+
+    @property
+    def pump(self) -> Pump:
+        """The pump that runs, between `start` and `stop`."""
+        assert self._pump is not None
+        return self._pump
+
+    async def recover(self) -> tuple[ServerRecord, Recovered]:
+        """What the store holds, and whose it is. Raises StoreError, ClusterIDMismatchError."""
+        config, store = self._config, self.store
+        recovered = await store.recover()
+        server = recovered.server
+        if server is None:
+            if recovered.channels:
+                raise StoreRefusedError(
+                    f"an import into {store.location} did not end: run `stan-server import` again"
+                )
+            server = ServerRecord(config.cluster_id, f"_INBOX.{self._new_id()}")
+            await store.initialize(server)
+        elif server.cluster_id != config.cluster_id:
+            raise ClusterIDMismatchError(
+                f'cluster ID "{config.cluster_id}" does not match recovered value of'
+                f' "{server.cluster_id}"'
+            )
+        return server, recovered
+
+    async def start(
+        self, server: ServerRecord, recovered: Recovered, subjects: ServerSubjects
+    ) -> None:
+        """Listen, and serve from what was recovered. Raises NatsServerError."""
+        engine = Engine(self._settings(), recovered, server, self._new_id, time_ns())
+        self._pump = Pump(engine, self.store, self._transport)
+        await self._transport.listen(subjects, server.inbox_prefix, self._pump.receive)
+        _relieve_collector()
+        self._pump.start()
+
+    def change_limits(self, limits: StoreLimits) -> None:
+        """Live within other limits from now on, or from the start."""
+        self._limits = limits
+        if self._pump is not None:
+            self._pump.change_limits(limits)
+
+    async def stop(self) -> None:
+        """Commit and answer what was asked; the store and the connection stay open."""
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            await pump.stop()
+
+    async def close(self) -> None:
+        """Close the store. Safe whether or not it was opened."""
+        await self.store.close()
+
+    def _settings(self) -> Settings:
+        config = self._config
+        return Settings(
+            cluster_id=config.cluster_id,
+            discover_prefix=config.discover_prefix,
+            limits=self._limits,
+            heartbeat_interval_ns=config.heartbeat_interval_ns,
+            heartbeat_timeout_ns=config.heartbeat_timeout_ns,
+            heartbeat_fail_count=config.heartbeat_fail_count,
+            replace_durable=config.replace_durable,
+            persistent=self.store.persistent,
+            max_payload_bytes=self._transport.max_payload_bytes,
+            payload_overhead_bytes=self._encryption.overhead_bytes if self._encryption else 0,
+            cache_bytes=config.cache_bytes,
+            test_timers=config.test_timers,
+        )
+
+
+def _relieve_collector() -> None:
+    """Keep the garbage collector off the hot path.
+
+    What exists by now stays for the process's life; looking through it for the little that
+    does not would make the start longer. A message leaves no cycles behind, so the collector,
+    which starts after every 700 new objects by default, finds nothing there.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
