@@ -9,6 +9,7 @@ import nats
 import pytest
 
 from stan.errors import NatsServerError
+from stan.server.child import guard
 from stan.server.child.configuration import write_nats_configuration
 from stan.server.child.nats_server import EmbeddedNats, find_nats_server
 from stan.server.config.access import connection_options
@@ -158,6 +159,16 @@ async def test_a_child_with_tls_and_accounts_in_its_file_is_reached(tmp_path: Pa
         await server.stop()
 
 
+@pytest.fixture
+def named_files(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard of a system that has no files without a name."""
+    path = tmp_path_factory.mktemp("guard") / "guard.py"
+    without = "import os\nif hasattr(os, 'memfd_create'):\n    del os.memfd_create\n"
+    path.write_text(without + Path(guard.__file__).read_text())
+    monkeypatch.setattr(guard, "__file__", str(path))
+
+
+@pytest.mark.usefixtures("named_files")
 async def test_the_private_file_is_private_and_goes_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +182,7 @@ async def test_the_private_file_is_private_and_goes_away(
     assert not inside(tmp_path)
 
 
+@pytest.mark.usefixtures("named_files")
 async def test_what_a_killed_guard_left_is_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
