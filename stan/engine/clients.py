@@ -120,6 +120,22 @@ class Clients:
         )
         client = self.add(record, now_ns)
         self._changes.put_client(record)
+        response = self._grant(request)
+        answer = Reply(reply, response.SerializeToString(), "connect")
+        answer.client = client
+        self._changes.reply(answer)
+        self._log(request.clientID, f"Connected (Inbox={request.heartbeatInbox})")
+
+    def answer_again(self, request: ConnectRequest, reply: bytes) -> bool:
+        """Answer a client that is registered by this very connection; False for any other."""
+        client = self.by_connection_id.get(request.connID) if request.connID else None
+        if client is None or client.client_id != request.clientID:
+            return False
+        self._outbox.send(reply, self._grant(request).SerializeToString())
+        return True
+
+    def _grant(self, request: ConnectRequest) -> ConnectResponse:
+        """The answer to a client that is registered."""
         subjects = self._subjects
         response = ConnectResponse(
             pubPrefix=subjects.publish_prefix,
@@ -135,10 +151,7 @@ class Clients:
             response.pingRequests = subjects.pings
             response.pingInterval = request.pingInterval
             response.pingMaxOut = request.pingMaxOut
-        answer = Reply(reply, response.SerializeToString(), "connect")
-        answer.client = client
-        self._changes.reply(answer)
-        self._log(request.clientID, f"Connected (Inbox={request.heartbeatInbox})")
+        return response
 
     def _replace(self, check: DuplicateCheck, now_ns: int) -> None:
         """The old client is silent: the new one takes its ID."""

@@ -29,13 +29,14 @@ from stan.engine.records import (
     ServerRecord,
 )
 from stan.engine.recovery import Recovery
+from stan.engine.replaying import Held, Replaying
 from stan.engine.settings import Settings
 from stan.engine.state import Channel, ChannelTimer, Client, Subscription
 from stan.engine.subscriptions import Subscriptions
 from stan.engine.timers import Timers
 from stan.wire.frames import Frame
 from stan.wire.messages import parse, read_varint
-from stan.wire.stan_pb2 import Ack
+from stan.wire.stan_pb2 import Ack, CloseRequest
 from stan.wire.subjects import ServerSubjects
 
 # Takes payload, reply subject and time.
@@ -105,13 +106,16 @@ class Engine:
             self.cache,
             recovered.batch_number,
         )
+        self.replaying: Replaying = Replaying(
+            subjects, self.clients, self.subscriptions, self.publishing, self.outbox
+        )
         self._publish_head: bytes = subjects.publish_prefix.encode() + b"."
         self._requests: dict[bytes, Request] = {
             subjects.connect.encode(): self.clients.connect,
             subjects.subscribe.encode(): self.subscriptions.subscribe,
             subjects.unsubscribe.encode(): self.subscriptions.unsubscribe,
             subjects.subscription_close.encode(): self.subscriptions.close,
-            subjects.close.encode(): self.clients.close,
+            subjects.close.encode(): self._close,
             subjects.pings.encode(): self.clients.ping,
         }
         self._now_ns: int = now_ns
@@ -165,6 +169,40 @@ class Engine:
                 self.delivery.advance(member.cursor, now_ns)
         if self.publishing.guids.holds:
             self.publishing.guids.ask(now_ns)
+            self._close_late(now_ns)
+
+    def replay(self, held: Held, now_ns: int) -> None:
+        """Take what clients sent before this server led, which the last leader may have taken
+        in part: each publish is stored once, each request is true once and answered."""
+        self._now_ns = now_ns
+        self.replaying.begin(held)
+        for arrived_ns, frames in held:
+            for frame in frames:
+                if not self.replaying.take(frame, arrived_ns, now_ns):
+                    self.receive([frame], now_ns)
+        self.publishing.guids.ask(now_ns)
+        self._close_late(now_ns)
+
+    def _close(self, payload: bytes, reply: bytes, now_ns: int) -> None:
+        """A client's publishes come before its close, also those that are held."""
+        holds = self.publishing.guids.holds
+        if holds:
+            try:
+                hold = holds.get(parse(CloseRequest, payload).clientID)
+            except ValueError:
+                hold = None
+            if hold is not None:
+                hold.close = (payload, reply)
+                return
+        self.clients.close(payload, reply, now_ns)
+
+    def _close_late(self, now_ns: int) -> None:
+        """Close the clients of whom nothing is held any more."""
+        guids = self.publishing.guids
+        if guids.closes:
+            closes, guids.closes = guids.closes, []
+            for payload, reply in closes:
+                self.clients.close(payload, reply, now_ns)
 
     def _acks(self, frames: list[Frame], index: int, member: Subscription) -> int:
         """Take the ack at `index` and those behind it for the same member. Returns the
@@ -278,6 +316,7 @@ class Engine:
         """The batch is true: answer, acknowledge, deliver."""
         self._now_ns = now_ns
         self.batches.committed(batch, result, now_ns)
+        self._close_late(now_ns)
 
     def commit_failed(self, batch: Batch, error: Exception, now_ns: int) -> None:
         """Nothing of the batch is true, now or ever."""
@@ -295,6 +334,7 @@ class Engine:
             self.cache.evict()
         elif isinstance(load, GuidLoad):
             self.publishing.guids.answered(load, history.found, now_ns)
+            self._close_late(now_ns)
         else:
             self.subscriptions.sought(load, history, now_ns)
 

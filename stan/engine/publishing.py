@@ -206,21 +206,41 @@ class Publishing:
             if not is_control_message(payload):
                 self.refuse(reply, "", INVALID_PUBLISH)
             return
-        self.in_messages += 1
-        size = len(payload)
-        self.in_bytes += size
-        guid = message.guid
-        if size > self._settings.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES and (
-            delivered_bytes(message) > self._settings.max_payload_bytes
-        ):
-            self.refuse(reply, guid, PAYLOAD_TOO_LARGE if guid else INVALID_PUBLISH)
+        if self._is_too_large(message, len(payload), reply):
             return
         if message.resentAfter or message.messageId or self.guids.holds:
             client_id = self._client_id_of(message)
             if message.resentAfter or message.messageId or client_id in self.guids.holds:
-                self._hold(client_id, message, payload, reply, now_ns)
+                marked = bool(message.resentAfter or message.messageId)
+                since_ns = now_ns - max(message.resentAfter, 0) * MILLISECOND_NS
+                self._hold(
+                    client_id, message, payload, reply, since_ns if is_marked else -1, now_ns
+                )
                 return
         self._queue_one(message, payload, reply, now_ns)
+
+    def replay(self, payload: bytes, reply: bytes, arrived_ns: int, now_ns: int) -> None:
+        """Take a PubMsg that another server may have stored since it arrived there, too."""
+        try:
+            message = PubMsg.FromString(payload)
+        except DecodeError:
+            self._take(payload, reply, now_ns)
+            return
+        if not self._is_too_large(message, len(payload), reply):
+            since_ns = arrived_ns - max(message.resentAfter, 0) * MILLISECOND_NS
+            client_id = self._client_id_of(message)
+            self._hold(client_id, message, payload, reply, since_ns, now_ns)
+
+    def _is_too_large(self, message: PubMsg, size: int, reply: bytes) -> bool:
+        """Count a publish, and refuse one that nobody could be sent."""
+        self.in_messages += 1
+        self.in_bytes += size
+        if size <= self._settings.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES or (
+            delivered_bytes(message) <= self._settings.max_payload_bytes
+        ):
+            return False
+        self.refuse(reply, message.guid, PAYLOAD_TOO_LARGE if message.guid else INVALID_PUBLISH)
+        return True
 
     def _queue_one(
         self, message: PubMsg, payload: bytes, reply: bytes, now_ns: int
@@ -313,15 +333,22 @@ class Publishing:
         return client.client_id if client is not None else ""
 
     def _hold(
-        self, client_id: str, message: PubMsg, payload: bytes, reply: bytes, now_ns: int
+        self,
+        client_id: str,
+        message: PubMsg,
+        payload: bytes,
+        reply: bytes,
+        since_ns: int,
+        now_ns: int,
     ) -> None:
-        """Keep a marked publish, or one that comes behind one, until the store was asked."""
+        """Keep a publish that may be stored since `since_ns`, or with -1 one that comes behind
+        such a one, until the store was asked."""
         guid, message_id = message.guid, message.messageId
         key: Key | None = None
         error = self._validate(message)
         if not error and self.guids.held_bytes > self._settings.queue_bytes:
             error = OVERLOADED
-        if not error and (message_id or message.resentAfter):
+        if not error and since_ns >= 0:
             try:
                 channel_id = self._channels.open(message.subject, now_ns).channel_id
             except Refusal as refusal:
@@ -335,7 +362,6 @@ class Publishing:
                 self.refuse(reply, guid, error)
             return
         self.interrupt()
-        since_ns = now_ns - max(message.resentAfter, 0) * MILLISECOND_NS
         self.guids.hold(client_id, HeldPublish(payload, reply, guid, key, since_ns))
 
     def _admit(self, publish: HeldPublish, now_ns: int) -> Burst | None:

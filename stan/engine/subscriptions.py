@@ -292,6 +292,11 @@ class Subscriptions:
         response = SubscriptionResponse().SerializeToString()
         self._changes.reply(Reply(reply, response, "unsubscribe"))
 
+    def find(self, channel_name: str, inbox: str) -> Subscription | None:
+        """The active subscription with this ack inbox, or this inbox, on that channel."""
+        channel = self._channels.by_name.get(channel_name)
+        return self._find(channel, inbox) if channel is not None else None
+
     def _find(self, channel: Channel, inbox: str) -> Subscription | None:
         found = self.by_ack_inbox.get(inbox.encode())
         if found is not None and found.cursor.channel is channel:
