@@ -49,10 +49,12 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
         if line_end < 0:
             return frames, others, position, 0
         first = chunk[position]
-        if first == 77:  # M: "MSG subject sid [reply] size"
+        # M: "MSG subject sid [reply] size", H: "HMSG subject sid [reply] header-size size".
+        if first == 77 or first == 72:
             words = chunk[position:line_end].split()
-            count = len(words)
-            if (count != 4 and count != 5) or words[0] != b"MSG":
+            extra = 0 if first == 77 else 1
+            count = len(words) - extra
+            if (count != 4 and count != 5) or words[0] != (b"HMSG" if extra else b"MSG"):
                 others.append(chunk[position : line_end + 2])
                 position = line_end + 2
                 continue
@@ -60,11 +62,12 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
             end = start + int(words[-1])
             if end + 2 > size:
                 return frames, others, position, end + 2 - position
-            if end < start:
-                raise ValueError("negative size")
+            body = start + int(words[-2]) if extra else start
+            if not start <= body <= end:
+                raise ValueError("impossible size")
             if words[2] in tapped:
                 # Not with white space behind the size, which NATS never writes.
-                if chunk.endswith(words[-1], position, line_end):
+                if not extra and chunk.endswith(words[-1], position, line_end):
                     line = chunk[position : line_end + 2]
                     line_size = len(line)
                     length = end - start
@@ -73,33 +76,8 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
                 else:
                     head_size = 0
                 subject, reply = words[1], words[3] if count == 5 else b""
-                frames.append((subject, reply, chunk[start:end]))
-            else:
-                others.append(chunk[position : end + 2])
-            position = end + 2
-        elif first == 72:  # H: "HMSG subject sid [reply] header-size size"
-            words = chunk[position:line_end].split()
-            count = len(words)
-            if (count != 5 and count != 6) or words[0] != b"HMSG":
-                others.append(chunk[position : line_end + 2])
-                position = line_end + 2
-                continue
-            start = line_end + 2
-            end = start + int(words[-1])
-            if end + 2 > size:
-                return frames, others, position, end + 2 - position
-            body = start + int(words[-2])
-            if not start <= body <= end:
-                raise ValueError("impossible header size")
-            if words[2] in tapped:
-                nobody = body == end and chunk.startswith(b"NATS/1.0 503", start)
-                frames.append(
-                    (
-                        words[1],
-                        words[3] if count == 6 else b"",
-                        None if nobody else chunk[body:end],
-                    )
-                )
+                nobody = extra and body == end and startswith(b"NATS/1.0 503", start)
+                frames.append((subject, reply, None if nobody else chunk[body:end]))
             else:
                 others.append(chunk[position : end + 2])
             position = end + 2
