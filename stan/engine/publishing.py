@@ -213,9 +213,7 @@ class Publishing:
             if message.resentAfter or message.messageId or client_id in self.guids.holds:
                 marked = bool(message.resentAfter or message.messageId)
                 since_ns = now_ns - max(message.resentAfter, 0) * MILLISECOND_NS
-                self._hold(
-                    client_id, message, payload, reply, since_ns if is_marked else -1, now_ns
-                )
+                self._hold(client_id, message, payload, reply, since_ns if marked else -1, now_ns)
                 return
         self._queue_one(message, payload, reply, now_ns)
 
