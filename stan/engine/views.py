@@ -7,6 +7,7 @@ by them; wire names and JSON are the server's business.
 """
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from stan.engine.engine import Engine
@@ -186,6 +187,11 @@ class View:
     def channel_names(self) -> list[str]:
         """All channels by name, in byte order."""
         return sorted(self._engine.channels.by_name)
+
+    def channels_by_use(self) -> list[str]:
+        """All channels by name, those first into which the most was published."""
+        channels = self._engine.channels.by_name.values()
+        return [one.name for one in sorted(channels, key=attrgetter("last"), reverse=True)]
 
     def client_ids(self) -> list[str]:
         """All clients by ID, in byte order."""

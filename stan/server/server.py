@@ -173,7 +173,12 @@ class Server:
         )
         transport, pump = self.transport, self.serving.pump
         self.monitor = Monitor(
-            identity, pump.engine, pump, self.serving.store, lambda: transport.is_connected
+            identity,
+            pump.engine,
+            pump,
+            self.serving.store,
+            lambda: transport.is_connected,
+            most_channels=self.config.metrics_channels,
         )
         await self.monitor.start(listener.host, listener.port, listener.tls)
         log.info("Starting %s monitor on %s:%d", listener.scheme, listener.host, self.monitor.port)

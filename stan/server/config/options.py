@@ -99,6 +99,9 @@ class Options:
     cache_bytes: int = size(Group.STREAMING, "cache_bytes", "cache_bytes",
         "Memory for recent messages, from which live subscriptions are served",
         64 * 1024 * 1024)
+    metrics_channels: int = number(Group.STREAMING, "metrics_channels", "metrics_channels",
+        "Channels with series of their own in /metrics, the busiest; the others are summed"
+        " (0 for all)", 1000)
     test_timers: bool = switch(Group.STREAMING, "test_timers", "",
         "For tests only: negative ack waits and ping intervals of clients are milliseconds")
     check_config: bool = switch(Group.STREAMING, "check_config", "",

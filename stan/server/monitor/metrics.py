@@ -48,6 +48,9 @@ _AGE = (
         "Age of the oldest message not acknowledged, sent or not; 0 when there is none",
     ),
 )
+# Of the channels that have no series of their own; gauges only, since a sum from which a channel
+# goes would look like a counter that began anew.
+_SUMMED = ("bytes_total", "msgs_total", "consumer_lag_msgs", "consumer_pending_msgs")
 _BLOCK_CHANNELS = 64
 _MOST_LABELS = 65_536
 
@@ -62,7 +65,9 @@ class Metrics:
         pump: Pump,
         store: Store,
         clock: Callable[[], int] = time.time_ns,
+        most_channels: int = 0,
     ) -> None:
+        self._most_channels = most_channels
         self._identity = identity
         self._pump = pump
         self._view = view
@@ -155,7 +160,18 @@ class Metrics:
             for metrics in (_CHANNEL, _SUBSCRIPTION, _CONSUMER, _AGE)
         )
         server = label("server_id", self._identity.server_id)
-        names = self._view.channel_names()
+        names, others = self._choose_channels()
+        page.gauge(
+            "nss_server_unlisted_channels",
+            "Channels without series of their own",
+            server,
+            len(others),
+        )
+        if others:
+            families = {family.name: family for family in (*channels, *consumers)}
+            sums = await self._sum_up(others, slices)
+            for name, value in zip(_SUMMED, sums, strict=True):
+                families[f"nss_chan_{name}"].add(f'{server},channel=""', value)
         self._ages.begin()
         for start in range(0, len(names), _BLOCK_CHANNELS):
             block = self._view.block(names[start : start + _BLOCK_CHANNELS])
@@ -164,6 +180,27 @@ class Metrics:
             labels = add_consumers(consumers, server, block.consumers)
             await self._add_ages(age, labels, block.consumers, slices)
             await slices.pause()
+
+    def _choose_channels(self) -> tuple[list[str], list[str]]:
+        """The channels that are listed, in byte order, and the others."""
+        most = self._most_channels
+        names = self._view.channel_names()
+        if not most or len(names) <= most:
+            return names, []
+        by_use = self._view.channels_by_use()
+        return sorted(by_use[:most]), by_use[most:]
+
+    async def _sum_up(self, names: list[str], slices: Slices) -> tuple[int, int, int, int]:
+        """What _SUMMED says, of all these channels together."""
+        stored_bytes = messages = lag = pending = 0
+        for start in range(0, len(names), _BLOCK_CHANNELS):
+            block = self._view.block(names[start : start + _BLOCK_CHANNELS])
+            stored_bytes += sum(row.stored_bytes for row in block.channels)
+            messages += sum(row.messages for row in block.channels)
+            lag += sum(row.lag for row in block.consumers)
+            pending += sum(row.pending for row in block.consumers)
+            await slices.pause()
+        return stored_bytes, messages, lag, pending
 
     async def _add_ages(
         self,

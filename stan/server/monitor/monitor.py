@@ -79,7 +79,9 @@ class Monitor:
         store: Store,
         is_connected: Callable[[], bool],
         clock: Callable[[], int] = time.time_ns,
+        most_channels: int = 0,
     ) -> None:
+        """`most_channels` get series of their own among the metrics; 0: all."""
         self.identity = identity
         self.port = 0
         self._pump = pump
@@ -87,7 +89,7 @@ class Monitor:
         self._is_connected = is_connected
         self._clock = clock
         self._view = View(engine)
-        self._metrics = Metrics(identity, self._view, pump, store, clock)
+        self._metrics = Metrics(identity, self._view, pump, store, clock, most_channels)
         self._runner: web.AppRunner | None = None
         self._ready_at_s = 0.0
         self._store_answers = False

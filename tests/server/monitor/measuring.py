@@ -32,7 +32,7 @@ from stan.engine.settings import Settings
 from stan.server.monitor.identity import Identity
 from stan.server.monitor.monitor import Monitor
 from stan.server.pump import Pump
-from stan.server.server import _relieve_collector
+from stan.server.serving import _relieve_collector
 from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store
@@ -159,7 +159,9 @@ async def measure(channels: int, durables: int, requests: int) -> None:
         )
         pump = Pump(engine, store, transport)
         identity = Identity(CLUSTER, "k" * 22, "0.1.0", time.time_ns())
-        monitor = Monitor(identity, engine, pump, store, lambda: True)
+        monitor = Monitor(
+            identity, engine, pump, store, lambda: True, most_channels=most_channels
+        )
         await monitor.start("127.0.0.1", 0)
         _relieve_collector()
         stretches = Stretches()
