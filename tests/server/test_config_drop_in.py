@@ -212,7 +212,15 @@ REFUSED = (
 FILES = {"sc", "stan_config", "c", "config"}
 # What this server has and the original has not.
 OURS = {
-    *("cache_bytes", "test_timers", "check_config", "welcome", "sql_durability", "sql_migrate"),
+    *(
+        "cache_bytes",
+        "metrics_channels",
+        "test_timers",
+        "check_config",
+        "welcome",
+        "sql_durability",
+        "sql_migrate",
+    ),
     *("http_addr", "log_format"),
 }
 

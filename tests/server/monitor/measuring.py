@@ -1,6 +1,6 @@
 """What answers of the monitoring cost with many channels. Run as a program:
 
-    python -m tests.server.monitor.measuring [channels] [durables] [requests]
+    python -m tests.server.monitor.measuring [channels] [durables] [requests] [most channels]
 
 A server on SQLite with that many channels, each with messages, and durables that are
 behind, two thirds of them online. For each path, the median over the requests of: the
@@ -141,7 +141,7 @@ def change(engine: Engine) -> None:
             one.cursor.last_sent += 1
 
 
-async def measure(channels: int, durables: int, requests: int) -> None:
+async def measure(channels: int, durables: int, requests: int, most_channels: int) -> None:
     """Start, measure, print, stop."""
     nats = NatsServer().start()
     with tempfile.TemporaryDirectory() as directory:
@@ -159,9 +159,7 @@ async def measure(channels: int, durables: int, requests: int) -> None:
         )
         pump = Pump(engine, store, transport)
         identity = Identity(CLUSTER, "k" * 22, "0.1.0", time.time_ns())
-        monitor = Monitor(
-            identity, engine, pump, store, lambda: True, most_channels=most_channels
-        )
+        monitor = Monitor(identity, engine, pump, store, lambda: True, most_channels=most_channels)
         await monitor.start("127.0.0.1", 0)
         _relieve_collector()
         stretches = Stretches()
@@ -209,4 +207,4 @@ async def report(
 
 if __name__ == "__main__":
     arguments = [int(word) for word in sys.argv[1:]]
-    asyncio.run(measure(*arguments, *(10_000, 10_000, 7)[len(arguments) :]))
+    asyncio.run(measure(*arguments, *(10_000, 10_000, 7, 1000)[len(arguments) :]))
