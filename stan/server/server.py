@@ -207,8 +207,8 @@ class Server:
             self.end(EXIT_FAILED)
 
     def _nats_complains(self, text: str) -> None:
-        """A permission that is missing leaves the server deaf or dumb, and is never only a
-        detail. It is said once for each kind of subject, not for every message."""
+        """Log what NATS says. A permission that is missing is an error, since the server then
+        cannot hear or answer somebody; it is said once for each kind of subject."""
         violation = _VIOLATION.search(text)
         is_news = violation is not None and violation[0] not in self._violations
         if violation is not None and is_news and len(self._violations) < _MOST_VIOLATIONS:

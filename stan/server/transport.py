@@ -137,7 +137,7 @@ class Transport:
         """Hand everything that clients of this cluster send to `on_frames`, from now on.
 
         May be called again, for somebody else. Raises NatsServerError when our NATS user may
-        not listen to something: a server that is deaf to a part of its clients serves nobody.
+        not listen to something: a server must hear all of its clients.
         """
         self._on_frames = on_frames
         for subject in (

@@ -73,7 +73,7 @@ class SqlStore:
         self._settings = settings
         self._database: Database = connect_database(source, settings)
         self._ledger = Ledger()
-        self._lease = Lease("", 0, 0)  # nobody's, until it is taken
+        self._lease = Lease("", 0, 0)  # that of no owner, until `open` takes one
         self._renewed_s = 0.0
         self._lost: LeaseLostError | None = None
         self._writing = asyncio.Lock()
