@@ -6,13 +6,13 @@ whose bytes differ nowhere else are not even parsed. Bursts wait unsealed; seali
 sequences and timestamps and encodes each message once.
 """
 
-from collections import deque
 from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
 from stan.engine.channels import Channel, Channels, Refusal, is_acceptable_channel
 from stan.engine.clients import Clients
+from stan.engine.lanes import Lanes
 from stan.engine.outbox import Outbox
 from stan.engine.records import Run
 from stan.engine.settings import Settings
@@ -39,11 +39,18 @@ PAYLOAD_TOO_LARGE = "nats: maximum payload exceeded"
 # What a MsgProto adds to channel, reply and data, at most: two tags with varints of ten
 # bytes, the data's tag and length, and a redelivery mark.
 _MESSAGE_OVERHEAD_BYTES = 2 * 11 + 6 + 8
+# A burst that has reached one of these is followed by another one, so that a batch can be
+# shared between publishers, and bounded.
+BURST_MESSAGES = 256
+BURST_BYTES = 256 * 1024
 
 
 class Burst:
-    def __init__(self, channel: Channel, ack_subject: bytes, guid_size: int) -> None:
+    def __init__(
+        self, channel: Channel, client_id: str, ack_subject: bytes, guid_size: int
+    ) -> None:
         self.channel: Channel = channel
+        self.client_id: str = client_id
         self.ack_subject: bytes = ack_subject
         self.guid_size: int = guid_size  # in bytes; 0: of different lengths, or too long
         self.guids: list[bytes] = []
@@ -51,6 +58,10 @@ class Burst:
         self.replies: list[str] = []  # empty while no message has one
         self.payload_bytes: int = 0
         self.queued_bytes: int = 0  # of the requests as they came
+        self.number: int = 0  # in the order of arrival
+
+    def is_full(self) -> bool:
+        return len(self.guids) >= BURST_MESSAGES or self.queued_bytes >= BURST_BYTES
 
 
 class Publishing:
@@ -62,7 +73,7 @@ class Publishing:
         self.refused: int = 0
         self.queued_messages: int = 0
         self.queued_bytes: int = 0
-        self._queue: deque[Burst] = deque()
+        self._queue: Lanes = Lanes()
         self._settings = settings
         self._channels = channels
         self._clients = clients
@@ -99,11 +110,18 @@ class Publishing:
         burst = self._burst
         if burst is None:
             return index
+        if burst.is_full():
+            if self._is_full():
+                return index
+            burst = self._queue_burst(burst.channel, burst.ack_subject, burst.guid_size)
         index += self._take_equal(frames, index, shape, to, burst)
         if index < len(frames):
             payload = frames[index][2]
             if payload is not None and len(payload) != shape.size:
                 index += self._take_similar(frames, index, shape, to, burst)
+        if not burst.guids:  # begun in vain
+            self._queue.drop_last(burst)
+            self.interrupt()
         return index
 
     def _take_equal(
@@ -116,6 +134,8 @@ class Publishing:
         room = min(
             settings.queue_messages - self.queued_messages,
             (settings.queue_bytes - self.queued_bytes) // size,
+            BURST_MESSAGES - len(burst.guids) - 1,
+            (BURST_BYTES - burst.queued_bytes - 1) // size,
         )
         if room < 0:
             return 0
@@ -153,8 +173,12 @@ class Publishing:
         """Queue those whose payloads may have another length. Returns how many."""
         settings = self._settings
         largest = settings.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES
-        bytes_left = settings.queue_bytes - self.queued_bytes
-        room = settings.queue_messages - self.queued_messages
+        bytes_left = min(
+            settings.queue_bytes - self.queued_bytes, BURST_BYTES - burst.queued_bytes - 1
+        )
+        room = min(
+            settings.queue_messages - self.queued_messages, BURST_MESSAGES - len(burst.guids) - 1
+        )
         first_reply = self._reply
         head, channel_field, tail = shape.head, shape.channel_field, shape.tail
         guid_start, guid_end = shape.guid_start, shape.guid_end
@@ -235,8 +259,8 @@ class Publishing:
             or message.connID != self._connection_id
             or message.clientID != self._client_id
             or not guid
-            or self.queued_bytes > self._settings.queue_bytes
-            or self.queued_messages > self._settings.queue_messages
+            or burst.is_full()
+            or self._is_full()
         ):
             burst = self._begin(message, payload, reply, now_ns)
             if burst is None:
@@ -272,21 +296,27 @@ class Publishing:
                 self.refuse(reply, message.guid, error)
             return None
         guid_size = len(message.guid.encode())
-        burst = Burst(channel, reply, guid_size if guid_size < 128 else 0)
-        self._queue.append(burst)
-        self._burst = burst
         self._reply = reply
         self._channel_name = message.subject
         self._client_id = message.clientID
         self._connection_id = message.connID
+        return self._queue_burst(channel, reply, guid_size if guid_size < 128 else 0)
+
+    def _queue_burst(self, channel: Channel, ack_subject: bytes, guid_size: int) -> Burst:
+        burst = Burst(channel, self._client_id, ack_subject, guid_size)
+        self._queue.append(burst)
+        self._burst = burst
         return burst
 
-    def _validate(self, message: PubMsg) -> str:
+    def _is_full(self) -> bool:
         settings = self._settings
-        if (
+        return (
             self.queued_bytes > settings.queue_bytes
             or self.queued_messages > settings.queue_messages
-        ):
+        )
+
+    def _validate(self, message: PubMsg) -> str:
+        if self._is_full():
             return OVERLOADED
         if message.connID:
             known = message.connID in self._clients.by_connection_id
@@ -310,24 +340,26 @@ class Publishing:
         return self.queued_messages > 0
 
     def queued(self) -> Iterable[Burst]:
-        """What waits for a batch, in order."""
+        """What waits for a batch; that of each publisher in order."""
         return self._queue
+
+    def queued_bursts(self, client_id: str) -> int:
+        """How many bursts of this publisher wait for a batch."""
+        return self._queue.count(client_id)
 
     def seal(self, now_ns: int) -> tuple[dict[int, Run], list[Burst]]:
         """Give sequences to what is queued, up to the size of a batch."""
         self.interrupt()
         runs: dict[int, Run] = {}
-        bursts: list[Burst] = []
-        messages = payload_bytes = 0
         settings = self._settings
-        queue = self._queue
-        while queue and messages < settings.batch_messages and payload_bytes < settings.batch_bytes:
-            burst = queue.popleft()
+        most_messages, most_bytes = settings.batch_messages, settings.batch_bytes
+        if self.queued_messages <= most_messages and self.queued_bytes <= most_bytes:
+            bursts = self._queue.take_all()
+        else:
+            bursts = self._queue.take(most_messages, most_bytes)
+        for burst in bursts:
             self.queued_messages -= len(burst.guids)
             self.queued_bytes -= burst.queued_bytes
-            bursts.append(burst)
-            messages += len(burst.guids)
-            payload_bytes += burst.payload_bytes
             run = runs.get(burst.channel.channel_id)
             if run is None:
                 run = begin_run(burst.channel, now_ns)
@@ -337,8 +369,8 @@ class Publishing:
 
     def put_back(self, bursts: list[Burst]) -> None:
         """Queue the bursts of a failed batch again, before everything that came since."""
-        for burst in reversed(bursts):
-            self._queue.appendleft(burst)
+        self._queue.put_back(bursts)
+        for burst in bursts:
             self.queued_messages += len(burst.guids)
             self.queued_bytes += burst.queued_bytes
         self.interrupt()
