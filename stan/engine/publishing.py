@@ -334,6 +334,14 @@ class Publishing:
         if len(ack) <= self._settings.max_payload_bytes:  # else NATS would cut us off
             self._outbox.send(reply, ack)
 
+    def refuse_overloaded(self, payload: bytes, reply: bytes) -> None:
+        """Refuse a publish that can wait nowhere."""
+        try:
+            guid = PubMsg.FromString(payload).guid
+        except DecodeError:
+            guid = ""
+        self.refuse(reply, guid, OVERLOADED)
+
     # Sealing.
 
     def has_queued(self) -> bool:

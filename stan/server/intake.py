@@ -44,7 +44,7 @@ class Lane:
     """What one client sent, in order: first what is on disk, then what is in memory."""
 
     def __init__(self) -> None:
-        self.extents: deque[Extent] = deque()
+        self.pieces: deque[tuple[Extent, int]] = deque()  # where, and how many frames
         self.frames: list[Frame] = []
         self.frames_bytes = 0
 
@@ -153,7 +153,7 @@ class Intake:
             if size >= PIECE_BYTES or index == len(frames) - 1:
                 piece = frames[begin : index + 1]
                 try:
-                    lane.extents.append(self._spill.put(_pack(piece)))
+                    lane.pieces.append((self._spill.put(_pack(piece)), len(piece)))
                 except OSError:
                     lane.frames = frames[begin:]
                     raise
@@ -193,21 +193,24 @@ class Intake:
         while room > 0 and self._lanes:
             start, lane = self._lanes.popitem(last=False)
             frames = self._take(lane)
-            if lane.extents or lane.frames:
+            if lane.pieces or lane.frames:
                 self._lanes[start] = lane
             taken += frames
             room -= sum([len(frame[2] or b"") + MESSAGE_BYTES for frame in frames])
-        self.held_messages -= len(taken)
         if not self._lanes:
             self._is_failing = False
         return taken
 
     def _take(self, lane: Lane) -> list[Frame]:
         """The first piece of a lane."""
-        if lane.extents:
-            extent = lane.extents.popleft()
-            frames, _, _, _ = split(self._spill.take(extent), _TAPPED)
-            return frames
+        if lane.pieces:
+            extent, count = lane.pieces.popleft()
+            self.held_messages -= count
+            try:
+                return split(self._spill.take(extent), _TAPPED)[0]
+            except OSError as error:  # nobody was told that they are stored
+                log.error("%d publishes that waited on disk are lost: %s", count, error)
+                return []
         size = count = 0
         for frame in lane.frames:
             size += len(frame[2] or b"")
@@ -216,6 +219,7 @@ class Intake:
                 break
         frames = lane.frames[:count]
         self._leave_memory(lane, frames)
+        self.held_messages -= count
         del lane.frames[:count]
         return frames
 

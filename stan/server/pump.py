@@ -25,7 +25,9 @@ from stan.errors import (
 )
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
+from stan.server.intake import Intake
 from stan.server.log import TRACE, on_one_line
+from stan.server.spill import Spill
 from stan.server.tracing import trace_frames, trace_operations
 from stan.server.transport import Transport
 from stan.store.contract import InstantStore, Store
@@ -49,6 +51,7 @@ STOP_TIMEOUT_S = 10.0
 # what is left of a lease that is renewed in time, and more than a busy loop ever takes.
 SLEEP_S = 2.0
 BEAT_S = 0.5
+INTAKE_BYTES = 32 * 1024 * 1024
 
 
 class Pump:
@@ -60,8 +63,18 @@ class Pump:
         store: Store,
         transport: Transport,
         clock: Callable[[], int] | None = None,
+        intake_bytes: int = INTAKE_BYTES,
+        spill: Spill | None = None,
     ) -> None:
         self.engine = engine
+        self.intake = Intake(
+            engine.publishing,
+            spill or Spill(),
+            engine.subjects.publish_prefix,
+            engine.subjects.close,
+            intake_bytes,
+            engine.publishing.refuse_overloaded,
+        )
         self.commits = 0
         # For the monitoring: how long commits take, how many messages each stores, and how
         # many pieces of output were dropped because there was no NATS connection.
@@ -115,6 +128,8 @@ class Pump:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._transport.flush(2.0)
+        if dropped := self.intake.close():
+            log.warning("%d publishes still waited: they are not stored, nor acknowledged", dropped)
         if not self._failure.done():
             self._failure.cancel()
 
@@ -129,7 +144,7 @@ class Pump:
             if log.isEnabledFor(TRACE):
                 for line in trace_frames(frames, self.engine.subjects):
                     log.log(TRACE, "%s", line)
-            self.engine.receive(frames, self._clock())
+            self.engine.receive(self.intake.admit(frames), self._clock())
             self._turn()
         except Exception as error:
             self._fail(error)
@@ -166,8 +181,16 @@ class Pump:
         self._say()
         self._arm()
 
+    def _take_back(self) -> None:
+        """Let the engine have what was held, as far as it has room."""
+        if not self.intake.is_empty and not self._stopping:
+            self.engine.receive(self.intake.take_back(), self._clock())
+
     def _commit_now(self, store: InstantStore) -> None:
         engine = self.engine
+        if not self.intake.is_empty and not self._congested():
+            self._take_back()
+            self._loop.call_soon(self._go_on)
         while not self._congested():
             batch = engine.seal(self._clock(), self._stopping)
             if batch is None:
@@ -176,6 +199,11 @@ class Pump:
             result = store.commit_now(batch)
             self._count(batch, time.perf_counter() - began_s)
             engine.committed(batch, result, self._clock())
+
+    def _go_on(self) -> None:
+        """Another turn, for what is held, after the socket was read."""
+        if not (self.intake.is_empty or self._stopping):
+            self._turn()
 
     def _send(self) -> None:
         if self._proving or self._deposed:
@@ -250,6 +278,7 @@ class Pump:
             if self._transport.is_congested:
                 await self._transport.drained()
             self._work.clear()
+            self._take_back()
             batch = engine.seal(self._clock(), self._stopping)
             if batch is None:
                 self._send()

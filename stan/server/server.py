@@ -39,6 +39,7 @@ from stan.server.config.access import connection_options, hide_passwords
 from stan.server.config.config import Config
 from stan.server.config.reloading import Reloading, blame, read_again
 from stan.server.log import Log
+from stan.server.memory import keep_freed_memory
 from stan.server.monitor.identity import Identity
 from stan.server.monitor.listeners import Listener, find_listener
 from stan.server.monitor.monitor import Monitor
@@ -207,6 +208,7 @@ class Server:
         await self.transport.listen(subjects, server.inbox_prefix, self.pump.receive)
         self._watch(self._watch_pump(self.pump))
         _relieve_collector()
+        keep_freed_memory()
         self.pump.start()
 
     async def _monitor(self, listener: Listener, store: Store) -> None:
