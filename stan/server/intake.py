@@ -249,8 +249,8 @@ def client_id(field: bytes) -> str:
     return field[2 if len(field) < 130 else 3 :].decode(errors="replace")
 
 
-def _pack(frames: list[Frame]) -> bytes:
-    """Frames as NATS sends them."""
+def _pack(frames: list[Frame]) -> list[bytes]:
+    """Frames as NATS sends them, in parts."""
     parts: list[bytes] = []
     for subject, reply, payload in frames:
         body = payload or b""
@@ -259,4 +259,4 @@ def _pack(frames: list[Frame]) -> bytes:
         else:
             parts.append(b"MSG %b %b %d\r\n" % (subject, _SID, len(body)))
         parts += (body, CRLF)
-    return b"".join(parts)
+    return parts

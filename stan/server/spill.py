@@ -11,6 +11,9 @@ import tempfile
 from typing import BinaryIO
 
 SEGMENT_BYTES = 64 * 1024 * 1024
+# So many pieces are written at once where they lie; smaller ones are joined before.
+_MOST_PARTS = 1024
+_SMALL_BYTES = 4096
 
 
 class Segment:
@@ -45,19 +48,22 @@ class Spill:
         self.waiting_bytes = 0
         self._last: Segment | None = None
 
-    def put(self, data: bytes) -> Extent:
+    def put(self, parts: list[bytes]) -> Extent:
         """Write these bytes. Raises OSError, and nothing is kept, when they cannot be."""
-        size = len(data)
+        size = sum(map(len, parts))
         if self.limit_bytes and self.waiting_bytes + size > self.limit_bytes:
             raise OSError(errno.EDQUOT, f"{self.limit_bytes} bytes wait already")
         segment = self._last
         if segment is None:
             segment = self._last = Segment(self.directory)
         position = segment.written
-        view = memoryview(data)
-        written = 0
-        while written < size:
-            written += os.pwrite(segment.file.fileno(), view[written:], position + written)
+        if len(parts) > _MOST_PARTS or size < len(parts) * _SMALL_BYTES:
+            parts = [b"".join(parts)]
+        written = os.pwritev(segment.file.fileno(), parts, position)
+        if written < size:  # as when the disk is all but full
+            view = memoryview(b"".join(parts))
+            while written < size:
+                written += os.pwrite(segment.file.fileno(), view[written:], position + written)
         segment.written += size
         segment.waiting += size
         self.waiting_bytes += size
