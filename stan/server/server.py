@@ -44,6 +44,7 @@ from stan.server.monitor.identity import Identity
 from stan.server.monitor.listeners import Listener, find_listener
 from stan.server.monitor.monitor import Monitor
 from stan.server.pump import Pump
+from stan.server.spill import Spill
 from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store
@@ -204,7 +205,13 @@ class Server:
         self, store: Store, server: ServerRecord, recovered: Recovered, subjects: ServerSubjects
     ) -> None:
         engine = Engine(self._settings(store.persistent), recovered, server, new_id, time_ns())
-        self.pump = Pump(engine, store, self.transport)
+        self.pump = Pump(
+            engine,
+            store,
+            self.transport,
+            intake_bytes=self.config.intake_bytes,
+            spill=Spill(self.config.intake_dir, self.config.spill_bytes),
+        )
         await self.transport.listen(subjects, server.inbox_prefix, self.pump.receive)
         self._watch(self._watch_pump(self.pump))
         _relieve_collector()

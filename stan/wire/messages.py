@@ -17,6 +17,9 @@ from stan.wire.stan_pb2 import MsgProto, PubAck, PubMsg
 
 M = TypeVar("M", bound=Message)
 
+# Five names of the longest that NATS can carry, and plenty.
+MAX_REQUEST_BYTES = 64 * 1024
+
 _SMALL = [bytes((n,)) for n in range(128)]
 _LOW_BYTES = [bytes((n | 128,)) for n in range(128)]
 
@@ -27,6 +30,13 @@ def parse(kind: type[M], payload: bytes) -> M:
         return kind.FromString(payload)
     except DecodeError as error:
         raise ValueError(str(error)) from None
+
+
+def parse_request(kind: type[M], payload: bytes) -> M:
+    """`parse` for what is no publish: none is large, and a large one is not looked at."""
+    if len(payload) > MAX_REQUEST_BYTES:
+        raise ValueError(f"a request of {len(payload)} bytes")
+    return parse(kind, payload)
 
 
 def varint(value: int) -> bytes:

@@ -59,6 +59,9 @@ class Config:
     encryption_key: str = field(repr=False)
     replace_durable: bool
     cache_bytes: int
+    intake_bytes: int
+    intake_dir: str
+    spill_bytes: int
     test_timers: bool
     check_config: bool
     welcome: bool

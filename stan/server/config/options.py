@@ -171,6 +171,15 @@ OPTIONS: tuple[Option, ...] = (
     _streaming("cache_bytes", Kind.SIZE, "cache_bytes", "cache_bytes",
                "Memory for recent messages, from which live subscriptions are served",
                64 * 1024 * 1024),
+    _streaming("intake_bytes", Kind.SIZE, "intake_bytes", "intake_bytes",
+               "Memory for publishes that wait to be stored; more of them wait on disk",
+               32 * 1024 * 1024),
+    _streaming("intake_dir", Kind.TEXT, "intake_dir", "intake_dir",
+               "Folder for the temporary files in which publishes wait"
+               " (default: the system's)"),
+    _streaming("spill_bytes", Kind.SIZE, "spill_bytes", "spill_bytes",
+               "How much may wait on disk before publishes are refused (0 for unlimited)",
+               4 * 1024 * 1024 * 1024),
     _streaming("test_timers", Kind.BOOLEAN, "test_timers", "",
                "For tests only: negative ack waits and ping intervals of clients are"
                " milliseconds", False),

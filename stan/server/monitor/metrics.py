@@ -127,6 +127,8 @@ class Metrics:
         for name, text, value in (
             ("queued_msgs", "Messages waiting for a commit", engine.publishing.queued_messages),
             ("queued_bytes", "Bytes waiting for a commit", engine.publishing.queued_bytes),
+            ("held_msgs", "Messages waiting outside the queue", pump.intake.held_messages),
+            ("held_bytes", "Bytes waiting outside the queue", pump.intake.held_bytes),
             ("cache_bytes", "Bytes of messages held for delivery", engine.cache.bytes_held),
             ("cache_limit_bytes", "What cache_bytes may grow to", engine.cache.limit_bytes),
         ):
