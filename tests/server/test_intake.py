@@ -166,7 +166,7 @@ def test_lanes_are_taken_back_in_turn(engine: Engine, intake: Intake) -> None:
     intake.admit([publish("second", number) for number in range(2, 102)])
     engine.store(len(engine.queue))
     taken = [PubMsg.FromString(payload or b"").clientID for _, _, payload in intake.take_back()]
-    assert abs(taken.count("first") - taken.count("second")) <= 10
+    assert min(taken.count("first"), taken.count("second")) > 20
 
 
 def test_what_can_wait_nowhere_is_refused_and_said_once(
