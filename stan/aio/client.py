@@ -373,8 +373,8 @@ def _choose_start(
         case "sequence" if sequence is not None:
             return {"sequence": sequence}
         case "time" if unix_s is not None:
-            # Whole seconds, as ever: a fraction of a second after the time does not count.
-            return {"delta": int(now() - unix_s)}
+            # Whole seconds, as ever. A time to come is now: nothing that is stored lies after it.
+            return {"delta": max(0, int(now() - unix_s))}
         case "sequence" | "time":
             raise ConfigError(f"stan: start_at={start_at!r} needs {start_at}=")
     raise ConfigError(
