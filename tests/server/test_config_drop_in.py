@@ -212,15 +212,8 @@ REFUSED = (
 FILES = {"sc", "stan_config", "c", "config"}
 # What this server has and the original has not.
 OURS = {
-    *(
-        "cache_bytes",
-        "metrics_channels",
-        "test_timers",
-        "check_config",
-        "welcome",
-        "sql_durability",
-        "sql_migrate",
-    ),
+    *("intake_bytes", "intake_dir", "spill_bytes", "metrics_channels"),
+    *("cache_bytes", "test_timers", "check_config", "welcome", "sql_durability", "sql_migrate"),
     *("http_addr", "log_format"),
 }
 
