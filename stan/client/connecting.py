@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from nats.aio.client import Client
-
 from stan.client.connection import Connection, ConnectionLostCallback
 from stan.client.options import (
     DEFAULT_CONNECT_WAIT_S,
@@ -21,6 +19,7 @@ from stan.client.options import (
     join_nats_options,
     split_urls,
 )
+from stan.client.transport import NatsClient
 from stan.wire.subjects import DEFAULT_DISCOVER_PREFIX
 
 
@@ -53,7 +52,7 @@ def connect(
     client_id: str,
     *,
     servers: str | Sequence[str] | None = None,
-    nats: Client | None = None,
+    nats: NatsClient | None = None,
     connection_lost_cb: ConnectionLostCallback | None = None,
     connect_wait: float = DEFAULT_CONNECT_WAIT_S,
     pub_ack_wait: float = DEFAULT_PUB_ACK_WAIT_S,

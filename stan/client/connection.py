@@ -15,8 +15,6 @@ from time import monotonic_ns, time_ns
 from types import TracebackType
 from typing import Any
 
-from nats.aio.client import Client
-
 from stan.client.feed import Feed
 from stan.client.identifiers import GUID_STEM_CHARS, new_id
 from stan.client.options import (
@@ -30,7 +28,7 @@ from stan.client.publishers import Publishers
 from stan.client.receipt import AckCallback, Receipt
 from stan.client.session import CONNECTION_CLOSED, INVALID_SUBSCRIPTION, Inboxes, Session
 from stan.client.subscription import MessageCallback, Subscription
-from stan.client.transport import NATS_CLOSED, Transport, dial, lend, request
+from stan.client.transport import NATS_CLOSED, NatsClient, Transport, dial, lend, request
 from stan.errors import (
     ClientError,
     ConnectionClosedError,
@@ -82,7 +80,7 @@ class Connection:
 
     # Opening
 
-    async def _open(self, urls: list[str], client: Client | None, nats_options: Any) -> None:
+    async def _open(self, urls: list[str], client: NatsClient | None, nats_options: Any) -> None:
         if client is None:
             self._transport = await dial(
                 urls, self.client_id, self._receive, self._nats_closed, nats_options
@@ -145,7 +143,7 @@ class Connection:
         return self._options.cluster_id
 
     @property
-    def nats(self) -> Client | None:
+    def nats(self) -> NatsClient | None:
         """The NATS connection underneath; None once this connection is closed or lost."""
         keeps = self._session.ended and not self._options.allow_close_retry
         return None if self._is_released or keeps else self._transport.nats

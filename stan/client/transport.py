@@ -20,6 +20,7 @@ from stan.link.connecting import explain
 from stan.link.taps import Link
 from stan.wire.frames import Frame
 
+NatsClient = Client
 OnFrames = Callable[[list[Frame]], None]
 NATS_CLOSED = "nats: connection closed"
 
@@ -29,7 +30,7 @@ _logger = logging.getLogger("stan.client")
 class Transport(Protocol):
     """What a connection needs of NATS."""
 
-    nats: Client
+    nats: NatsClient
 
     async def listen(self, subject: str) -> object:
         """Have messages on this subject reach `on_frames`; returns a token for `forget`."""
@@ -55,7 +56,7 @@ class OwnedTransport:
     """A NATS connection made for one STAN connection."""
 
     def __init__(self, link: Link) -> None:
-        self.nats: Client = link
+        self.nats: NatsClient = link
         self._link = link
 
     async def listen(self, subject: str) -> object:
@@ -82,7 +83,7 @@ class OwnedTransport:
 class LentTransport:
     """Somebody else's NATS connection."""
 
-    def __init__(self, client: Client, on_frames: OnFrames) -> None:
+    def __init__(self, client: NatsClient, on_frames: OnFrames) -> None:
         self.nats = client
         self._on_frames = on_frames
         self._queue: list[bytes] = []
@@ -187,7 +188,7 @@ async def dial(
     return OwnedTransport(link)
 
 
-def lend(client: Client, on_frames: OnFrames) -> LentTransport:
+def lend(client: NatsClient, on_frames: OnFrames) -> LentTransport:
     """Use a connection of the user's. Raises InvalidConnectionError when it is not connected."""
     if not client.is_connected:
         raise InvalidConnectionError("stan: invalid connection")
