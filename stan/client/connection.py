@@ -270,7 +270,11 @@ class Connection:
         if self._session.ended:
             raise ConnectionClosedError(CONNECTION_CLOSED)
         feed = self._session.open_feed(channel, self._transport.nats.new_inbox())
-        token = await self._listen(feed.inbox)
+        try:
+            token = await self._listen(feed.inbox)
+        except BaseException:
+            self._session.close_feed(feed)
+            raise
         subscription = Subscription(self, feed, cb, chosen, token)
         self._subscriptions[feed] = subscription
         try:

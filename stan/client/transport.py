@@ -33,7 +33,9 @@ class Transport(Protocol):
     nats: NatsClient
 
     async def listen(self, subject: str) -> object:
-        """Have messages on this subject reach `on_frames`; returns a token for `forget`."""
+        """Have messages on this subject reach `on_frames`; returns a token for `forget`.
+
+        Raises InvalidConnectionError when the NATS connection is closed or draining."""
 
     async def forget(self, token: object) -> None:
         """Stop listening. Never raises because the NATS connection is gone."""
@@ -60,7 +62,10 @@ class OwnedTransport:
         self._link = link
 
     async def listen(self, subject: str) -> object:
-        return await self._link.tap(subject)
+        try:
+            return await self._link.tap(subject)
+        except nats.errors.Error as error:
+            raise InvalidConnectionError(str(error)) from None
 
     async def forget(self, token: object) -> None:
         assert isinstance(token, int)
@@ -92,9 +97,12 @@ class LentTransport:
 
     async def listen(self, subject: str) -> object:
         # 0 means unlimited here: STAN's own flow control bounds what can be pending.
-        return await self.nats.subscribe(
-            subject, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        try:
+            return await self.nats.subscribe(
+                subject, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+        except nats.errors.Error as error:
+            raise InvalidConnectionError(str(error)) from None
 
     async def _receive(self, message: Msg) -> None:
         nobody = message.headers is not None and message.headers.get("Status") == "503"
