@@ -14,39 +14,39 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nstan.proto\x12\tstan.wire\"v\n\x06PubMsg\x12\x10\n\x08\x63lientID\x18\x01 \x01(\t\x12\x0c\n\x04guid\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\r\n\x05reply\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x12\x0e\n\x06\x63onnID\x18\x06 \x01(\x0c\x12\x0e\n\x06sha256\x18\n \x01(\x0c\"%\n\x06PubAck\x12\x0c\n\x04guid\x18\x01 \x01(\t\x12\r\n\x05\x65rror\x18\x02 \x01(\t\"\x9a\x01\n\x08MsgProto\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05reply\x18\x03 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x11\n\ttimestamp\x18\x05 \x01(\x03\x12\x13\n\x0bredelivered\x18\x06 \x01(\x08\x12\x17\n\x0fredeliveryCount\x18\x07 \x01(\r\x12\r\n\x05\x43RC32\x18\n \x01(\r\"(\n\x03\x41\x63k\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\x86\x01\n\x0e\x43onnectRequest\x12\x10\n\x08\x63lientID\x18\x01 \x01(\t\x12\x16\n\x0eheartbeatInbox\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\x05\x12\x0e\n\x06\x63onnID\x18\x04 \x01(\x0c\x12\x14\n\x0cpingInterval\x18\x05 \x01(\x05\x12\x12\n\npingMaxOut\x18\x06 \x01(\x05\"\xf5\x01\n\x0f\x43onnectResponse\x12\x11\n\tpubPrefix\x18\x01 \x01(\t\x12\x13\n\x0bsubRequests\x18\x02 \x01(\t\x12\x15\n\runsubRequests\x18\x03 \x01(\t\x12\x15\n\rcloseRequests\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x18\n\x10subCloseRequests\x18\x06 \x01(\t\x12\x14\n\x0cpingRequests\x18\x07 \x01(\t\x12\x14\n\x0cpingInterval\x18\x08 \x01(\x05\x12\x12\n\npingMaxOut\x18\t \x01(\x05\x12\x10\n\x08protocol\x18\n \x01(\x05\x12\x11\n\tpublicKey\x18\x64 \x01(\t\"\x16\n\x04Ping\x12\x0e\n\x06\x63onnID\x18\x01 \x01(\x0c\"\x1d\n\x0cPingResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\t\"\xf8\x01\n\x13SubscriptionRequest\x12\x10\n\x08\x63lientID\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06qGroup\x18\x03 \x01(\t\x12\r\n\x05inbox\x18\x04 \x01(\t\x12\x13\n\x0bmaxInFlight\x18\x05 \x01(\x05\x12\x15\n\rackWaitInSecs\x18\x06 \x01(\x05\x12\x13\n\x0b\x64urableName\x18\x07 \x01(\t\x12/\n\rstartPosition\x18\n \x01(\x0e\x32\x18.stan.wire.StartPosition\x12\x15\n\rstartSequence\x18\x0b \x01(\x04\x12\x16\n\x0estartTimeDelta\x18\x0c \x01(\x03\"7\n\x14SubscriptionResponse\x12\x10\n\x08\x61\x63kInbox\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"[\n\x12UnsubscribeRequest\x12\x10\n\x08\x63lientID\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05inbox\x18\x03 \x01(\t\x12\x13\n\x0b\x64urableName\x18\x04 \x01(\t\" \n\x0c\x43loseRequest\x12\x10\n\x08\x63lientID\x18\x01 \x01(\t\"\x1e\n\rCloseResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\t*`\n\rStartPosition\x12\x0b\n\x07NewOnly\x10\x00\x12\x10\n\x0cLastReceived\x10\x01\x12\x12\n\x0eTimeDeltaStart\x10\x02\x12\x11\n\rSequenceStart\x10\x03\x12\t\n\x05\x46irst\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nstan.proto\x12\tstan.wire\"\xa0\x01\n\x06PubMsg\x12\x10\n\x08\x63lientID\x18\x01 \x01(\t\x12\x0c\n\x04guid\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\r\n\x05reply\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x12\x0e\n\x06\x63onnID\x18\x06 \x01(\x0c\x12\x0e\n\x06sha256\x18\n \x01(\x0c\x12\x14\n\x0bresentAfter\x18\xe9\x07 \x01(\x03\x12\x12\n\tmessageId\x18\xea\x07 \x01(\t\"9\n\x06PubAck\x12\x0c\n\x04guid\x18\x01 \x01(\t\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x12\n\tduplicate\x18\xe9\x07 \x01(\x08\"\x9a\x01\n\x08MsgProto\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05reply\x18\x03 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x11\n\ttimestamp\x18\x05 \x01(\x03\x12\x13\n\x0bredelivered\x18\x06 \x01(\x08\x12\x17\n\x0fredeliveryCount\x18\x07 \x01(\r\x12\r\n\x05\x43RC32\x18\n \x01(\r\"(\n\x03\x41\x63k\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\x98\x01\n\x0e\x43onnectRequest\x12\x10\n\x08\x63lientID\x18\x01 \x01(\t\x12\x16\n\x0eheartbeatInbox\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\x05\x12\x0e\n\x06\x63onnID\x18\x04 \x01(\x0c\x12\x14\n\x0cpingInterval\x18\x05 \x01(\x05\x12\x12\n\npingMaxOut\x18\x06 \x01(\x05\x12\x10\n\x07resends\x18\xe9\x07 \x01(\x08\"\x8c\x02\n\x0f\x43onnectResponse\x12\x11\n\tpubPrefix\x18\x01 \x01(\t\x12\x13\n\x0bsubRequests\x18\x02 \x01(\t\x12\x15\n\runsubRequests\x18\x03 \x01(\t\x12\x15\n\rcloseRequests\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x18\n\x10subCloseRequests\x18\x06 \x01(\t\x12\x14\n\x0cpingRequests\x18\x07 \x01(\t\x12\x14\n\x0cpingInterval\x18\x08 \x01(\x05\x12\x12\n\npingMaxOut\x18\t \x01(\x05\x12\x10\n\x08protocol\x18\n \x01(\x05\x12\x11\n\tpublicKey\x18\x64 \x01(\t\x12\x15\n\x0c\x64\x65\x64upeWindow\x18\xe9\x07 \x01(\x03\"\x16\n\x04Ping\x12\x0e\n\x06\x63onnID\x18\x01 \x01(\x0c\"\x1d\n\x0cPingResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\t\"\xf8\x01\n\x13SubscriptionRequest\x12\x10\n\x08\x63lientID\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06qGroup\x18\x03 \x01(\t\x12\r\n\x05inbox\x18\x04 \x01(\t\x12\x13\n\x0bmaxInFlight\x18\x05 \x01(\x05\x12\x15\n\rackWaitInSecs\x18\x06 \x01(\x05\x12\x13\n\x0b\x64urableName\x18\x07 \x01(\t\x12/\n\rstartPosition\x18\n \x01(\x0e\x32\x18.stan.wire.StartPosition\x12\x15\n\rstartSequence\x18\x0b \x01(\x04\x12\x16\n\x0estartTimeDelta\x18\x0c \x01(\x03\"7\n\x14SubscriptionResponse\x12\x10\n\x08\x61\x63kInbox\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"[\n\x12UnsubscribeRequest\x12\x10\n\x08\x63lientID\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05inbox\x18\x03 \x01(\t\x12\x13\n\x0b\x64urableName\x18\x04 \x01(\t\" \n\x0c\x43loseRequest\x12\x10\n\x08\x63lientID\x18\x01 \x01(\t\"\x1e\n\rCloseResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\t*`\n\rStartPosition\x12\x0b\n\x07NewOnly\x10\x00\x12\x10\n\x0cLastReceived\x10\x01\x12\x12\n\x0eTimeDeltaStart\x10\x02\x12\x11\n\rSequenceStart\x10\x03\x12\t\n\x05\x46irst\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stan_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_STARTPOSITION']._serialized_start=1290
-  _globals['_STARTPOSITION']._serialized_end=1386
-  _globals['_PUBMSG']._serialized_start=25
-  _globals['_PUBMSG']._serialized_end=143
-  _globals['_PUBACK']._serialized_start=145
-  _globals['_PUBACK']._serialized_end=182
-  _globals['_MSGPROTO']._serialized_start=185
-  _globals['_MSGPROTO']._serialized_end=339
-  _globals['_ACK']._serialized_start=341
-  _globals['_ACK']._serialized_end=381
-  _globals['_CONNECTREQUEST']._serialized_start=384
-  _globals['_CONNECTREQUEST']._serialized_end=518
-  _globals['_CONNECTRESPONSE']._serialized_start=521
-  _globals['_CONNECTRESPONSE']._serialized_end=766
-  _globals['_PING']._serialized_start=768
-  _globals['_PING']._serialized_end=790
-  _globals['_PINGRESPONSE']._serialized_start=792
-  _globals['_PINGRESPONSE']._serialized_end=821
-  _globals['_SUBSCRIPTIONREQUEST']._serialized_start=824
-  _globals['_SUBSCRIPTIONREQUEST']._serialized_end=1072
-  _globals['_SUBSCRIPTIONRESPONSE']._serialized_start=1074
-  _globals['_SUBSCRIPTIONRESPONSE']._serialized_end=1129
-  _globals['_UNSUBSCRIBEREQUEST']._serialized_start=1131
-  _globals['_UNSUBSCRIBEREQUEST']._serialized_end=1222
-  _globals['_CLOSEREQUEST']._serialized_start=1224
-  _globals['_CLOSEREQUEST']._serialized_end=1256
-  _globals['_CLOSERESPONSE']._serialized_start=1258
-  _globals['_CLOSERESPONSE']._serialized_end=1288
+  _globals['_STARTPOSITION']._serialized_start=1394
+  _globals['_STARTPOSITION']._serialized_end=1490
+  _globals['_PUBMSG']._serialized_start=26
+  _globals['_PUBMSG']._serialized_end=186
+  _globals['_PUBACK']._serialized_start=188
+  _globals['_PUBACK']._serialized_end=245
+  _globals['_MSGPROTO']._serialized_start=248
+  _globals['_MSGPROTO']._serialized_end=402
+  _globals['_ACK']._serialized_start=404
+  _globals['_ACK']._serialized_end=444
+  _globals['_CONNECTREQUEST']._serialized_start=447
+  _globals['_CONNECTREQUEST']._serialized_end=599
+  _globals['_CONNECTRESPONSE']._serialized_start=602
+  _globals['_CONNECTRESPONSE']._serialized_end=870
+  _globals['_PING']._serialized_start=872
+  _globals['_PING']._serialized_end=894
+  _globals['_PINGRESPONSE']._serialized_start=896
+  _globals['_PINGRESPONSE']._serialized_end=925
+  _globals['_SUBSCRIPTIONREQUEST']._serialized_start=928
+  _globals['_SUBSCRIPTIONREQUEST']._serialized_end=1176
+  _globals['_SUBSCRIPTIONRESPONSE']._serialized_start=1178
+  _globals['_SUBSCRIPTIONRESPONSE']._serialized_end=1233
+  _globals['_UNSUBSCRIBEREQUEST']._serialized_start=1235
+  _globals['_UNSUBSCRIBEREQUEST']._serialized_end=1326
+  _globals['_CLOSEREQUEST']._serialized_start=1328
+  _globals['_CLOSEREQUEST']._serialized_end=1360
+  _globals['_CLOSERESPONSE']._serialized_start=1362
+  _globals['_CLOSERESPONSE']._serialized_end=1392
 # @@protoc_insertion_point(module_scope)

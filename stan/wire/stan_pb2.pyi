@@ -19,7 +19,7 @@ SequenceStart: StartPosition
 First: StartPosition
 
 class PubMsg(_message.Message):
-    __slots__ = ("clientID", "guid", "subject", "reply", "data", "connID", "sha256")
+    __slots__ = ("clientID", "guid", "subject", "reply", "data", "connID", "sha256", "resentAfter", "messageId")
     CLIENTID_FIELD_NUMBER: _ClassVar[int]
     GUID_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,8 @@ class PubMsg(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     CONNID_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
+    RESENTAFTER_FIELD_NUMBER: _ClassVar[int]
+    MESSAGEID_FIELD_NUMBER: _ClassVar[int]
     clientID: str
     guid: str
     subject: str
@@ -34,15 +36,19 @@ class PubMsg(_message.Message):
     data: bytes
     connID: bytes
     sha256: bytes
-    def __init__(self, clientID: _Optional[str] = ..., guid: _Optional[str] = ..., subject: _Optional[str] = ..., reply: _Optional[str] = ..., data: _Optional[bytes] = ..., connID: _Optional[bytes] = ..., sha256: _Optional[bytes] = ...) -> None: ...
+    resentAfter: int
+    messageId: str
+    def __init__(self, clientID: _Optional[str] = ..., guid: _Optional[str] = ..., subject: _Optional[str] = ..., reply: _Optional[str] = ..., data: _Optional[bytes] = ..., connID: _Optional[bytes] = ..., sha256: _Optional[bytes] = ..., resentAfter: _Optional[int] = ..., messageId: _Optional[str] = ...) -> None: ...
 
 class PubAck(_message.Message):
-    __slots__ = ("guid", "error")
+    __slots__ = ("guid", "error", "duplicate")
     GUID_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_FIELD_NUMBER: _ClassVar[int]
     guid: str
     error: str
-    def __init__(self, guid: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+    duplicate: bool
+    def __init__(self, guid: _Optional[str] = ..., error: _Optional[str] = ..., duplicate: bool = ...) -> None: ...
 
 class MsgProto(_message.Message):
     __slots__ = ("sequence", "subject", "reply", "data", "timestamp", "redelivered", "redeliveryCount", "CRC32")
@@ -73,23 +79,25 @@ class Ack(_message.Message):
     def __init__(self, subject: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("clientID", "heartbeatInbox", "protocol", "connID", "pingInterval", "pingMaxOut")
+    __slots__ = ("clientID", "heartbeatInbox", "protocol", "connID", "pingInterval", "pingMaxOut", "resends")
     CLIENTID_FIELD_NUMBER: _ClassVar[int]
     HEARTBEATINBOX_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     CONNID_FIELD_NUMBER: _ClassVar[int]
     PINGINTERVAL_FIELD_NUMBER: _ClassVar[int]
     PINGMAXOUT_FIELD_NUMBER: _ClassVar[int]
+    RESENDS_FIELD_NUMBER: _ClassVar[int]
     clientID: str
     heartbeatInbox: str
     protocol: int
     connID: bytes
     pingInterval: int
     pingMaxOut: int
-    def __init__(self, clientID: _Optional[str] = ..., heartbeatInbox: _Optional[str] = ..., protocol: _Optional[int] = ..., connID: _Optional[bytes] = ..., pingInterval: _Optional[int] = ..., pingMaxOut: _Optional[int] = ...) -> None: ...
+    resends: bool
+    def __init__(self, clientID: _Optional[str] = ..., heartbeatInbox: _Optional[str] = ..., protocol: _Optional[int] = ..., connID: _Optional[bytes] = ..., pingInterval: _Optional[int] = ..., pingMaxOut: _Optional[int] = ..., resends: bool = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("pubPrefix", "subRequests", "unsubRequests", "closeRequests", "error", "subCloseRequests", "pingRequests", "pingInterval", "pingMaxOut", "protocol", "publicKey")
+    __slots__ = ("pubPrefix", "subRequests", "unsubRequests", "closeRequests", "error", "subCloseRequests", "pingRequests", "pingInterval", "pingMaxOut", "protocol", "publicKey", "dedupeWindow")
     PUBPREFIX_FIELD_NUMBER: _ClassVar[int]
     SUBREQUESTS_FIELD_NUMBER: _ClassVar[int]
     UNSUBREQUESTS_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +109,7 @@ class ConnectResponse(_message.Message):
     PINGMAXOUT_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     PUBLICKEY_FIELD_NUMBER: _ClassVar[int]
+    DEDUPEWINDOW_FIELD_NUMBER: _ClassVar[int]
     pubPrefix: str
     subRequests: str
     unsubRequests: str
@@ -112,7 +121,8 @@ class ConnectResponse(_message.Message):
     pingMaxOut: int
     protocol: int
     publicKey: str
-    def __init__(self, pubPrefix: _Optional[str] = ..., subRequests: _Optional[str] = ..., unsubRequests: _Optional[str] = ..., closeRequests: _Optional[str] = ..., error: _Optional[str] = ..., subCloseRequests: _Optional[str] = ..., pingRequests: _Optional[str] = ..., pingInterval: _Optional[int] = ..., pingMaxOut: _Optional[int] = ..., protocol: _Optional[int] = ..., publicKey: _Optional[str] = ...) -> None: ...
+    dedupeWindow: int
+    def __init__(self, pubPrefix: _Optional[str] = ..., subRequests: _Optional[str] = ..., unsubRequests: _Optional[str] = ..., closeRequests: _Optional[str] = ..., error: _Optional[str] = ..., subCloseRequests: _Optional[str] = ..., pingRequests: _Optional[str] = ..., pingInterval: _Optional[int] = ..., pingMaxOut: _Optional[int] = ..., protocol: _Optional[int] = ..., publicKey: _Optional[str] = ..., dedupeWindow: _Optional[int] = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("connID",)
