@@ -44,6 +44,9 @@ OnError = Callable[[Exception], Awaitable[None]]
 class SecureClient(Client):
     """A nats-py client that gets in safely, or says why not."""
 
+    was_closed = False
+    """Whether it was asked to close, or gave up reconnecting; not when its server closed it."""
+
     async def open(self, servers: list[str], on_error: OnError, **options: Any) -> None:
         """Connect, trying each server once; a connection that stood is then kept up as
         `max_reconnect_attempts` says (for ever, if it does not). Each error goes to `on_error`.
@@ -79,6 +82,7 @@ class SecureClient(Client):
         happens when there never was a connection."""
         if not self._was_tried:
             return
+        self.was_closed = True
         try:
             async with asyncio.timeout(_LAST_WORDS_S):
                 await super().close()
@@ -283,6 +287,11 @@ def explain(error: BaseException) -> str:
     text = str(error) or ("timeout" if isinstance(error, TimeoutError) else type(error).__name__)
     quoted = _QUOTED.fullmatch(text)
     return f"nats: {quoted[1]}" if quoted else text
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a NATS server was there and did not accept who we are."""
+    return "authorization" in str(error).lower() or "authentication" in str(error).lower()
 
 
 def _verdict(errors: list[Exception]) -> Error:

@@ -33,7 +33,7 @@ def test_statement_121_ping_values_that_make_no_sense(interval: int, max_out: in
         {"pub_ack_wait": -1},
         {"max_pub_acks_inflight": 0},
         {"discover_prefix": "a b"},
-        {"ping_interval": 1.5},
+    {"ping_interval": 1.5},
     ],
 )
 def test_other_values_that_make_no_sense(options: dict[str, Any]) -> None:

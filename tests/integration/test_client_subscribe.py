@@ -378,4 +378,4 @@ async def test_subscribing_on_a_lent_connection_that_was_closed_leaves_nothing(
     await lent.close()
     with pytest.raises(stan.InvalidConnectionError, match="nats: connection closed"):
         await connection.subscribe(channel)
-    assert not connection._session._feeds
+    assert not connection._driver.session._feeds
