@@ -501,7 +501,7 @@ class Driver:
             return
         session.operations = []
         if self.transport.write(operations):
-            session.window.flushed()
+            session.written()
             self._congested = self.transport.unsent_bytes > _CONGESTED_BYTES
         elif self.options.resume and not session.ended:
             session.operations = operations
