@@ -31,6 +31,7 @@ from stan.client.transport import NatsClient
 from stan.errors import (
     ClientError,
     RequestTimeoutError,
+    SubscribeError,
 )
 
 ConnectionLostCallback = Callable[["Connection", ClientError], Awaitable[None] | None]
@@ -232,20 +233,28 @@ class Connection:
             subscription = Subscription(driver, feed, cb, chosen)
             driver.consumers[feed] = subscription
             try:
-                answer = await driver.ask_again(
-                    driver.session.subjects.subRequests,
-                    feed.request.SerializeToString(),
-                    deadline_s,
-                    "subscribe",
-                )
-                if answer is not None:
-                    feed.open(read_subscribed(answer), driver.session.registration)
+                if await self._ask_for(feed, deadline_s):
                     subscription._start()
                     return subscription
             except BaseException as error:
                 self._give_up(feed, isinstance(error, RequestTimeoutError | asyncio.CancelledError))
                 raise
             self._give_up(feed, True)
+
+    async def _ask_for(self, feed: Feed, deadline_s: float) -> bool:
+        """Whether the server accepted the subscription; otherwise it is to be asked again."""
+        driver, session = self._driver, self._driver.session
+        subject, payload = session.subjects.subRequests, feed.request.SerializeToString()
+        answer = await driver.ask_again(subject, payload, deadline_s, "subscribe")
+        if answer is None:
+            return False
+        try:
+            feed.open(read_subscribed(answer), session.registration)
+        except SubscribeError as error:
+            if not driver.doubts(error):
+                raise
+            return False
+        return True
 
     def _give_up(self, feed: Feed, may_be_accepted: bool) -> None:
         """Nothing comes of this subscription request."""

@@ -19,7 +19,7 @@ from stan.client.events import Event
 from stan.client.feed import Feed
 from stan.client.identifiers import GUID_STEM_CHARS, new_id
 from stan.client.options import ConnectOptions, SubscribeOptions
-from stan.client.protocol import CONNECTION_CLOSED, close_request, read_closed
+from stan.client.protocol import CONNECTION_CLOSED, FORGOTTEN, close_request, read_closed
 from stan.client.publishers import Publishers
 from stan.client.pulse import wait_ns
 from stan.client.receipt import Receipt
@@ -95,6 +95,7 @@ class Driver:
         self._armed_ns: float = float("inf")
         self._looking: asyncio.TimerHandle | None = None
         self._seen = (True, 0)
+        self._doubted = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._redialing: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -268,6 +269,21 @@ class Driver:
         if answer is Unanswered.NOBODY:  # while pings are answered, perhaps
             await asyncio.sleep(_NOBODY_S)
         return None
+
+    def doubts(self, error: ClientError) -> bool:
+        """Whether this refusal is a reason to ask if the server still knows us. Once for each
+        registration: then it means what it says."""
+        session = self.session
+        if not self.options.resume or str(error) not in FORGOTTEN or session.ended:
+            return False
+        if not session.is_up:
+            return True
+        if self._doubted == session.registration:
+            return False
+        self._doubted = session.registration
+        session.doubt(monotonic_ns())
+        self.drain()
+        return True
 
     async def settled(self) -> None:
         """Wait until the fate of all that is in the window now is known."""

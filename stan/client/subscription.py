@@ -306,17 +306,22 @@ class Subscription:
             request = unsubscribe_request(driver.options.client_id, feed)
             answer = await driver.ask_again(subject, request, deadline_s, what)
             if answer is not None:
-                self._read_ended(answer, is_repeated)
+                self._is_ended = self._read_ended(answer, is_repeated)
             is_repeated = True
         self._is_ended = True
 
-    def _read_ended(self, answer: bytes, is_repeated: bool) -> None:
+    def _read_ended(self, answer: bytes, is_repeated: bool) -> bool:
+        """Whether that is the end of it; otherwise it is to be asked again."""
         try:
             read_subscribed(answer)
         except InvalidSubscriptionError:
             if not is_repeated:  # the answer to the first request was lost
                 raise
-        self._is_ended = True
+        except SubscribeError as error:
+            if not self._driver.doubts(error):
+                raise
+            return False
+        return True
 
     async def _take_up(self, deadline_s: float, what: str) -> bool:
         """Have the durable again, which the server would keep otherwise; False: try again."""
