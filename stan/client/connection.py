@@ -155,7 +155,7 @@ class Connection:
         """
         driver = self._driver
         since_ns = monotonic_ns()
-        if driver.must_wait:
+        if driver.is_congested or driver.publishers.must_wait:
             await driver.wait_for_place(since_ns)
         receipt = Receipt(callback)
         driver.publish(channel, data, receipt, since_ns, msg_id)

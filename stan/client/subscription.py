@@ -84,19 +84,20 @@ class Subscription:
     def _run_plain(self, callback: MessageCallback) -> None:
         feed, send = self._feed, self._driver.send
         auto = not self.manual_acks
+        epoch = feed.epoch  # it cannot change in between: nothing is waited for
         while feed.messages:
             proto = self._decode(feed.take())
             if proto is None:
                 continue
-            epoch = STALE if feed.stale else feed.epoch
+            stale = feed.stale
             try:
-                result = callback(Message(proto, self, epoch))
+                result = callback(Message(proto, self, STALE if stale else epoch))
                 if result is not None:
                     _refuse_awaitable(result)
             except (Exception, asyncio.CancelledError) as error:  # a cancelled future's result
                 self._report(error)
                 continue
-            if auto and epoch == feed.epoch and not self._is_closed:
+            if auto and not stale and not self._is_closed:
                 send(feed.ack(proto.sequence))
 
     async def _run(self) -> None:
