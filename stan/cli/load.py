@@ -109,16 +109,17 @@ class QueueMember(Subscriber):
 async def run_load(plan: Plan, on_progress: OnProgress) -> tuple[list[Sample], list[Sample]]:
     """Run the plan; returns the publishers' and the subscribers' samples.
 
-    Raises LoadError when a client cannot connect or subscribe, or a connection is lost.
+    Raises LoadError when a client cannot connect or subscribe, or is interrupted.
     """
     shares = share(plan.messages, plan.publishers) if plan.publishers else []
     copies = bool(plan.publishers) + (1 if plan.queue and plan.subscribers else plan.subscribers)
     progress = Progress(plan.messages * copies, on_progress)
     lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def lose(connection: stan.Connection, error: stan.ClientError) -> None:
+    def lose(connection: stan.Connection, reason: str) -> None:
+        """An interruption: what would be measured behind it is no measure of anything."""
         if not lost.done():
-            lost.set_exception(LoadError(f"{connection.client_id} lost its connection: {error}"))
+            lost.set_exception(LoadError(f"{connection.client_id} lost its connection: {reason}"))
 
     connections: list[stan.Connection] = []
     try:
@@ -152,7 +153,7 @@ async def _connect(
     name: str,
     kind: str,
     connections: list[stan.Connection],
-    lose: stan.ConnectionLostCallback,
+    lose: stan.InterruptedCallback,
 ) -> stan.Connection:
     try:
         connection = await stan.connect(
@@ -160,7 +161,7 @@ async def _connect(
             name,
             servers=plan.servers,
             max_pub_acks_inflight=plan.max_pub_acks_inflight,
-            connection_lost_cb=lose,
+            interrupted_cb=lose,
             **plan.nats_options,
         )
     except stan.StanError as error:
@@ -173,7 +174,7 @@ async def _subscribe(
     plan: Plan,
     progress: Progress,
     connections: list[stan.Connection],
-    lose: stan.ConnectionLostCallback,
+    lose: stan.InterruptedCallback,
 ) -> list[Subscriber]:
     subscribers: list[Subscriber] = []
     group: list[QueueMember] = []

@@ -106,13 +106,15 @@ class Connection:
         announcer = self._driver.announcer
         announcer.put(event)
         if isinstance(event, Interrupted):
-            _logger.warning("connection %s interrupted: %s", self.client_id, event.reason)
             if self._interrupted_callback is not None:
                 announcer.call(self._interrupted_callback, self, event.reason)
+            else:
+                _logger.warning("connection %s interrupted: %s", self.client_id, event.reason)
         elif isinstance(event, Resumed):
-            _logger.info("connection %s resumed after %.1f s", self.client_id, event.seconds)
             if self._resumed_callback is not None:
                 announcer.call(self._resumed_callback, self, event)
+            else:
+                _logger.warning("connection %s resumed after %.1f s", self.client_id, event.seconds)
         elif isinstance(event, Gap):
             _logger.warning("connection %s: %s", self.client_id, event)
         elif self._lost_callback is None:
