@@ -138,6 +138,7 @@ async def run_load(plan: Plan, on_progress: OnProgress) -> tuple[list[Sample], l
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if lost.done():
             work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
             await lost
         samples = await work
     except stan.StanError as error:
