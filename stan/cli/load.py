@@ -226,12 +226,16 @@ async def _publish_ahead(
             done.set_result(None)
 
     publish = connection.publish_async
-    for _ in range(count):
-        await publish(channel, payload, acked)
-        if done.done():
-            break
-    if count:
-        await done
+    try:
+        for _ in range(count):
+            await publish(channel, payload, acked)
+            if done.done():
+                break
+        if count:
+            await done
+    finally:
+        if not done.cancel() and not done.cancelled():
+            done.exception()  # nobody may be left to ask for it
 
 
 async def _receive(plan: Plan, subscriber: Subscriber) -> Sample:
