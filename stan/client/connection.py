@@ -31,6 +31,7 @@ from stan.client.transport import NatsClient
 from stan.errors import (
     ClientError,
     RequestTimeoutError,
+    SubscribeError,
 )
 
 ConnectionLostCallback = Callable[["Connection", ClientError], Awaitable[None] | None]
@@ -105,13 +106,15 @@ class Connection:
         announcer = self._driver.announcer
         announcer.put(event)
         if isinstance(event, Interrupted):
-            _logger.warning("connection %s interrupted: %s", self.client_id, event.reason)
             if self._interrupted_callback is not None:
                 announcer.call(self._interrupted_callback, self, event.reason)
+            else:
+                _logger.warning("connection %s interrupted: %s", self.client_id, event.reason)
         elif isinstance(event, Resumed):
-            _logger.info("connection %s resumed after %.1f s", self.client_id, event.seconds)
             if self._resumed_callback is not None:
                 announcer.call(self._resumed_callback, self, event)
+            else:
+                _logger.warning("connection %s resumed after %.1f s", self.client_id, event.seconds)
         elif isinstance(event, Gap):
             _logger.warning("connection %s: %s", self.client_id, event)
         elif self._lost_callback is None:
@@ -154,7 +157,7 @@ class Connection:
         """
         driver = self._driver
         since_ns = monotonic_ns()
-        if driver.must_wait:
+        if driver.is_congested or driver.publishers.must_wait:
             await driver.wait_for_place(since_ns)
         receipt = Receipt(callback)
         driver.publish(channel, data, receipt, since_ns, msg_id)
@@ -232,20 +235,28 @@ class Connection:
             subscription = Subscription(driver, feed, cb, chosen)
             driver.consumers[feed] = subscription
             try:
-                answer = await driver.ask_again(
-                    driver.session.subjects.subRequests,
-                    feed.request.SerializeToString(),
-                    deadline_s,
-                    "subscribe",
-                )
-                if answer is not None:
-                    feed.open(read_subscribed(answer), driver.session.registration)
+                if await self._ask_for(feed, deadline_s):
                     subscription._start()
                     return subscription
             except BaseException as error:
                 self._give_up(feed, isinstance(error, RequestTimeoutError | asyncio.CancelledError))
                 raise
             self._give_up(feed, True)
+
+    async def _ask_for(self, feed: Feed, deadline_s: float) -> bool:
+        """Whether the server accepted the subscription; otherwise it is to be asked again."""
+        driver, session = self._driver, self._driver.session
+        subject, payload = session.subjects.subRequests, feed.request.SerializeToString()
+        answer = await driver.ask_again(subject, payload, deadline_s, "subscribe")
+        if answer is None:
+            return False
+        try:
+            feed.open(read_subscribed(answer), session.registration)
+        except SubscribeError as error:
+            if not driver.doubts(error):
+                raise
+            return False
+        return True
 
     def _give_up(self, feed: Feed, may_be_accepted: bool) -> None:
         """Nothing comes of this subscription request."""

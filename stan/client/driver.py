@@ -18,7 +18,7 @@ from stan.client.announcer import Announcer
 from stan.client.events import Event
 from stan.client.feed import Feed
 from stan.client.options import ConnectOptions, SubscribeOptions
-from stan.client.protocol import CONNECTION_CLOSED, close_request, read_closed
+from stan.client.protocol import CONNECTION_CLOSED, FORGOTTEN, close_request, read_closed
 from stan.client.publishers import Publishers
 from stan.client.pulse import wait_ns
 from stan.client.receipt import Receipt
@@ -85,9 +85,9 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._dial: Callable[[], Any] | None = None
         self._token: object = None
-        self._publishers: Publishers
+        self.publishers: Publishers
         self._fails = not options.resume or options.while_disconnected == "fail"
-        self._congested = False
+        self.is_congested = False
         self._flush_scheduled = False
         self._outgoing_bytes = 0
         self._pub_ack_wait_ns = int(options.pub_ack_wait * 1e9)
@@ -95,6 +95,7 @@ class Driver:
         self._armed_ns: float = float("inf")
         self._looking: asyncio.TimerHandle | None = None
         self._seen = (True, 0)
+        self._doubted = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._redialing: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -114,7 +115,7 @@ class Driver:
         self.session = Session(
             self.options, inbox, new_id(), new_id(GUID_STEM_CHARS), random.random
         )
-        self._publishers = Publishers(
+        self.publishers = Publishers(
             self.options.max_pub_acks_inflight,
             self.options.max_pub_bytes_inflight,
             self.session.window,
@@ -146,23 +147,19 @@ class Driver:
     # Publishing
 
     async def wait_for_place(self, since_ns: int) -> None:
-        """Wait until publishing makes sense. Raises what `publish_async` raises."""
+        """Wait until neither the socket nor the window is full. Raises what `publish_async`
+        raises."""
         self._refuse()
         wait_s = self.options.pub_ack_wait - (monotonic_ns() - since_ns) / 1e9
         try:
             async with asyncio.timeout(wait_s):
-                if self._congested:
+                if self.is_congested:
                     await self.transport.drained()
-                    self._congested = False
-                if self._publishers.must_wait:
-                    await self._publishers.wait()
+                    self.is_congested = False
+                if self.publishers.must_wait:
+                    await self.publishers.wait()
         except TimeoutError:
             raise PublishTimeoutError("stan: publish ack timeout") from None
-
-    @property
-    def must_wait(self) -> bool:
-        """Whether to `wait_for_place` before publishing."""
-        return self._congested or self._publishers.must_wait
 
     def _refuse(self) -> None:
         """Raises the reason why nothing can be published now, if there is one."""
@@ -188,7 +185,7 @@ class Driver:
                 channel, data, receipt, since_ns, self.transport.nats.max_payload, message_id
             )
         except BaseException:
-            self._publishers.wake()  # the place that was waited for is not taken
+            self.publishers.wake()  # the place that was waited for is not taken
             raise
         if self._outgoing_bytes >= _WRITE_BYTES:
             self.flush()
@@ -269,6 +266,21 @@ class Driver:
             await asyncio.sleep(_NOBODY_S)
         return None
 
+    def doubts(self, error: ClientError) -> bool:
+        """Whether this refusal is a reason to ask if the server still knows us. Once for each
+        registration: then it means what it says."""
+        session = self.session
+        if not self.options.resume or str(error) not in FORGOTTEN or session.ended:
+            return False
+        if not session.is_up:
+            return True
+        if self._doubted == session.registration:
+            return False
+        self._doubted = session.registration
+        session.doubt(monotonic_ns())
+        self.drain()
+        return True
+
     async def settled(self) -> None:
         """Wait until the fate of all that is in the window now is known."""
         for _, receipt, _ in list(self.session.window.waiting.values()):
@@ -296,7 +308,7 @@ class Driver:
         for consumer in list(self.consumers.values()):
             consumer._stop(lost)
         self.consumers.clear()
-        self._publishers.fail(ConnectionClosedError, CONNECTION_CLOSED)
+        self.publishers.fail(ConnectionClosedError, CONNECTION_CLOSED)
         self._settle()
         self._wake()
         self.flush()
@@ -474,7 +486,7 @@ class Driver:
         settled, window.settled = window.settled, []
         for receipt, error in settled:
             receipt.settle(error)
-        self._publishers.wake()
+        self.publishers.wake()
 
     def send(self, operation: bytes) -> None:
         """Send with the others of this turn."""
@@ -501,8 +513,8 @@ class Driver:
             return
         session.operations = []
         if self.transport.write(operations):
-            session.window.flushed()
-            self._congested = self.transport.unsent_bytes > _CONGESTED_BYTES
+            session.written()
+            self.is_congested = self.transport.unsent_bytes > _CONGESTED_BYTES
         elif self.options.resume and not session.ended:
             session.operations = operations
             self._seen = (False, self._seen[1])

@@ -17,6 +17,11 @@ class Gap:
     begun_anew: bool = False
     """The server lost the channel: its sequences start over, and so does the subscription."""
 
+    def __str__(self) -> str:
+        if self.begun_anew:
+            return f"channel {self.channel} was begun anew; it was read up to {self.first - 1}"
+        return f"messages {self.first} to {self.last} of channel {self.channel} are gone"
+
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:

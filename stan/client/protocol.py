@@ -27,6 +27,8 @@ PROTOCOL_LEVEL = 1
 CONNECTION_CLOSED = "stan: connection closed"
 INVALID_SUBSCRIPTION = "stan: invalid subscription"
 UNKNOWN_CLIENT_ID = "stan: unknown clientID"
+# What a server says about a subscription of a client that it has forgotten.
+FORGOTTEN = (UNKNOWN_CLIENT_ID, "stan: unknown channel")
 
 
 def connect_request(options: ConnectOptions, heartbeat_inbox: str, connection_id: str) -> bytes:

@@ -84,7 +84,7 @@ class Returning:
         """Tell this once all are back."""
         self._report = resumed
         self._report_ns = now_ns + _PROOF_NS
-        self._tell(now_ns)
+        self.tell(now_ns)
 
     def take_gap(self, feed: Feed, now_ns: int) -> None:
         """A feed found that messages are missing."""
@@ -99,7 +99,12 @@ class Returning:
             back.since_ns = now_ns
             self._ask(feed, back, now_ns)
         feed.gap = None
-        self._tell(now_ns)
+        self.tell(now_ns)
+
+    @property
+    def is_reporting(self) -> bool:
+        """Whether there is a report that was not told yet."""
+        return self._report is not None
 
     def _ask(self, feed: Feed, back: _Return, now_ns: int) -> None:
         session = self._session
@@ -136,7 +141,7 @@ class Returning:
             self.take_gap(feed, now_ns)
         if feed.messages:
             session.ready.append(feed)
-        self._tell(now_ns)
+        self.tell(now_ns)
 
     def _refused(self, feed: Feed, back: _Return, error: ClientError, now_ns: int) -> None:
         session = self._session
@@ -149,9 +154,9 @@ class Returning:
             session.close_feed(feed)
             session.failed.append((feed, error))
             session.is_stirred = True
-            self._tell(now_ns)
+            self.tell(now_ns)
 
-    def _tell(self, now_ns: int) -> None:
+    def tell(self, now_ns: int) -> None:
         """Give the report, when all are back and know what they missed, or that takes long."""
         if self._report is None or self._feeds:
             return
@@ -174,4 +179,4 @@ class Returning:
         for feed, back in list(self._feeds.items()):
             if back.due_ns is not None and back.due_ns <= now_ns:
                 self._ask(feed, back, now_ns)
-        self._tell(now_ns)
+        self.tell(now_ns)

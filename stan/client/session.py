@@ -128,6 +128,7 @@ class Session:
             except ConnectError as error:
                 on_opened(error)
             else:
+                self._heard_ns = now_ns
                 on_opened(None)
 
         self._ask_to_register(now_ns, take)
@@ -156,7 +157,6 @@ class Session:
             self._ping_operation = pub(*self.ping_request(), self._ping_subject)
         self.pulse.registered(interval_ns, response.pingMaxOut, now_ns)
         self.is_up = True
-        self._heard_ns = now_ns
 
     def _take_registered(self, answer: Answer, now_ns: int) -> None:
         """The answer to a registration after an interruption."""
@@ -196,9 +196,16 @@ class Session:
             self.pulse.nats_up(now_ns)
             self.is_stirred = True
 
+    def written(self) -> None:
+        """The owner wrote all operations. Publishes of an interruption are not among them."""
+        if self.is_up:
+            self.window.flushed()
+
     def _interrupt(self, now_ns: int, reason: str) -> None:
         """The server is out of reach, or seems to be. Nothing happens without `resume`."""
         if self._options.resume and self.is_up and self.pulse.interrupt(now_ns):
+            if self.pulse.is_nats_up:
+                self.window.flushed()  # what is in `operations` will still be written
             self.is_up = False
             self.is_stirred = True
             self.returning.pause()
@@ -345,12 +352,13 @@ class Session:
             self.window.acknowledge([payload for _, _, payload in run])
             if self.window.is_doubted:
                 self.window.is_doubted = False
-                self._interrupt(now_ns, NO_SERVER)
-                self._step(now_ns)
+                self.doubt(now_ns)
         elif (feed := self._feeds.get(subject)) is not None:
             feed.offer([payload for _, _, payload in run])
             if feed.gap is not None:
                 self.returning.take_gap(feed, now_ns)
+            elif self.returning.is_reporting:
+                self.returning.tell(now_ns)
             if feed.is_open:
                 self.ready.append(feed)
         elif subject == self._heartbeat_subject:
@@ -389,7 +397,7 @@ class Session:
         self._step(now_ns)
 
     def doubt(self, now_ns: int) -> None:
-        """Nobody listened to a request: the server is gone."""
+        """Nobody listened: the server is gone."""
         self._interrupt(now_ns, NO_SERVER)
         self._step(now_ns)
 

@@ -84,19 +84,20 @@ class Subscription:
     def _run_plain(self, callback: MessageCallback) -> None:
         feed, send = self._feed, self._driver.send
         auto = not self.manual_acks
+        epoch = feed.epoch  # it cannot change in between: nothing is waited for
         while feed.messages:
             proto = self._decode(feed.take())
             if proto is None:
                 continue
-            epoch = STALE if feed.stale else feed.epoch
+            stale = feed.stale
             try:
-                result = callback(Message(proto, self, epoch))
+                result = callback(Message(proto, self, STALE if stale else epoch))
                 if result is not None:
                     _refuse_awaitable(result)
             except (Exception, asyncio.CancelledError) as error:  # a cancelled future's result
                 self._report(error)
                 continue
-            if auto and epoch == feed.epoch and not self._is_closed:
+            if auto and not stale and not self._is_closed:
                 send(feed.ack(proto.sequence))
 
     async def _run(self) -> None:
@@ -306,17 +307,22 @@ class Subscription:
             request = unsubscribe_request(driver.options.client_id, feed)
             answer = await driver.ask_again(subject, request, deadline_s, what)
             if answer is not None:
-                self._read_ended(answer, is_repeated)
+                self._is_ended = self._read_ended(answer, is_repeated)
             is_repeated = True
         self._is_ended = True
 
-    def _read_ended(self, answer: bytes, is_repeated: bool) -> None:
+    def _read_ended(self, answer: bytes, is_repeated: bool) -> bool:
+        """Whether that is the end of it; otherwise it is to be asked again."""
         try:
             read_subscribed(answer)
         except InvalidSubscriptionError:
             if not is_repeated:  # the answer to the first request was lost
                 raise
-        self._is_ended = True
+        except SubscribeError as error:
+            if not self._driver.doubts(error):
+                raise
+            return False
+        return True
 
     async def _take_up(self, deadline_s: float, what: str) -> bool:
         """Have the durable again, which the server would keep otherwise; False: try again."""
