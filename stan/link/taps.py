@@ -3,8 +3,8 @@
 Connecting, TLS, authentication, pings and reconnecting stay nats-py's. What this adds:
 a *tapped* subscription bypasses nats-py's stream, queue and task, its messages reach one
 callback as a list of frames per chunk read; and `write` sends ready-made operations in one
-piece. This module is the only one that touches nats-py's internals: `_ps`, `_transport`,
-`_pending`, `_process_connect_init`, `_process_op_err`; tests/integration fails when they move.
+piece. Of nats-py's internals this touches `_ps`, `_transport`, `_pending`,
+`_process_connect_init` and `_process_op_err`; tests/integration fails when they move.
 """
 
 import asyncio
@@ -16,9 +16,13 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from stan.link.connecting import SecureClient
+from stan.link.websocket import WebSocket
 from stan.wire.frames import Frame, split
 
 OnFrames = Callable[[list[Frame]], None]
+
+# Over WebSocket, waiting for the socket ends below this; over TCP the stream has its own mark.
+_LOW_WATER_BYTES = 64 * 1024
 
 
 class Link(SecureClient):
@@ -102,9 +106,7 @@ class Link(SecureClient):
         is never. So it is torn down here.
         """
         if self.is_connected and self.options["allow_reconnect"]:
-            writer = self._stream_writer()
-            if writer is not None:
-                writer.transport.abort()
+            self._abort()
         await super()._process_op_err(e)
 
     def _stream_writer(self) -> asyncio.StreamWriter | None:
@@ -119,15 +121,25 @@ class Link(SecureClient):
             return 0
         writer = self._stream_writer()
         if writer is None:
-            return int(self._pending_data_size)
+            return int(self._pending_data_size) + self._websocket().unsent_bytes
         return 0 if writer.is_closing() else writer.transport.get_write_buffer_size()
 
     async def drained(self) -> None:
         """Wait until the write buffer is below its low-water mark, or the connection is gone."""
-        writer = self._stream_writer() if self.is_connected else None
+        if not self.is_connected or self._transport is None:
+            return
+        writer = self._stream_writer()
         if writer is not None:
             with suppress(OSError):
                 await writer.drain()
+            return
+        transport = self._websocket()
+        while self._transport is transport and self.unsent_bytes > _LOW_WATER_BYTES:
+            await transport.progress()
+
+    def _websocket(self) -> WebSocket:
+        assert isinstance(self._transport, WebSocket)
+        return self._transport
 
 
 class _Splitter:
