@@ -8,6 +8,7 @@ import asyncio
 import datetime
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic_ns
 from types import TracebackType
 
@@ -173,7 +174,9 @@ class Connection:
         deadline_s = self._deadline_s(timeout)
         try:
             async with asyncio.timeout_at(deadline_s):
-                await self._driver.settled()
+                for _, receipt, _ in list(self._driver.session.window.waiting.values()):
+                    with suppress(ClientError):
+                        await receipt
                 await self._driver.ping(deadline_s)
         except TimeoutError:
             raise RequestTimeoutError("stan: flush timeout") from None

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic_ns, time_ns
 from typing import Any
 
@@ -254,12 +253,6 @@ class Driver:
         session.doubt(monotonic_ns())
         self.drain()
         return True
-
-    async def settled(self) -> None:
-        """Wait until the fate of all that is in the window now is known."""
-        for _, receipt, _ in list(self.session.window.waiting.values()):
-            with suppress(ClientError):
-                await receipt
 
     async def ping(self, deadline_s: float) -> None:
         """Wait for a sign of the server that follows on all that was sent before. Raises what
