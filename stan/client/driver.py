@@ -18,6 +18,7 @@ from stan.client.events import Event
 from stan.client.feed import Consumer, Feed
 from stan.client.identifiers import GUID_STEM_CHARS, new_id
 from stan.client.options import ConnectOptions, SubscribeOptions
+from stan.client.patience import PROBE_NS
 from stan.client.protocol import CONNECTION_CLOSED, FORGOTTEN, close_request, read_closed
 from stan.client.publishers import Publishers
 from stan.client.receipt import Receipt
@@ -67,7 +68,10 @@ class Driver:
         self.is_congested = False
         self._flush_scheduled = False
         self._outgoing_bytes = 0
-        self._pub_ack_wait_ns = int(options.pub_ack_wait * 1e9)
+        first_look_s = (
+            min(options.pub_ack_wait, PROBE_NS / 1e9) if options.resume else options.pub_ack_wait
+        )
+        self._first_look_ns = int(first_look_s * 1e9)
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ns: float = float("inf")
         self._doubted = 0
@@ -164,7 +168,7 @@ class Driver:
             self.flush()
         elif not self._flush_scheduled:
             self._schedule_flush()
-        if since_ns + self._pub_ack_wait_ns < self._armed_ns:
+        if since_ns + self._first_look_ns < self._armed_ns:
             self._arm()
 
     @property
