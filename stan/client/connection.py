@@ -8,6 +8,7 @@ import asyncio
 import datetime
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic_ns
 from types import TracebackType
 
@@ -75,7 +76,7 @@ class Connection:
         """The NATS connection underneath; None once this connection is closed or lost."""
         driver = self._driver
         keeps = driver.session.ended and not self._options.allow_close_retry
-        return None if driver.is_released or keeps else driver.transport.nats
+        return None if driver.is_released or keeps else driver.nats
 
     @property
     def is_closed(self) -> bool:
@@ -86,7 +87,7 @@ class Connection:
     def is_connected(self) -> bool:
         """Whether NATS is connected and the server answers, as far as is known right now."""
         driver = self._driver
-        return driver.session.is_up and bool(driver.transport.nats.is_connected)
+        return driver.session.is_up and bool(driver.nats.is_connected)
 
     def max_data_size(self, channel: str) -> int:
         """How many bytes of data fit one message of this channel.
@@ -94,7 +95,7 @@ class Connection:
         Raises PublishError when the channel's name is invalid.
         """
         driver = self._driver
-        return driver.session.window.max_data_bytes(channel, driver.transport.nats.max_payload)
+        return driver.session.window.max_data_bytes(channel, driver.nats.max_payload)
 
     def events(self) -> Events:
         """What becomes of the connection from now on: ``async for event in sc.events()`` gives
@@ -173,7 +174,9 @@ class Connection:
         deadline_s = self._deadline_s(timeout)
         try:
             async with asyncio.timeout_at(deadline_s):
-                await self._driver.settled()
+                for _, receipt, _ in list(self._driver.session.window.waiting.values()):
+                    with suppress(ClientError):
+                        await receipt
                 await self._driver.ping(deadline_s)
         except TimeoutError:
             raise RequestTimeoutError("stan: flush timeout") from None

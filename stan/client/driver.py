@@ -10,34 +10,31 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic_ns, time_ns
-from typing import Any, Protocol
+from typing import Any
 
 from stan.client.announcer import Announcer
 from stan.client.events import Event
-from stan.client.feed import Feed
+from stan.client.feed import Consumer, Feed
 from stan.client.options import ConnectOptions, SubscribeOptions
+from stan.client.patience import PROBE_NS
 from stan.client.protocol import CONNECTION_CLOSED, FORGOTTEN, close_request, read_closed
 from stan.client.publishers import Publishers
-from stan.client.pulse import wait_ns
 from stan.client.receipt import Receipt
 from stan.client.requests import Answer, Unanswered
 from stan.client.session import Session
-from stan.client.transport import NATS_CLOSED, NATS_DOWN, NatsClient, Transport, dial, lend
+from stan.client.transport import NATS_CLOSED, NatsClient
+from stan.client.uplink import Uplink
 from stan.errors import (
     ClientError,
-    ConnectError,
     ConnectionClosedError,
     ConnectionLostError,
     InvalidConnectionError,
     PublishTimeoutError,
     RequestTimeoutError,
-    StanError,
     SubscribeError,
 )
 from stan.identifiers import GUID_STEM_CHARS, new_id
-from stan.link.connecting import is_refusal
 from stan.wire.frames import Frame
 
 _logger = logging.getLogger("stan.client")
@@ -47,27 +44,10 @@ _logger = logging.getLogger("stan.client")
 _WRITE_BYTES = 64 * 1024
 # Above this much unsent, publishing waits for the socket.
 _CONGESTED_BYTES = 4 * 1024 * 1024
-# How often a connection that is lent is looked at, since it cannot tell.
-_LOOK_S = 0.25
 # How long to wait before asking again what nobody listened to.
 _NOBODY_S = 0.1
-# How long NATS may refuse who we are, after it had let us in, until that is final: files of
-# credentials are replaced one after the other.
-_REFUSED_NS = 10_000_000_000
 
 OnEvent = Callable[[Event], None]
-
-
-class Consumer(Protocol):
-    """Who gets the messages of a feed."""
-
-    def _deliver(self) -> None: ...
-
-    def _stop(self, lost: ClientError | None = None) -> None: ...
-
-    def _begin_to_drain(self) -> None: ...
-
-    async def _drained(self, deadline_s: float) -> None: ...
 
 
 class Driver:
@@ -75,7 +55,7 @@ class Driver:
 
     def __init__(self, options: ConnectOptions, on_event: OnEvent) -> None:
         self.options = options
-        self.transport: Transport
+        self.uplink = Uplink(options, self)
         self.session: Session
         self.announcer = Announcer()
         self.consumers: dict[Feed, Consumer] = {}
@@ -83,21 +63,19 @@ class Driver:
         self.is_lost = False
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
-        self._dial: Callable[[], Any] | None = None
-        self._token: object = None
         self.publishers: Publishers
         self._fails = not options.resume or options.while_disconnected == "fail"
         self.is_congested = False
         self._flush_scheduled = False
         self._outgoing_bytes = 0
-        self._pub_ack_wait_ns = int(options.pub_ack_wait * 1e9)
+        first_look_s = (
+            min(options.pub_ack_wait, PROBE_NS / 1e9) if options.resume else options.pub_ack_wait
+        )
+        self._first_look_ns = int(first_look_s * 1e9)
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ns: float = float("inf")
-        self._looking: asyncio.TimerHandle | None = None
-        self._seen = (True, 0)
         self._doubted = 0
         self._waiters: list[asyncio.Future[None]] = []
-        self._redialing: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     # Opening
@@ -106,12 +84,8 @@ class Driver:
         self, urls: list[str], client: NatsClient | None, nats_options: dict[str, Any]
     ) -> None:
         """Reach NATS and register. Raises ConnectError, ConfigError, InvalidConnectionError."""
-        if client is None:
-            self._dial = lambda: dial(urls, self.options.client_id, self, nats_options)
-            self.transport = await self._dial()
-        else:
-            self.transport = lend(client, self)
-        inbox = self.transport.nats.new_inbox()
+        await self.uplink.open(urls, client, nats_options)
+        inbox = self.nats.new_inbox()
         self.session = Session(
             self.options, inbox, new_id(), new_id(GUID_STEM_CHARS), random.random
         )
@@ -121,14 +95,17 @@ class Driver:
             self.session.window,
         )
         try:
-            self._token = await self.transport.listen(self.session.inbox_pattern)
+            await self.uplink.listen(self.session.inbox_pattern)
             await self._register()
         except BaseException:
             self.session.end()
             await self.release()
             raise
-        if not self.transport.tells:
-            self._look()
+
+    @property
+    def nats(self) -> NatsClient:
+        """The NATS connection of the moment."""
+        return self.uplink.transport.nats
 
     async def _register(self) -> None:
         opened: asyncio.Future[ClientError | None] = self._loop.create_future()
@@ -154,7 +131,7 @@ class Driver:
         try:
             async with asyncio.timeout(wait_s):
                 if self.is_congested:
-                    await self.transport.drained()
+                    await self.uplink.transport.drained()
                     self.is_congested = False
                 if self.publishers.must_wait:
                     await self.publishers.wait()
@@ -166,7 +143,7 @@ class Driver:
         if self.session.ended:
             raise ConnectionClosedError(CONNECTION_CLOSED)
         if self._fails:
-            nats = self.transport.nats
+            nats = self.nats
             if not nats.is_connected:
                 raise InvalidConnectionError(
                     NATS_CLOSED if nats.is_closed else "nats: reconnecting"
@@ -182,7 +159,7 @@ class Driver:
             if self._fails:
                 self._refuse()
             self._outgoing_bytes += self.session.publish(
-                channel, data, receipt, since_ns, self.transport.nats.max_payload, message_id
+                channel, data, receipt, since_ns, self.uplink.transport.nats.max_payload, message_id
             )
         except BaseException:
             self.publishers.wake()  # the place that was waited for is not taken
@@ -191,15 +168,15 @@ class Driver:
             self.flush()
         elif not self._flush_scheduled:
             self._schedule_flush()
-        if since_ns + self._pub_ack_wait_ns < self._armed_ns:
+        if since_ns + self._first_look_ns < self._armed_ns:
             self._arm()
 
     @property
     def can_ack(self) -> bool:
         """Whether an ack makes sense: now, or after an interruption."""
-        if self.session.ended or (self.transport.nats.is_closed and self._redialing is None):
+        if self.session.ended or self.uplink.is_gone:
             return False
-        return self.options.resume or bool(self.transport.nats.is_connected)
+        return self.options.resume or bool(self.nats.is_connected)
 
     # Requests
 
@@ -222,12 +199,12 @@ class Driver:
     def _refuse_closed(self) -> None:
         if self.session.ended:
             raise ConnectionClosedError(CONNECTION_CLOSED)
-        if self.transport.nats.is_closed and self._redialing is None:
+        if self.uplink.is_gone:
             raise InvalidConnectionError(NATS_CLOSED)
 
     async def ask(self, subject: str, payload: bytes) -> Answer:
         """A request that leaves after everything that was sent before."""
-        if len(payload) > self.transport.nats.max_payload:
+        if len(payload) > self.nats.max_payload:
             raise SubscribeError("nats: maximum payload exceeded")
         answered: asyncio.Future[Answer] = self._loop.create_future()
 
@@ -281,12 +258,6 @@ class Driver:
         self.drain()
         return True
 
-    async def settled(self) -> None:
-        """Wait until the fate of all that is in the window now is known."""
-        for _, receipt, _ in list(self.session.window.waiting.values()):
-            with suppress(ClientError):
-                await receipt
-
     async def ping(self, deadline_s: float) -> None:
         """Wait for a sign of the server that follows on all that was sent before. Raises what
         `ask_again` raises."""
@@ -319,8 +290,8 @@ class Driver:
         """Tell the server. Raises TimeoutError when nobody hears it, InvalidConnectionError, and
         ConnectionLostError when the server knows us no more, unless that would be no news."""
         async with asyncio.timeout(self.options.connect_wait):
-            while not self.transport.nats.is_connected:
-                if self.transport.nats.is_closed and self._redialing is None:
+            while not self.nats.is_connected:
+                if self.uplink.is_gone:
                     raise InvalidConnectionError(NATS_CLOSED)
                 await asyncio.sleep(0.02)
             self.flush()
@@ -339,16 +310,9 @@ class Driver:
         if self.is_released:
             return
         self.is_released = True
-        for timer in (self._timer, self._looking):
-            if timer is not None:
-                timer.cancel()
-        if self._redialing is not None:
-            self._redialing.cancel()
-            await asyncio.wait([self._redialing])
-        if self._token is not None:
-            await self.transport.forget(self._token)
-        with suppress(OSError):
-            await self.transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.uplink.release()
 
     def _lose(self, reason: ClientError) -> None:
         """The connection is lost, for this reason. Tells the user once, from a task."""
@@ -369,72 +333,23 @@ class Driver:
         self.session.receive(frames, monotonic_ns())
         self.drain()
 
-    def nats_down(self) -> None:
+    def down(self, reason: str) -> None:
         if self._is_running():
-            self.session.disconnected(monotonic_ns(), NATS_DOWN)
+            self.session.disconnected(monotonic_ns(), reason)
             self.drain()
 
-    def nats_up(self) -> None:
+    def up(self) -> None:
         if self._is_running():
             self.session.reconnected(monotonic_ns())
             self.drain()
 
-    def nats_closed(self, *, is_final: bool) -> None:
-        if not self._is_running():
-            return
-        if is_final or not self.options.resume or self._dial is None:
-            self.session.lose(ConnectionLostError(NATS_CLOSED))
-        elif self._redialing is None:
-            self.session.disconnected(monotonic_ns(), NATS_CLOSED)
-            self._redialing = self._loop.create_task(self._redial(self._dial))
-        self.drain()
+    def gone(self, reason: ClientError) -> None:
+        if self._is_running():
+            self.session.lose(reason)
+            self.drain()
 
     def _is_running(self) -> bool:
         return hasattr(self, "session") and not self.session.ended
-
-    async def _redial(self, dial: Callable[[], Any]) -> None:
-        """The NATS server closed our connection: make another one."""
-        began_ns = monotonic_ns()
-        while not self.session.ended:
-            gone_ns = monotonic_ns() - began_ns
-            try:
-                transport: Transport = await dial()
-            except StanError as error:
-                if is_refusal(error) and gone_ns > _REFUSED_NS:
-                    self.session.lose(ConnectError(str(error)))
-                    break
-                await asyncio.sleep(wait_ns(gone_ns, random.random) / 1e9)
-                continue
-            try:
-                self._token = await transport.listen(self.session.inbox_pattern)
-            except BaseException as error:
-                await transport.close()
-                if not isinstance(error, StanError):
-                    raise
-                continue
-            self.transport = transport
-            self._redialing = None
-            self.session.reconnected(monotonic_ns())
-            break
-        self._redialing = None
-        self.drain()
-
-    def _look(self) -> None:
-        """See whether a connection that is lent was closed, lost or made again."""
-        self._looking = None
-        if not self._is_running() or self.is_released:
-            return
-        nats = self.transport.nats
-        if nats.is_closed:
-            self.nats_closed(is_final=True)
-            return
-        was_up, reconnects = self._seen
-        self._seen = (nats.is_connected, nats.stats["reconnects"])
-        if not nats.is_connected:
-            self.nats_down()
-        elif not was_up or self._seen[1] != reconnects:
-            self.nats_up()
-        self._looking = self._loop.call_later(_LOOK_S, self._look)
 
     # The turn of the loop
 
@@ -512,16 +427,12 @@ class Driver:
         if not session.pulse.is_nats_up and not session.ended:
             return
         session.operations = []
-        if self.transport.write(operations):
+        if self.uplink.transport.write(operations):
             session.written()
-            self.is_congested = self.transport.unsent_bytes > _CONGESTED_BYTES
+            self.is_congested = self.uplink.transport.unsent_bytes > _CONGESTED_BYTES
         elif self.options.resume and not session.ended:
             session.operations = operations
-            self._seen = (False, self._seen[1])
-            if self.transport.nats.is_closed and not self.transport.tells:
-                self.nats_closed(is_final=True)
-            else:
-                self.nats_down()
+            self.uplink.check()
 
     def _arm(self) -> None:
         """Have the timer fire at the session's next deadline."""
@@ -535,8 +446,8 @@ class Driver:
             self._timer = self._loop.call_later(wait_s, self._tick)
 
     def _tick(self) -> None:
-        if self._is_running() and self.transport.nats.is_closed and self._redialing is None:
-            self.nats_closed(is_final=not self.transport.tells)
+        if self.uplink.is_gone:
+            self.uplink.check()
         self.session.tick(monotonic_ns())
         self.drain()
         self._arm()

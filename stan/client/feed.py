@@ -11,8 +11,10 @@ rises, and acks of messages from before are nobody's any more.
 """
 
 from collections import deque
+from typing import Protocol
 
 from stan.client.events import Gap
+from stan.errors import ClientError
 from stan.wire.messages import parse, string_field, varint
 from stan.wire.stan_pb2 import (
     First,
@@ -27,6 +29,18 @@ from stan.wire.stan_pb2 import (
 UNLIMITED = -1
 STALE = -1
 """The epoch of a message that was handed out too late to be acknowledged."""
+
+
+class Consumer(Protocol):
+    """Who gets the messages of a feed."""
+
+    def _deliver(self) -> None: ...
+
+    def _stop(self, lost: ClientError | None = None) -> None: ...
+
+    def _begin_to_drain(self) -> None: ...
+
+    async def _drained(self, deadline_s: float) -> None: ...
 
 
 class Feed:

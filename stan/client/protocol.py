@@ -25,6 +25,9 @@ from stan.wire.stan_pb2 import (
 
 PROTOCOL_LEVEL = 1
 CONNECTION_CLOSED = "stan: connection closed"
+CONNECT_TIMEOUT = "stan: connect request timeout (possibly wrong cluster ID?)"
+NO_SERVER = "stan: no streaming server listens"
+PINGS_UNANSWERED = "stan: connection lost due to PING failure"
 INVALID_SUBSCRIPTION = "stan: invalid subscription"
 UNKNOWN_CLIENT_ID = "stan: unknown clientID"
 # What a server says about a subscription of a client that it has forgotten.

@@ -22,6 +22,10 @@ _STALL_NS = SECOND_NS // 2
 # After NATS came back all its clients ask at once; within this time each.
 _SCATTER_NS = SECOND_NS // 20
 
+# How often, and for how long, a client ID must be taken until that is final.
+_TAKEN_TRIES = 3
+_TAKEN_NS = 2 * SECOND_NS
+
 
 def wait_ns(gone_ns: int, random: Callable[[], float]) -> int:
     """How long to wait before the next try, when the other side is gone for so long.
@@ -64,6 +68,8 @@ class Pulse:
         self._unanswered = 0
         self._pinged_ns = 0
         self._is_registering = False
+        self._taken = 0
+        self._taken_since_ns = 0
         self._due_ns: int | None = None
 
     def registered(self, interval_ns: int, max_out: int, now_ns: int) -> None:
@@ -72,7 +78,7 @@ class Pulse:
         self.must_register = self._is_registering = False
         self._interval_ns = interval_ns
         self._max_out = max_out
-        self._unanswered = 0
+        self._unanswered = self._taken = 0
         self._due_ns = now_ns + interval_ns if interval_ns else None
 
     def answered(self, now_ns: int) -> bool:
@@ -87,6 +93,19 @@ class Pulse:
         self.is_up = True
         self._due_ns = now_ns + self._interval_ns
         return True
+
+    @property
+    def has_pings(self) -> bool:
+        """Whether the server answers pings at all."""
+        return self._interval_ns > 0
+
+    def probed(self, now_ns: int) -> None:
+        """A ping went out between two. It is to be answered, but those that follow it soon do
+        not count again."""
+        if not self._unanswered:
+            self._unanswered = 1
+            self._pinged_ns = now_ns
+            self._due_ns = now_ns + min(_CLOSER_LOOK_NS, self._interval_ns)
 
     def interrupt(self, now_ns: int) -> bool:
         """The server, or NATS, is gone. True when that is news."""
@@ -114,6 +133,15 @@ class Pulse:
         """It was not answered, or refused."""
         self._is_registering = False
         self._due_ns = now_ns + self._wait_ns(now_ns)
+
+    def taken(self, now_ns: int) -> bool:
+        """It was refused because the client ID is taken: whether that is final. For a moment it
+        may be so by our own last registration."""
+        if not self._taken:
+            self._taken_since_ns = now_ns
+        self._taken += 1
+        self.not_registered(now_ns)
+        return self._taken >= _TAKEN_TRIES and now_ns - self._taken_since_ns >= _TAKEN_NS
 
     def nats_down(self) -> None:
         """Nothing can be asked until `nats_up`."""

@@ -7,9 +7,9 @@ the owner drains what was decided: `operations` (whole NATS PUB operations, in o
 (feeds that ended) and `events`. Once `ended` is set nothing is sent or delivered any more;
 `lost` says why, when it was not the user who ended it.
 
-`pulse` tells whether the server is there. While it is not, publishes stay in the window and
-acks in `operations`. When it answers and knows us, everything goes on; when it does not know
-us, we register and `returning` subscribes again.
+`pulse` tells whether the server is there, and `patience` when publishes get no acks. While it
+is not there, publishes stay in the window and acks in `operations`. When it answers and knows
+us, everything goes on; when it does not know us, we register and `returning` subscribes again.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING
 from stan.client.events import Event, Interrupted, Lost, Resumed
 from stan.client.feed import Feed
 from stan.client.options import ConnectOptions, SubscribeOptions
+from stan.client.patience import Patience
 from stan.client.protocol import (
+    CONNECT_TIMEOUT,
     CONNECTION_CLOSED,
+    NO_SERVER,
+    PINGS_UNANSWERED,
     connect_request,
     read_connected,
     unsubscribe_request,
@@ -43,14 +47,6 @@ from stan.wire.stan_pb2 import ConnectResponse, Ping, PingResponse, Subscription
 
 if TYPE_CHECKING:
     from stan.client.receipt import Receipt
-
-NO_SERVER = "stan: no streaming server listens"
-PINGS_UNANSWERED = "stan: connection lost due to PING failure"
-CONNECT_TIMEOUT = "stan: connect request timeout (possibly wrong cluster ID?)"
-
-# A client ID that is taken may be so by our own last registration, for half a second.
-_TAKEN_TRIES = 3
-_TAKEN_NS = 2 * SECOND_NS
 
 OnOpened = Callable[[ClientError | None], None]
 
@@ -91,8 +87,7 @@ class Session:
         self._requests = Requests()
         self._connect_wait_ns = int(options.connect_wait * SECOND_NS)
         self._heard_ns = 0
-        self._taken_since_ns = 0
-        self._taken = 0
+        self._patience = Patience()
         self.pulse = Pulse(options, random)
         self.returning = Returning(self, random)
         self.window = Window(
@@ -148,7 +143,6 @@ class Session:
         response = read_connected(payload)
         self.subjects = response
         self.registration += 1
-        self._taken = 0
         dedupe_ns = response.dedupeWindow * 1_000_000 if self._options.resends else 0
         self.window.address(response.pubPrefix, dedupe_ns)
         interval_ns = 0
@@ -166,12 +160,8 @@ class Session:
         try:
             self._accept(answer, now_ns)
         except ClientIDTakenError as error:
-            self._taken_since_ns = self._taken_since_ns if self._taken else now_ns
-            self._taken += 1
-            if self._taken >= _TAKEN_TRIES and now_ns - self._taken_since_ns >= _TAKEN_NS:
+            if self.pulse.taken(now_ns):
                 self.lose(error)
-            else:
-                self.pulse.not_registered(now_ns)
         except ConnectError:
             self.pulse.not_registered(now_ns)
         else:
@@ -222,11 +212,34 @@ class Session:
         else:
             self.window.settle_refused()
         self.returning.go_on(now_ns)
-        again, repeated = self.window.again(now_ns, self._options.resend)
-        self.operations += again
+        repeated = self._send_again(now_ns)
         self._heard_ns = now_ns
         seconds = (now_ns - self.pulse.since_ns) / SECOND_NS
         self.returning.report(Resumed(seconds, repeated, is_registered_again), now_ns)
+
+    def _send_again(self, now_ns: int) -> int:
+        """Send what has no ack; returns how much of it was sent before."""
+        self._patience.resent(now_ns)
+        again, repeated = self.window.again(now_ns, self._options.resend)
+        self.operations += again
+        return repeated
+
+    @property
+    def _probe_due_ns(self) -> int | None:
+        """When to ask the server about publishes that get no ack."""
+        oldest_ns = self.window.oldest_ns
+        if oldest_ns is None or not (self.is_up and self._options.resume and self.pulse.has_pings):
+            return None
+        return self._patience.due_ns(oldest_ns)
+
+    def _probe(self, now_ns: int) -> None:
+        """Ask, when it is time."""
+        due_ns, oldest_ns = self._probe_due_ns, self.window.oldest_ns
+        if due_ns is None or oldest_ns is None or due_ns > now_ns:
+            return
+        self.pulse.probed(now_ns)
+        self.operations.append(self._ping_operation)
+        self._patience.probed(now_ns, oldest_ns, self.window.recognises)
 
     def _step(self, now_ns: int) -> None:
         """Do what the pulse wants."""
@@ -349,6 +362,7 @@ class Session:
         if self.ended:  # only whoever closes still waits for an answer
             self._requests.answer(subject, run[0][2], now_ns)
         elif subject == self._ack_subject:
+            self._patience.acked(now_ns)
             self.window.acknowledge([payload for _, _, payload in run])
             if self.window.is_doubted:
                 self.window.is_doubted = False
@@ -376,16 +390,17 @@ class Session:
             # Without `resume` it is neither good nor bad news: the ping stays unanswered.
             self._interrupt(now_ns, NO_SERVER)
             return
-        if payload:
-            try:
-                error = parse(PingResponse, payload).error
-            except ValueError:
-                return
-            if error:
-                self.unknown(error, now_ns)
-                return
+        try:
+            error = parse(PingResponse, payload).error
+        except ValueError:
+            return
+        if error:
+            self.unknown(error, now_ns)
+            return
         if self.pulse.answered(now_ns):
             self._resume(now_ns, is_registered_again=False)
+        elif self._patience.wants_resend and self.is_up:
+            self._send_again(now_ns)
 
     def unknown(self, words: str, now_ns: int) -> None:
         """The server says that it does not know us."""
@@ -411,18 +426,19 @@ class Session:
             deadlines.append(self.window.next_deadline_ns)
             if self.registration:
                 deadlines.append(self.pulse.next_deadline_ns)
+                deadlines.append(self._probe_due_ns)
                 deadlines.append(self.returning.next_deadline_ns)
         return min((at for at in deadlines if at is not None), default=None)
 
     def tick(self, now_ns: int) -> None:
-        """Do what is due: give up on old publishes and requests, send a ping, find the server
-        gone, or try again."""
+        """Do what is due: give up, send a ping, find the server gone, or try again."""
         self._requests.expire(now_ns)
         if self.ended:
             return
         self.window.expire(now_ns)
         if self.registration:
             self.returning.tick(now_ns)
+            self._probe(now_ns)
             self._step(now_ns)
 
     # The end

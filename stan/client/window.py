@@ -99,6 +99,17 @@ class Window:
             return deadline_ns
         return None
 
+    @property
+    def oldest_ns(self) -> int | None:
+        """When the oldest publish began to wait; None when nothing waits."""
+        deadline_ns = self.next_deadline_ns
+        return None if deadline_ns is None else deadline_ns - self._ack_wait_ns
+
+    @property
+    def recognises(self) -> bool:
+        """Whether the server recognises what is sent again."""
+        return self._dedupe_ns > 0
+
     def publish(
         self,
         channel: str,

@@ -1,6 +1,8 @@
 """Coming back: what the session does when the server or NATS goes and returns, decided without
 any I/O. The test plays the server, and time is turned by hand."""
 
+import itertools
+
 import pytest
 
 from stan.client.events import Gap, Interrupted, Lost, Resumed
@@ -257,6 +259,81 @@ def test_a_second_interruption_sends_again_what_is_still_open() -> None:
         stage.known()
         assert [one.guid for one in stage.published()] == [r.guid for r in receipts[done:]]
         stage.ack(receipts[done])
+
+
+# Acks that do not come.
+
+
+def test_a_publish_without_an_ack_has_the_server_asked() -> None:
+    stage = opened()
+    stage.publish()
+    stage.sent()
+    stage.pass_time(0.29)
+    assert stage.sent() == []
+    stage.pass_time(0.02)
+    [ping] = stage.sent()
+    stage.answer(ping, None)  # it died with our publish
+    assert stage.events() == [Interrupted(NO_SERVER)]
+    stage.pass_time(0.1)
+    stage.known()
+    assert len(stage.published()) == 1
+
+
+def test_acks_that_come_are_waited_for() -> None:
+    stage = opened()
+    receipts = [stage.publish() for _ in range(20)]
+    stage.sent()
+    for receipt in receipts:
+        stage.pass_time(0.2)
+        stage.ack(receipt)
+    assert stage.sent() == []
+
+
+def test_a_server_that_came_back_unnoticed_is_sent_the_publish_again() -> None:
+    stage = opened(pub_ack_wait=100.0)
+    receipt = stage.publish()
+    stage.sent()
+    times = []
+    for tenth in range(200):
+        stage.pass_time(0.1)
+        for ping in stage.sent(PINGS):
+            stage.pong(ping)
+        times += [tenth] * len(stage.published())
+    assert 9 <= times[0] <= 13  # after a second
+    assert times == sorted(set(times))
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert gaps == sorted(gaps)  # ever more rarely
+    assert gaps[-1] >= 2 * gaps[0]
+    assert stage.events() == []
+    stage.ack(receipt)
+    stage.pass_time(4)
+    assert stage.published() == []
+
+
+@pytest.mark.parametrize(("resend", "count"), [("safe", 0), ("never", 0), ("always", 1)])
+def test_where_nothing_is_recognised_a_slow_server_is_given_time(resend: str, count: int) -> None:
+    stage = Stage(resend=resend)
+    stage.open()
+    stage.publish()
+    stage.sent()
+    published = 0
+    for tenth in range(80):
+        stage.pass_time(0.1)
+        for ping in stage.sent(PINGS):
+            stage.pong(ping)
+        published += len(stage.published())
+        assert published == 0 or tenth > 40
+    assert published == count
+
+
+def test_asking_often_makes_no_dead_server() -> None:
+    stage = opened()
+    stage.publish()
+    stage.pass_time(2.9)
+    assert len(stage.sent(PINGS)) > 5
+    assert stage.events() == []
+    stage.pass_time(2)
+    assert stage.events() == [Interrupted("stan: connection lost due to PING failure")]
 
 
 # Registering again.
