@@ -17,6 +17,7 @@ from stan.engine.delivery import Delivery
 from stan.engine.history import Loads
 from stan.engine.limits import StoreLimits
 from stan.engine.outbox import Outbox
+from stan.engine.proofs import Proofs
 from stan.engine.publishing import Publishing
 from stan.engine.records import (
     Batch,
@@ -30,7 +31,7 @@ from stan.engine.records import (
 )
 from stan.engine.recovery import Recovery
 from stan.engine.settings import Settings
-from stan.engine.state import Channel, ChannelTimer, Client, Subscription
+from stan.engine.state import Channel, ChannelTimer, Client, Question, Subscription
 from stan.engine.subscriptions import Subscriptions
 from stan.engine.timers import Timers
 from stan.wire.frames import Frame
@@ -69,8 +70,11 @@ class Engine:
             settings, self.changes, self.timers, self.outbox, self.cache
         )
         self.loads: Loads = Loads(settings, self.outbox, self.cache)
+        self.proofs: Proofs = Proofs(
+            settings, f"{server.inbox_prefix}.{run_id}p", self.timers, self.outbox
+        )
         self.delivery: Delivery = Delivery(
-            settings, self.changes, self.timers, self.outbox, self.loads
+            settings, self.changes, self.timers, self.outbox, self.loads, self.proofs
         )
         self.clients: Clients = Clients(
             settings,
@@ -79,6 +83,7 @@ class Engine:
             self.changes,
             self.timers,
             self.outbox,
+            self.proofs,
             self._leave,
         )
         self.subscriptions: Subscriptions = Subscriptions(
@@ -206,6 +211,10 @@ class Engine:
         request = self._requests.get(subject)
         if request is not None:
             request(payload, reply, now_ns)
+        elif subject in self.proofs.asked:
+            client = self.proofs.answered(subject, now_ns)
+            if client is not None:
+                self.delivery.release(client, now_ns)
         else:
             self.clients.beat_answered(subject, True, now_ns)
 
@@ -219,6 +228,8 @@ class Engine:
                 self.delivery.expire(timer, now_ns)
             elif isinstance(timer, Client | DuplicateCheck):
                 self.clients.due(timer, now_ns)
+            elif isinstance(timer, Question):
+                self.proofs.due(timer, now_ns)
             elif isinstance(timer, ChannelTimer):
                 self._channel_due(timer.channel, timer.inactivity, now_ns)
         self.delivery.unpark(now_ns)

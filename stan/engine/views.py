@@ -267,7 +267,7 @@ class View:
                     one.last_sent if len(one.cursor.members) > 1 else one.cursor.last_sent,
                     len(one.in_flight),
                     one.max_in_flight,
-                    len(one.in_flight) >= one.max_in_flight,
+                    one.is_stalled,
                 )
                 for one in subscriptions
             ],
@@ -338,7 +338,7 @@ def view_subscription(one: Subscription) -> SubscriptionView:
         # A member of several knows what it got itself; a lone one stands for its group.
         one.last_sent if len(cursor.members) > 1 else cursor.last_sent,
         pending,
-        pending >= one.max_in_flight,
+        one.is_stalled,
     )
 
 
@@ -354,7 +354,7 @@ def view_consumer(cursor: Cursor, holders: list[Subscription]) -> ConsumerView:
             pending += held
             first_held = min(one.in_flight)
             earliest = min(earliest, first_held) if earliest else first_held
-        if held < one.max_in_flight:
+        if not one.is_stalled:
             is_stalled = False
     unsent, lost, oldest = _position(cursor, earliest)
     head, group = holders[0], cursor.group
@@ -405,7 +405,7 @@ def _count_consumers(channels: list[Channel]) -> list[ConsumerRow]:
                     unsent + pending,
                     pending,
                     1 if one.active else 0,
-                    pending >= one.max_in_flight,
+                    one.is_stalled,
                     cursor.redelivered,
                     lost,
                     oldest,

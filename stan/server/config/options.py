@@ -99,6 +99,13 @@ class Options:
     cache_bytes: int = size(Group.STREAMING, "cache_bytes", "cache_bytes",
         "Memory for recent messages, from which live subscriptions are served",
         64 * 1024 * 1024)
+    client_pending_bytes: int = size(Group.STREAMING, "client_pending_bytes",
+        "client_pending_bytes",
+        "Deliveries to a client that has not proved that it reads them (0 for any)",
+        16 * 1024 * 1024)
+    max_in_flight_limit: int = number(Group.STREAMING, "max_inflight_limit",
+        "max_inflight_limit",
+        "Most unacknowledged messages a subscription may ask for (0 for any)", 0)
     test_timers: bool = switch(Group.STREAMING, "test_timers", "",
         "For tests only: negative ack waits and ping intervals of clients are milliseconds")
     check_config: bool = switch(Group.STREAMING, "check_config", "",
