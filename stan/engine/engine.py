@@ -119,6 +119,7 @@ class Engine:
             subjects.close.encode(): self.clients.close,
             subjects.pings.encode(): self.clients.ping,
         }
+        self._proven: list[Client] = []  # who answered in the chunk under way
         self._now_ns: int = now_ns
         self._recovery: Recovery = Recovery(
             self.channels,
@@ -168,6 +169,8 @@ class Engine:
         for member in touched:
             if member.active:
                 self.delivery.advance(member.cursor, now_ns)
+        while self._proven:  # behind the acks, or what they are for might be sent again
+            self.delivery.release(self._proven.pop(), now_ns)
         if self.publishing.guids.holds:
             self.publishing.guids.ask(now_ns)
 
@@ -212,9 +215,7 @@ class Engine:
         if request is not None:
             request(payload, reply, now_ns)
         elif subject in self.proofs.asked:
-            client = self.proofs.answered(subject, now_ns)
-            if client is not None:
-                self.delivery.release(client, now_ns)
+            self._proven.append(self.proofs.answered(subject, now_ns))
         else:
             self.clients.beat_answered(subject, True, now_ns)
 

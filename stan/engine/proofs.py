@@ -45,11 +45,10 @@ class Proofs:
         if question.client.question is question:
             self._send(question, now_ns)
 
-    def answered(self, subject: bytes, now_ns: int) -> Client | None:
-        """A client answered: what was delivered before the question is read. Returns it."""
-        client = self.asked.get(subject)
-        if client is None or client.question is None:
-            return None
+    def answered(self, subject: bytes, now_ns: int) -> Client:
+        """A client answered what it was asked: all before the question is read. Returns it."""
+        client = self.asked[subject]
+        assert client.question is not None
         client.unproven_bytes -= client.question.covered_bytes
         client.is_held = False
         client.failed_heartbeats = 0

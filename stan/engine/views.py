@@ -122,6 +122,7 @@ class SubscriptionRow(NamedTuple):
     pending: int
     max_in_flight: int
     is_stalled: bool
+    undeliverable: int = 0
 
 
 class ConsumerRow(NamedTuple):
@@ -268,6 +269,7 @@ class View:
                     len(one.in_flight),
                     one.max_in_flight,
                     one.is_stalled,
+                    len(one.cursor.oversize),
                 )
                 for one in subscriptions
             ],

@@ -4,7 +4,7 @@ Connecting, TLS, authentication, pings and reconnecting stay nats-py's. What thi
 a *tapped* subscription bypasses nats-py's stream, queue and task, its messages reach one
 callback as a list of frames per chunk read; and `write` sends ready-made operations in one
 piece. This module is the only one that touches nats-py's internals: `_ps`, `_transport`,
-`_pending`, `_process_connect_init`, `_process_op_err`; tests/integration fails when they move.
+`_pending`, `_process_connect_init`, `_process_op_err`, `_process_err`; tests/integration fails when they move.
 """
 
 import asyncio
@@ -12,22 +12,25 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from nats.errors import ProtocolError
+from nats.errors import Error, ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from stan.link.connecting import SecureClient
 from stan.wire.frames import Frame, split
 
 OnFrames = Callable[[list[Frame]], None]
+_TOO_LARGE = "maximum payload"
 
 
 class Link(SecureClient):
-    """A nats-py client with taps. `on_frames` must not raise and must not block."""
+    """A nats-py client with taps. `on_frames` must not raise and must not block, nor must
+    `on_made`, which tells of each connection before anything can be written to it."""
 
     def __init__(self, on_frames: OnFrames) -> None:
         super().__init__()
         self._tapped: frozenset[bytes] = frozenset()
         self._on_frames = on_frames
+        self.on_made: Callable[[], None] = _nothing
         self._ps = _ChunkParser(self)
 
     async def tap(self, subject: str) -> int:
@@ -76,6 +79,7 @@ class Link(SecureClient):
     async def _process_connect_init(self) -> None:
         """A connection is made: from here on the taps stand before nats-py's stream."""
         await super()._process_connect_init()
+        self.on_made()
         writer = self._stream_writer()
         if writer is not None:
             stream: Any = self._transport
@@ -95,6 +99,19 @@ class Link(SecureClient):
             if writer is not None:
                 writer.transport.abort()
         await super()._process_op_err(e)
+
+    async def _process_err(self, err_msg: str) -> None:
+        """NATS says why it is about to close the connection.
+
+        For nats-py that is the end. But a payload is too large only for a limit that we do not
+        know yet: a new connection tells it.
+        """
+        if _TOO_LARGE not in err_msg.lower():
+            await super()._process_err(err_msg)
+            return
+        error = Error("nats: " + err_msg.strip("'").lower())
+        await self._error_cb(error)
+        await self._process_op_err(error)
 
     def _stream_writer(self) -> asyncio.StreamWriter | None:
         """The writer of a TCP connection; None over WebSocket, whose writing only nats-py's
@@ -222,3 +239,7 @@ class _ChunkParser(Parser):
             await super().parse(operation)
             if self.state != AWAITING_CONTROL_LINE or self.buf:
                 raise ProtocolError("nats: unknown protocol")
+
+
+def _nothing() -> None:
+    return None
