@@ -88,6 +88,12 @@ class Delivery:
             if member.client is not None and member.client.is_held:
                 member.client.waiting[cursor] = None
 
+    def _all_held(self, cursor: Cursor) -> bool:
+        for member in cursor.members:
+            if not member.is_held:
+                return False
+        return True
+
     def _count(self, member: Subscription, delivered_bytes: int, now_ns: int) -> None:
         """So much was delivered to a member."""
         self._outbox.delivered_bytes += delivered_bytes
@@ -337,7 +343,7 @@ class Delivery:
             if self._is_full():
                 self.parked[cursor] = None
                 return False
-            if member.is_held and all([one.is_held for one in cursor.members]):
+            if member.is_held and self._all_held(cursor):
                 self._wait_for_proof(cursor)
                 return False
             framed: bytes | None = None

@@ -4,7 +4,8 @@ Connecting, TLS, authentication, pings and reconnecting stay nats-py's. What thi
 a *tapped* subscription bypasses nats-py's stream, queue and task, its messages reach one
 callback as a list of frames per chunk read; and `write` sends ready-made operations in one
 piece. This module is the only one that touches nats-py's internals: `_ps`, `_transport`,
-`_pending`, `_process_connect_init`, `_process_op_err`, `_process_err`; tests/integration fails when they move.
+`_pending`, `_process_connect_init`, `_process_op_err`, `_process_err`; tests/integration fails
+when they move.
 """
 
 import asyncio
