@@ -14,7 +14,7 @@ from stan.engine.records import ClientRecord
 from stan.engine.settings import MILLISECOND_NS, Settings
 from stan.engine.state import Client, Subscription
 from stan.engine.timers import Timer, Timers
-from stan.wire.messages import parse
+from stan.wire.messages import parse_request
 from stan.wire.stan_pb2 import (
     CloseRequest,
     CloseResponse,
@@ -72,7 +72,7 @@ class Clients:
     def connect(self, payload: bytes, reply: bytes, now_ns: int) -> None:
         """Answer a ConnectRequest, now, after the commit, or after a duplicate check."""
         try:
-            request = parse(ConnectRequest, payload)
+            request = parse_request(ConnectRequest, payload)
         except ValueError:
             self._refuse(reply, "stan: invalid connection request")
             return
@@ -123,6 +123,22 @@ class Clients:
         )
         client = self.add(record, now_ns)
         self._changes.put_client(record)
+        response = self._grant(request)
+        answer = Reply(reply, response.SerializeToString(), "connect")
+        answer.client = client
+        self._changes.reply(answer)
+        self._log(request.clientID, f"Connected (Inbox={request.heartbeatInbox})")
+
+    def answer_again(self, request: ConnectRequest, reply: bytes) -> bool:
+        """Answer a client that is registered by this very connection; False for any other."""
+        client = self.by_connection_id.get(request.connID) if request.connID else None
+        if client is None or client.client_id != request.clientID:
+            return False
+        self._outbox.send(reply, self._grant(request).SerializeToString())
+        return True
+
+    def _grant(self, request: ConnectRequest) -> ConnectResponse:
+        """The answer to a client that is registered."""
         subjects = self._subjects
         response = ConnectResponse(
             pubPrefix=subjects.publish_prefix,
@@ -138,10 +154,7 @@ class Clients:
             response.pingRequests = subjects.pings
             response.pingInterval = request.pingInterval
             response.pingMaxOut = request.pingMaxOut
-        answer = Reply(reply, response.SerializeToString(), "connect")
-        answer.client = client
-        self._changes.reply(answer)
-        self._log(request.clientID, f"Connected (Inbox={request.heartbeatInbox})")
+        return response
 
     def _replace(self, check: DuplicateCheck, now_ns: int) -> None:
         """The old client is silent: the new one takes its ID."""
@@ -220,7 +233,7 @@ class Clients:
     def ping(self, payload: bytes, reply: bytes, now_ns: int) -> None:
         """Answer a client's Ping; one without a connection ID is not for us."""
         try:
-            request = parse(Ping, payload)
+            request = parse_request(Ping, payload)
         except ValueError:
             return
         if not request.connID:
@@ -240,7 +253,7 @@ class Clients:
         """Answer a CloseRequest."""
         error = ""
         try:
-            request = parse(CloseRequest, payload)
+            request = parse_request(CloseRequest, payload)
             client = self.by_id.get(request.clientID)
             if client is None:
                 error = "stan: unknown clientID"

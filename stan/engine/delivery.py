@@ -3,14 +3,15 @@
 Everything moves by two calls. `advance` sends a cursor what waits to be sent again, then
 new messages, until its members are stalled, the channel is exhausted, history must be read
 first, a client must prove that it reads (`release`), or enough is prepared to leave: then it
-is parked until `unpark`. `acknowledge` takes one sequence out of flight. Only committed messages are ever sent, and none before the
-response to the subscribe request.
+is parked until `unpark`. `acknowledge` takes one sequence out of flight. Only committed
+messages are ever sent, and none before the response to the subscribe request.
 """
 
 from bisect import bisect_left
 
 from stan.engine.cache import Block
 from stan.engine.changes import Changes
+from stan.engine.groups import are_all_held, choose, rotate
 from stan.engine.history import Loads
 from stan.engine.outbox import Outbox
 from stan.engine.proofs import Proofs
@@ -87,12 +88,6 @@ class Delivery:
         for member in cursor.members:
             if member.client is not None and member.client.is_held:
                 member.client.waiting[cursor] = None
-
-    def _all_held(self, cursor: Cursor) -> bool:
-        for member in cursor.members:
-            if not member.is_held:
-                return False
-        return True
 
     def _count(self, member: Subscription, delivered_bytes: int, now_ns: int) -> None:
         """So much was delivered to a member."""
@@ -343,7 +338,7 @@ class Delivery:
             if self._is_full():
                 self.parked[cursor] = None
                 return False
-            if member.is_held and self._all_held(cursor):
+            if member.is_held and are_all_held(cursor):
                 self._wait_for_proof(cursor)
                 return False
             framed: bytes | None = None
@@ -435,30 +430,3 @@ def framing_bytes(block: Block, framed: list[bytes]) -> int:
     if block.bytes_held == block.largest * len(block.framed):  # all of one size
         return len(framed) * (framed[0].index(b"\r") + 4) if framed else 0
     return sum([one.index(b"\r") for one in framed]) + 4 * len(framed)
-
-
-def choose(cursor: Cursor) -> Subscription | None:
-    """The member for the next message: not stalled, its client answering heartbeats, with
-    the fewest in flight, the earliest of equals; else the first that is not held (5.6)."""
-    best: Subscription | None = None
-    last_resort: Subscription | None = None
-    fewest = 0
-    for member in cursor.members:
-        count = len(member.in_flight)
-        client = member.client
-        if not member.started or (client is not None and client.is_held):
-            continue
-        if last_resort is None:
-            last_resort = member
-        if count >= member.max_in_flight or (client is not None and client.failed_heartbeats > 0):
-            continue
-        if best is None or count < fewest:
-            best, fewest = member, count
-    return best if best is not None else last_resort
-
-
-def rotate(cursor: Cursor, member: Subscription) -> None:
-    """Members take turns: a chosen head of the list goes to its tail."""
-    if cursor.members[0] is member and len(cursor.members) > 1:
-        del cursor.members[0]
-        cursor.members.append(member)

@@ -30,13 +30,14 @@ from stan.engine.records import (
     ServerRecord,
 )
 from stan.engine.recovery import Recovery
+from stan.engine.replaying import Held, Replaying
 from stan.engine.settings import Settings
 from stan.engine.state import Channel, ChannelTimer, Client, Question, Subscription
 from stan.engine.subscriptions import Subscriptions
 from stan.engine.timers import Timers
 from stan.wire.frames import Frame
 from stan.wire.messages import parse, read_varint
-from stan.wire.stan_pb2 import Ack
+from stan.wire.stan_pb2 import Ack, CloseRequest
 from stan.wire.subjects import ServerSubjects
 
 # Takes payload, reply subject and time.
@@ -59,77 +60,66 @@ class Engine:
         now_ns: int,
     ) -> None:
         subjects = ServerSubjects(settings.cluster_id, settings.discover_prefix)
-        run_id = new_id()
+        own_prefix = f"{server.inbox_prefix}.{new_id()}"
+        changes, timers, outbox = Changes(), Timers(), Outbox()
+        cache = Cache(settings.cache_bytes)
+        channels = Channels(settings, changes, timers, outbox, cache)
+        loads = Loads(settings, outbox, cache)
+        proofs = Proofs(settings, f"{own_prefix}p", timers, outbox)
+        delivery = Delivery(settings, changes, timers, outbox, loads, proofs)
+        clients = Clients(
+            settings, subjects, f"{own_prefix}h", changes, timers, outbox, proofs, self._leave
+        )
+        subscriptions = Subscriptions(
+            settings, f"{own_prefix}a", channels, clients, delivery, loads, changes, timers, outbox
+        )
+        publishing = Publishing(settings, channels, clients, outbox)
         self.settings: Settings = settings
         self.subjects: ServerSubjects = subjects
-        self.timers: Timers = Timers()
-        self.outbox: Outbox = Outbox()
-        self.changes: Changes = Changes()
-        self.cache: Cache = Cache(settings.cache_bytes)
-        self.channels: Channels = Channels(
-            settings, self.changes, self.timers, self.outbox, self.cache
-        )
-        self.loads: Loads = Loads(settings, self.outbox, self.cache)
-        self.proofs: Proofs = Proofs(
-            settings, f"{server.inbox_prefix}.{run_id}p", self.timers, self.outbox
-        )
-        self.delivery: Delivery = Delivery(
-            settings, self.changes, self.timers, self.outbox, self.loads, self.proofs
-        )
-        self.clients: Clients = Clients(
-            settings,
-            subjects,
-            f"{server.inbox_prefix}.{run_id}h",
-            self.changes,
-            self.timers,
-            self.outbox,
-            self.proofs,
-            self._leave,
-        )
-        self.subscriptions: Subscriptions = Subscriptions(
-            settings,
-            f"{server.inbox_prefix}.{run_id}a",
-            self.channels,
-            self.clients,
-            self.delivery,
-            self.loads,
-            self.changes,
-            self.timers,
-            self.outbox,
-        )
-        self.publishing: Publishing = Publishing(settings, self.channels, self.clients, self.outbox)
+        self.timers: Timers = timers
+        self.outbox: Outbox = outbox
+        self.changes: Changes = changes
+        self.cache: Cache = cache
+        self.channels: Channels = channels
+        self.loads: Loads = loads
+        self.proofs: Proofs = proofs
+        self.delivery: Delivery = delivery
+        self.clients: Clients = clients
+        self.subscriptions: Subscriptions = subscriptions
+        self.publishing: Publishing = publishing
         self.batches: Batches = Batches(
             settings,
-            self.channels,
-            self.clients,
-            self.subscriptions,
-            self.delivery,
-            self.publishing,
-            self.changes,
-            self.outbox,
-            self.cache,
+            channels,
+            clients,
+            subscriptions,
+            delivery,
+            publishing,
+            changes,
+            outbox,
+            cache,
             recovered.batch_number,
         )
+        self.replaying: Replaying = Replaying(subjects, clients, subscriptions, publishing, outbox)
         self._publish_head: bytes = subjects.publish_prefix.encode() + b"."
-        self._requests: dict[bytes, Request] = {
+        self._requests: dict[bytes, Request] = self._list_requests()
+        self._proven: list[Client] = []  # who answered in the chunk under way
+        self._now_ns: int = now_ns
+        self._recovery: Recovery = Recovery(
+            channels, clients, subscriptions, delivery, changes, timers
+        )
+        self._recovery.run(recovered, now_ns)
+
+    def _list_requests(self) -> dict[bytes, Request]:
+        """Who answers what clients ask, by subject; the rooms stand already."""
+        subjects = self.subjects
+        return {
             subjects.connect.encode(): self.clients.connect,
             subjects.subscribe.encode(): self.subscriptions.subscribe,
             subjects.unsubscribe.encode(): self.subscriptions.unsubscribe,
             subjects.subscription_close.encode(): self.subscriptions.close,
-            subjects.close.encode(): self.clients.close,
+            subjects.close.encode(): self._close,
             subjects.pings.encode(): self.clients.ping,
         }
-        self._proven: list[Client] = []  # who answered in the chunk under way
-        self._now_ns: int = now_ns
-        self._recovery: Recovery = Recovery(
-            self.channels,
-            self.clients,
-            self.subscriptions,
-            self.delivery,
-            self.changes,
-            self.timers,
-        )
-        self._recovery.run(recovered, now_ns)
 
     def start(self, now_ns: int) -> None:
         """Begin to deliver what was recovered. To be called when sends can leave."""
@@ -173,6 +163,40 @@ class Engine:
             self.delivery.release(self._proven.pop(), now_ns)
         if self.publishing.guids.holds:
             self.publishing.guids.ask(now_ns)
+            self._close_late(now_ns)
+
+    def replay(self, held: Held, now_ns: int) -> None:
+        """Take what clients sent before this server led, which the last leader may have taken
+        in part: each publish is stored once, each request is true once and answered."""
+        self._now_ns = now_ns
+        self.replaying.begin(held)
+        for arrived_ns, frames in held:
+            for frame in frames:
+                if not self.replaying.take(frame, arrived_ns, now_ns):
+                    self.receive([frame], now_ns)
+        self.publishing.guids.ask(now_ns)
+        self._close_late(now_ns)
+
+    def _close(self, payload: bytes, reply: bytes, now_ns: int) -> None:
+        """A client's publishes come before its close, also those that are held."""
+        holds = self.publishing.guids.holds
+        if holds:
+            try:
+                hold = holds.get(parse(CloseRequest, payload).clientID)
+            except ValueError:
+                hold = None
+            if hold is not None:
+                hold.close = (payload, reply)
+                return
+        self.clients.close(payload, reply, now_ns)
+
+    def _close_late(self, now_ns: int) -> None:
+        """Close the clients of whom nothing is held any more."""
+        guids = self.publishing.guids
+        if guids.closes:
+            closes, guids.closes = guids.closes, []
+            for payload, reply in closes:
+                self.clients.close(payload, reply, now_ns)
 
     def _acks(self, frames: list[Frame], index: int, member: Subscription) -> int:
         """Take the ack at `index` and those behind it for the same member. Returns the
@@ -290,6 +314,7 @@ class Engine:
         """The batch is true: answer, acknowledge, deliver."""
         self._now_ns = now_ns
         self.batches.committed(batch, result, now_ns)
+        self._close_late(now_ns)
 
     def commit_failed(self, batch: Batch, error: Exception, now_ns: int) -> None:
         """Nothing of the batch is true, now or ever."""
@@ -307,6 +332,7 @@ class Engine:
             self.cache.evict()
         elif isinstance(load, GuidLoad):
             self.publishing.guids.answered(load, history.found, now_ns)
+            self._close_late(now_ns)
         else:
             self.subscriptions.sought(load, history, now_ns)
 

@@ -42,6 +42,7 @@ class Hold:
 
     def __init__(self) -> None:
         self.publishes: deque[HeldPublish] = deque()
+        self.close: tuple[bytes, bytes] | None = None  # its close request, and the reply subject
         self.asked: int = 0  # how many of the first ones the load under way decides
 
 
@@ -56,6 +57,8 @@ class Guids:
         admit: Callable[[HeldPublish, int], Burst | None],
     ) -> None:
         self.holds: dict[str, Hold] = {}
+        # Close requests behind which nothing is held any more, to be answered now.
+        self.closes: list[tuple[bytes, bytes]] = []
         self.held_bytes: int = 0
         self.duplicates: int = 0
         # Marked publishes on their way to the store.
@@ -162,6 +165,8 @@ class Guids:
             hold.asked = 0
             if not hold.publishes:
                 del self.holds[client_id]
+                if hold.close is not None:
+                    self.closes.append(hold.close)
 
 
 # The record of a batch: a section for each burst, which is the channel's ID, the client's ID

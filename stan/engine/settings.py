@@ -1,6 +1,6 @@
 """What an engine is told at its start. Values only; defaults are the protocol's.
 
-Nothing changes them later but `Engine.change_limits`, which replaces `limits`.
+Nothing changes them later but `Engine.change_limits` and `Engine.change_max_payload`.
 """
 
 from dataclasses import dataclass, field

@@ -122,7 +122,7 @@ class SubscriptionRow(NamedTuple):
     pending: int
     max_in_flight: int
     is_stalled: bool
-    undeliverable: int = 0
+    undeliverable: int
 
 
 class ConsumerRow(NamedTuple):

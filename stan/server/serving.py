@@ -17,7 +17,9 @@ from stan.engine.records import Recovered, ServerRecord
 from stan.engine.settings import Settings
 from stan.errors import ClusterIDMismatchError, StoreRefusedError
 from stan.server.config.config import Config
+from stan.server.memory import keep_freed_memory
 from stan.server.pump import Pump
+from stan.server.spill import Spill
 from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store
@@ -89,9 +91,16 @@ class Serving:
     ) -> None:
         """Listen, and serve from what was recovered. Raises NatsServerError."""
         engine = Engine(self._settings(), recovered, server, self._new_id, time_ns())
-        self._pump = Pump(engine, self.store, self._transport)
+        self._pump = Pump(
+            engine,
+            self.store,
+            self._transport,
+            intake_bytes=self._config.intake_bytes,
+            spill=Spill(self._config.intake_dir, self._config.spill_bytes),
+        )
         await self._transport.listen(subjects, server.inbox_prefix, self._pump.receive)
         _relieve_collector()
+        keep_freed_memory()
         self._pump.start()
 
     def change_limits(self, limits: StoreLimits) -> None:

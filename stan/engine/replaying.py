@@ -1,0 +1,116 @@
+"""What clients sent while nobody led, taken by the server that leads now.
+
+Much of it the last leader has answered already, and it is not known what. So publishes are
+looked up among the guids that were recorded, as those are that clients send again; requests
+are answered again without being done again; acks may come twice anyway. Invariant: after a
+replay the state is what it would be had the last leader taken every frame once.
+"""
+
+from stan.engine.clients import Clients
+from stan.engine.outbox import Outbox
+from stan.engine.publishing import Publishing
+from stan.engine.subscriptions import Subscriptions
+from stan.wire.frames import Frame
+from stan.wire.messages import parse
+from stan.wire.stan_pb2 import (
+    CloseRequest,
+    CloseResponse,
+    ConnectRequest,
+    SubscriptionRequest,
+    SubscriptionResponse,
+    UnsubscribeRequest,
+)
+from stan.wire.subjects import ServerSubjects
+
+# Frames with the moment of their arrival, in nanoseconds.
+Held = list[tuple[int, list[Frame]]]
+
+
+class Replaying:
+    """`take` takes one frame; True when it is done with, False for one that the engine shall
+    take like any other."""
+
+    def __init__(
+        self,
+        subjects: ServerSubjects,
+        clients: Clients,
+        subscriptions: Subscriptions,
+        publishing: Publishing,
+        outbox: Outbox,
+    ) -> None:
+        self._clients = clients
+        self._subscriptions = subscriptions
+        self._publishing = publishing
+        self._outbox = outbox
+        self._publish_head: bytes = subjects.publish_prefix.encode() + b"."
+        self._connect: bytes = subjects.connect.encode()
+        self._subscribe: bytes = subjects.subscribe.encode()
+        self._leave: tuple[bytes, bytes] = (
+            subjects.unsubscribe.encode(),
+            subjects.subscription_close.encode(),
+        )
+        self._close: bytes = subjects.close.encode()
+        # Client and channel of subscriptions that began and ended under the last leader.
+        self._ended: set[tuple[str, str]] = set()
+
+    def begin(self, held: Held) -> None:
+        """Look ahead for what the last leader both began and ended."""
+        self._ended = set()
+        for _, frames in held:
+            for subject, _, payload in frames:
+                if payload is not None and subject in self._leave:
+                    request = self._read_leave(payload)
+                    if request is not None and not self._is_known(request):
+                        self._ended.add((request.clientID, request.subject))
+
+    def take(self, frame: Frame, arrived_ns: int, now_ns: int) -> bool:
+        subject, reply, payload = frame
+        if payload is None:
+            return True  # an answer to a question of the last leader's
+        try:
+            if subject.startswith(self._publish_head):
+                self._publishing.replay(payload, reply, arrived_ns, now_ns)
+                return True
+            if subject == self._connect:
+                return self._clients.answer_again(parse(ConnectRequest, payload), reply)
+            if subject == self._subscribe:
+                return self._subscribe_again(parse(SubscriptionRequest, payload), reply)
+            if subject in self._leave:
+                return self._leave_again(payload, reply)
+            if subject == self._close:
+                return self._close_again(parse(CloseRequest, payload), reply)
+        except ValueError:
+            return False  # refused like any other that is malformed
+        return False
+
+    def _subscribe_again(self, request: SubscriptionRequest, reply: bytes) -> bool:
+        client = self._clients.by_id.get(request.clientID)
+        if client is not None:
+            for one in client.subscriptions.values():
+                if one.inbox == request.inbox and one.cursor.channel.name == request.subject:
+                    response = SubscriptionResponse(ackInbox=one.ack_inbox)
+                    self._outbox.send(reply, response.SerializeToString())
+                    return True
+        return (request.clientID, request.subject) in self._ended
+
+    def _leave_again(self, payload: bytes, reply: bytes) -> bool:
+        request = self._read_leave(payload)
+        if request is None or self._is_known(request):
+            return False
+        self._outbox.send(reply, SubscriptionResponse().SerializeToString())
+        return True
+
+    def _close_again(self, request: CloseRequest, reply: bytes) -> bool:
+        if request.clientID in self._clients.by_id:
+            return False
+        self._outbox.send(reply, CloseResponse().SerializeToString())
+        return True
+
+    def _read_leave(self, payload: bytes) -> UnsubscribeRequest | None:
+        try:
+            return parse(UnsubscribeRequest, payload)
+        except ValueError:
+            return None
+
+    def _is_known(self, request: UnsubscribeRequest) -> bool:
+        return self._subscriptions.find(request.subject, request.inbox) is not None
