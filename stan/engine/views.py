@@ -123,6 +123,7 @@ class SubscriptionRow(NamedTuple):
     pending: int
     max_in_flight: int
     is_stalled: bool
+    undeliverable: int
 
 
 class ConsumerRow(NamedTuple):
@@ -273,7 +274,8 @@ class View:
                     one.last_sent if len(one.cursor.members) > 1 else one.cursor.last_sent,
                     len(one.in_flight),
                     one.max_in_flight,
-                    len(one.in_flight) >= one.max_in_flight,
+                    one.is_stalled,
+                    len(one.cursor.oversize),
                 )
                 for one in subscriptions
             ],
@@ -344,7 +346,7 @@ def view_subscription(one: Subscription) -> SubscriptionView:
         # A member of several knows what it got itself; a lone one stands for its group.
         one.last_sent if len(cursor.members) > 1 else cursor.last_sent,
         pending,
-        pending >= one.max_in_flight,
+        one.is_stalled,
     )
 
 
@@ -360,7 +362,7 @@ def view_consumer(cursor: Cursor, holders: list[Subscription]) -> ConsumerView:
             pending += held
             first_held = min(one.in_flight)
             earliest = min(earliest, first_held) if earliest else first_held
-        if held < one.max_in_flight:
+        if not one.is_stalled:
             is_stalled = False
     unsent, lost, oldest = _position(cursor, earliest)
     head, group = holders[0], cursor.group
@@ -411,7 +413,7 @@ def _count_consumers(channels: list[Channel]) -> list[ConsumerRow]:
                     unsent + pending,
                     pending,
                     1 if one.active else 0,
-                    pending >= one.max_in_flight,
+                    one.is_stalled,
                     cursor.redelivered,
                     lost,
                     oldest,

@@ -103,6 +103,8 @@ class Pump:
         if self._ownership is not None:
             self._spawn(self._commit_loop())
             self._spawn(self._ownership.watch())
+        self._transport.on_made = self._take_max_payload
+        self._take_max_payload()  # a connection may have been made since the engine was
         self._transport.on_up = self._ring
         self.engine.start(self._clock())
         self._turn()
@@ -112,7 +114,7 @@ class Pump:
         asked of the engine. The transport stays open, for whoever comes next."""
         self._stopping = True
         self._transport.stop_listening()
-        self._transport.on_up = _nothing
+        self._transport.on_made = self._transport.on_up = _nothing
         self._disarm()
         if not self._failure.done():
             await self._finish()
@@ -163,6 +165,14 @@ class Pump:
             self.engine.change_limits(limits, self._clock())
             if self._transport.is_connected and not self._stopping and not self._congested():
                 self._turn()
+        except Exception as error:
+            self._fail(error)
+
+    def _take_max_payload(self) -> None:
+        """NATS says with each connection what it carries; nothing larger may be written to it.
+        Never raises, as `receive`."""
+        try:
+            self.engine.change_max_payload(self._transport.max_payload_bytes, self._clock())
         except Exception as error:
             self._fail(error)
 

@@ -214,7 +214,7 @@ FILES = {"sc", "stan_config", "c", "config"}
 OURS = {
     *("intake_bytes", "intake_dir", "spill_bytes", "metrics_channels"),
     *("cache_bytes", "test_timers", "check_config", "welcome", "sql_durability", "sql_migrate"),
-    *("http_addr", "log_format"),
+    *("http_addr", "log_format", "client_pending_bytes", "max_inflight_limit"),
 }
 
 

@@ -102,6 +102,13 @@ class Options:
     metrics_channels: int = number(Group.STREAMING, "metrics_channels", "metrics_channels",
         "Channels with series of their own in /metrics, the busiest; the others are summed"
         " (0 for all)", 1000)
+    client_pending_bytes: int = size(Group.STREAMING, "client_pending_bytes",
+        "client_pending_bytes",
+        "Deliveries to a client that has not proved that it reads them (0 for any)",
+        16 * 1024 * 1024)
+    max_in_flight_limit: int = number(Group.STREAMING, "max_inflight_limit",
+        "max_inflight_limit",
+        "Most unacknowledged messages a subscription may ask for (0 for any)", 0)
     intake_bytes: int = size(Group.STREAMING, "intake_bytes", "intake_bytes",
         "Memory for publishes that wait to be stored; more of them wait on disk",
         32 * 1024 * 1024)

@@ -31,7 +31,8 @@ _SUBSCRIPTION = (
     ("subs_last_sent", "gauge", "The last sequence sent"),
     ("subs_pending_count", "gauge", "Messages sent and not acknowledged"),
     ("subs_max_inflight", "gauge", "The most messages sent and not acknowledged"),
-    ("subs_stalled", "gauge", "Whether it must acknowledge before it gets more"),
+    ("subs_stalled", "gauge", "Whether it must acknowledge, or read, before it gets more"),
+    ("subs_undeliverable_msgs", "gauge", "Messages that stop it: NATS carries none so large"),
 )
 _CONSUMER = (
     ("consumer_lag_msgs", "gauge", "Messages not acknowledged, sent or not"),
@@ -270,6 +271,7 @@ def add_subscriptions(
         [row.pending for row in rows],
         [row.max_in_flight for row in rows],
         [int(row.is_stalled) for row in rows],
+        [row.undeliverable for row in rows],
     )
     _add(families, labels, numbers)
 
