@@ -47,7 +47,7 @@ MARGIN_NS = 1000 * MILLISECOND_NS
 REST_S = 2.0
 # Who was deposed takes nothing on the word of NATS for so many lengths of the lease.
 WARY_LEASES = 10
-# A standby that has not asked for so long does not stand by.
+# A standby asks before so long, or there is none.
 LIVELY_S = 1.0
 
 _PASSING = (StoreUnavailableError, StoreOutcomeUnknownError, LeaseLostError)
@@ -82,9 +82,9 @@ class Failover:
         self._lease_s = config.ft_lease_ns / SECOND_NS
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
-        self._leaving = asyncio.Event()  # somebody asked to hand over
+        self._leaving = asyncio.Event()
+        self._handing_over: asyncio.TimerHandle | None = None
         self._questions = Questions()
-        self._asked_s = 0.0  # when a standby asked last
         self._silence = Silence()
         self._answering: Subscription | None = None
         self._is_active = False
@@ -98,13 +98,16 @@ class Failover:
     # For others.
 
     def hand_over(self) -> None:
-        """Let a standby serve, if there is one."""
+        """Let a standby serve: the next one that asks, which is certainly there."""
         if not self._is_active:
             log.warning("Nothing to hand over: this server stands by")
-        elif self._loop.time() - self._asked_s > LIVELY_S:
+        elif self._handing_over is None:
+            self._handing_over = self._loop.call_later(LIVELY_S, self._keep)
+
+    def _keep(self) -> None:
+        self._handing_over = None
+        if self._is_active:
             log.warning("Not handing over: nobody stands by")
-        else:
-            self._leaving.set()
 
     def nats_is_down(self) -> None:
         """The NATS connection is gone."""
@@ -195,6 +198,8 @@ class Failover:
             holder.expires_ms,
         ):
             seen = self._seen = (holder, now_s)
+        if holder.owner:
+            self._resting_until_s = 0.0  # somebody took what this server handed over
         if not self._transport.is_connected:
             return False  # who cannot hear clients serves none
         if holder.free:
@@ -346,7 +351,10 @@ class Failover:
         """What a standby asked: up to where, in its own time, all is settled."""
         if not self._is_active:
             return None
-        self._asked_s = self._loop.time()
+        if self._handing_over is not None:
+            self._handing_over.cancel()
+            self._handing_over = None
+            self._leaving.set()
         asked = _decode(question)
         pump = self.serving.pump
         settled_ns = pump.settled_ns()

@@ -98,9 +98,8 @@ async def main(times: int, names: list[str]) -> None:
                     finally:
                         await group.close()
                 median_ms, worst_ms = statistics.median(waits_s) * 1e3, max(waits_s) * 1e3
-                print(
-                    f"{database} {name}: median {median_ms:.0f} ms, worst {worst_ms:.0f} ms of {times}"
-                )
+                figures = f"median {median_ms:.0f} ms, worst {worst_ms:.0f} ms of {times}"
+                print(f"{database} {name}: {figures}", flush=True)
     finally:
         postgres.remove()
         nats.stop()
