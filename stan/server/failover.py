@@ -230,18 +230,12 @@ class Failover:
         gap_ns = self.standby.gap_ns
         if not gap_ns or not holder.owner:
             return
-        ago_s = (self.clock() - gap_ns) / SECOND_NS
         dropped = self.standby.dropped_frames
-        reason = (
-            f"{dropped} were dropped for want of room (ft_buffer)"
-            if dropped
-            else ("it did not listen yet")
-        )
         log.warning(
-            "What clients sent more than %.1fs ago, and the last server did not answer, is"
-            " not answered: %s",
-            ago_s,
-            reason,
+            "What clients sent more than %.1fs ago is not held (%s): what the last server did"
+            " not answer of it they have to send again",
+            (self.clock() - gap_ns) / SECOND_NS,
+            f"ft_buffer had no room for {dropped}" if dropped else "it was not heard",
         )
 
     async def _ask(self, holder: Holder) -> None:

@@ -96,6 +96,7 @@ class Pump:
         if self._ownership is not None:
             self._spawn(self._commit_loop())
             self._spawn(self._ownership.watch())
+            self._spawn(self._watch_lease())
         self._transport.on_up = self._ring
         self.engine.start(self._clock())
         if held:
@@ -362,6 +363,14 @@ class Pump:
                 engine.committed(batch, result, self._clock())
                 self._settling.commit()
             self._turn()
+
+    async def _watch_lease(self) -> None:
+        """Notice that the store is another server's, also while there is nothing to commit."""
+        try:
+            await self._store.lost()
+        except LeaseLostError:
+            self.depose()
+            raise
 
     async def _commit(self, batch: Batch) -> Result:
         """Commit, and when the outcome is unknown ask until it is known."""

@@ -35,7 +35,7 @@ async def terminate(group: Group, active: Member) -> None:
 
 
 async def freeze(group: Group, active: Member) -> None:
-    active.signal(signal.SIGSTOP)
+    await active.freeze()
 
 
 FAULTS: dict[str, Fault] = {

@@ -6,11 +6,14 @@ Nothing is judged here. Invariant: every process started is stopped by its own h
 import asyncio
 import secrets
 import signal
+import sqlite3
 import sys
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from tests.tools.crash_site import SqliteData
 from tests.tools.processes import LoggedProcess, NatsServer, free_port
 from tests.tools.streaming_server import READY
 
@@ -20,7 +23,8 @@ STANDING_BY = "Starting in standby mode"
 class Member:
     """One server of a group."""
 
-    def __init__(self, argv: Sequence[str], folder: Path) -> None:
+    def __init__(self, argv: Sequence[str], folder: Path, source: str) -> None:
+        self.source = source
         self.port = free_port()
         self.process = LoggedProcess([*argv, "-m", str(self.port)], folder)
 
@@ -40,6 +44,15 @@ class Member:
         """SIGKILL."""
         await asyncio.to_thread(self.process.kill)
 
+    async def freeze(self) -> None:
+        """SIGSTOP, at a moment when it holds no lock: nobody takes that of a SQLite file from
+        a process that lives."""
+        self.signal(signal.SIGSTOP)
+        while await asyncio.to_thread(_is_locked, self.source):
+            self.signal(signal.SIGCONT)
+            await asyncio.sleep(0.01)  # a process does not tell when it is idle
+            self.signal(signal.SIGSTOP)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server itself, whatever it runs under."""
         self.process.process.send_signal(number)
@@ -53,6 +66,20 @@ class Member:
                 return answer.status, answer.read().decode()
 
         return await asyncio.to_thread(fetch)
+
+
+def _is_locked(source: str) -> bool:
+    """Whether somebody is writing into this SQLite file; of a database server, no."""
+    if "://" in source:
+        return False
+    connection = sqlite3.connect(source, timeout=0, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        connection.close()
+    return False
 
 
 class Group:
@@ -73,7 +100,7 @@ class Group:
             *("-cid", self.cluster, "-st", "SQL", "--sql_source", self._source),
             *("-ft_group", "g", *flags),
         )
-        member = Member(argv, self._folder)
+        member = Member(argv, self._folder, self._source)
         self.members.append(member)
         return member
 
@@ -84,6 +111,10 @@ class Group:
         standby = self.spawn(*flags)
         await standby.stands_by()
         return active, standby
+
+    async def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Ask a SQLite file behind everybody's back."""
+        return await SqliteData(self._folder).query(sql)
 
     async def close(self) -> None:
         """Stop all."""

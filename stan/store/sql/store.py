@@ -83,6 +83,7 @@ class SqlStore:
         self._lease = Lease("", -1, 0)  # nobody's, until it is taken
         self._renewed_s = 0.0
         self._lost: LeaseLostError | None = None
+        self._losing = asyncio.Event()
         self._writing = asyncio.Lock()
         self._unsettled = False
         self._forget_ns = 0  # what was published before is to be forgotten; 0: nothing is
@@ -195,6 +196,12 @@ class SqlStore:
             await self._settle()
             return await self._write(self._lease.read_batch_number)
 
+    async def lost(self) -> None:
+        """Wait until another server owns the store, as a commit or the renewal finds out."""
+        await self._losing.wait()
+        if self._lost is not None:
+            raise self._lost
+
     async def load(self, load: Load) -> History:
         """Read history, on a connection that never waits for commits."""
         if isinstance(load, GuidLoad):
@@ -250,7 +257,7 @@ class SqlStore:
         try:
             result = await self._database.write(step, patient=patient)
         except LeaseLostError as error:
-            self._lost = error
+            self._lose(error)
             raise
         except StoreOutcomeUnknownError:
             self._unsettled = True
@@ -260,6 +267,10 @@ class SqlStore:
             raise
         self._renewed_s = time.monotonic()
         return result
+
+    def _lose(self, error: LeaseLostError) -> None:
+        self._lost = error
+        self._losing.set()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -274,7 +285,7 @@ class SqlStore:
         try:
             self._lease = await self._database.settle(self._lease.renumber)
         except LeaseLostError as error:
-            self._lost = error
+            self._lose(error)
             raise
         self._ledger = await self._database.write(read_ledger, patient=True)
         self._unsettled = False
