@@ -17,6 +17,8 @@ from tests.tools.crash_site import SqliteData
 from tests.tools.processes import LoggedProcess, NatsServer, free_port
 from tests.tools.streaming_server import READY
 
+# A namespace in which process IDs mean something else, as on another machine.
+ELSEWHERE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
 STANDING_BY = "Starting in standby mode"
 
 
@@ -104,11 +106,11 @@ class Group:
         self.members.append(member)
         return member
 
-    async def pair(self, *flags: str) -> tuple[Member, Member]:
-        """One that serves, and one that stands by and is heard by it."""
-        active = self.spawn(*flags)
+    async def pair(self, *flags: str, under: Sequence[str] = ()) -> tuple[Member, Member]:
+        """One that serves, and one that stands by."""
+        active = self.spawn(*flags, under=under)
         await active.leads()
-        standby = self.spawn(*flags)
+        standby = self.spawn(*flags, under=under)
         await standby.stands_by()
         return active, standby
 

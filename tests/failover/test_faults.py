@@ -8,15 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.failover.group import Group
+from tests.failover.group import ELSEWHERE, Group
 from tests.failover.publisher import Publisher
 from tests.tools.databases import DatabaseServer
 from tests.tools.processes import NatsServer
 from tests.tools.proxy import Proxy
 from tests.tools.streaming_client import Clients, until
 
-# A namespace in which process IDs mean something else, as on another machine.
-ELSEWHERE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
 # So long that no test waits for its end.
 LONG_LEASE = ("-ft_lease", "2m")
 
