@@ -24,9 +24,11 @@ from stan.errors import (
 )
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
+from stan.server.intake import Intake
 from stan.server.log import TRACE, on_one_line
 from stan.server.ownership import SLEEP_S, Ownership, read_uptime_s
 from stan.server.settling import Settling
+from stan.server.spill import Spill
 from stan.server.tracing import trace_frames, trace_operations
 from stan.server.transport import Transport
 from stan.store.contract import InstantStore, Store
@@ -46,6 +48,7 @@ RETRY_S = 0.25
 # The same for a read that was refused: somebody must act before it can succeed.
 REFUSED_RETRY_S = 5.0
 STOP_TIMEOUT_S = 10.0
+INTAKE_BYTES = 32 * 1024 * 1024
 
 
 class Pump:
@@ -58,9 +61,19 @@ class Pump:
         transport: Transport,
         clock: Callable[[], int] | None = None,
         uptime_s: Callable[[], float] = read_uptime_s,
+        intake_bytes: int = INTAKE_BYTES,
+        spill: Spill | None = None,
         sleep_s: float = SLEEP_S,
     ) -> None:
         self.engine = engine
+        self.intake = Intake(
+            engine.publishing,
+            spill or Spill(),
+            engine.subjects.publish_prefix,
+            engine.subjects.close,
+            intake_bytes,
+            engine.publishing.refuse_overloaded,
+        )
         # For the monitoring: how long commits take, how many messages each stores, and how
         # many pieces of output were dropped because there was no NATS connection.
         self.commit_s = Histogram(LATENCY_S)
@@ -111,6 +124,8 @@ class Pump:
             await self._finish()
         await self._end_tasks()
         await self._transport.flush(2.0)
+        if dropped := self.intake.close():
+            log.warning("%d publishes still waited: they are not stored, nor acknowledged", dropped)
         self._forget_failure()
 
     async def abandon(self) -> None:
@@ -118,6 +133,7 @@ class Pump:
         self.depose()
         self._stop_intake()
         await self._end_tasks()
+        self.intake.close()
         self._forget_failure()
 
     def _stop_intake(self) -> None:
@@ -183,7 +199,7 @@ class Pump:
 
     def _is_all_queued(self) -> bool:
         """Whether every publish received, and not settled, is in the queue or in a batch."""
-        return not self.engine.publishing.guids.holds
+        return self.intake.is_empty and not self.engine.publishing.guids.holds
 
     def _has_unsettled(self) -> bool:
         engine = self.engine
@@ -200,7 +216,7 @@ class Pump:
             if log.isEnabledFor(TRACE):
                 for line in trace_frames(frames, self.engine.subjects):
                     log.log(TRACE, "%s", line)
-            self.engine.receive(frames, self._clock())
+            self.engine.receive(self.intake.admit(frames), self._clock())
             self._turn()
         except Exception as error:
             self._fail(error)
@@ -237,8 +253,16 @@ class Pump:
         self._say()
         self._arm()
 
+    def _take_back(self) -> None:
+        """Let the engine have what was held, as far as it has room."""
+        if not self.intake.is_empty and not self._stopping:
+            self.engine.receive(self.intake.take_back(), self._clock())
+
     def _commit_now(self, store: InstantStore) -> None:
         engine = self.engine
+        if not self.intake.is_empty and not self._congested():
+            self._take_back()
+            self._loop.call_soon(self._go_on)
         while not self._congested():
             batch = engine.seal(self._clock(), self._stopping)
             if batch is None:
@@ -247,6 +271,11 @@ class Pump:
             result = store.commit_now(batch)
             self._count(batch, time.perf_counter() - began_s)
             engine.committed(batch, result, self._clock())
+
+    def _go_on(self) -> None:
+        """Another turn, for what is held, after the socket was read."""
+        if not (self.intake.is_empty or self._stopping):
+            self._turn()
 
     def _send(self) -> None:
         ownership = self._ownership
@@ -324,7 +353,9 @@ class Pump:
             if self._transport.is_congested:
                 await self._transport.drained()
             self._work.clear()
-            now_ns, queued = self._clock(), engine.publishing.queued_messages
+            self._take_back()
+            lanes = engine.publishing.lanes
+            now_ns, last = self._clock(), lanes.last_number
             is_all_queued = self._is_all_queued()
             batch = engine.seal(now_ns, self._stopping)
             if batch is None:
@@ -338,8 +369,7 @@ class Pump:
                 else:
                     await asyncio.sleep(RETRY_S)
                 continue
-            left = engine.publishing.queued_messages
-            self._settling.seal(now_ns, queued, left, is_all_queued)
+            self._settling.seal(now_ns, last, lanes.first_number(), is_all_queued)
             began_s = time.perf_counter()
             try:
                 result = await self._commit(batch)

@@ -242,7 +242,7 @@ def make_bursts(random: Random) -> list[Burst]:
     for _ in range(random.randrange(6)):
         channel = Channel(ChannelRecord(random.randrange(1, 400), "foo"), ChannelLimits())
         sizes = [22] if random.random() < 0.5 else [1, 22, 127, 300]
-        burst = Burst(channel, b"acks", 22 if sizes == [22] else 0)
+        burst = Burst(channel, "me", b"acks", 22 if sizes == [22] else 0)
         burst.publisher = random.choice(["", "me", "you-" + "x" * 200])
         burst.guids = [
             random.randbytes(random.choice(sizes)) for _ in range(random.randrange(1, 9))
@@ -268,7 +268,7 @@ def test_a_record_holds_exactly_what_was_packed() -> None:
 
 
 def test_a_stem_is_recorded_once() -> None:
-    burst = Burst(Channel(ChannelRecord(1, "foo"), ChannelLimits()), b"acks", 22)
+    burst = Burst(Channel(ChannelRecord(1, "foo"), ChannelLimits()), "me", b"acks", 22)
     burst.publisher = "me"
     burst.guids = [b"ABCDEFGHIJKL%010d" % n for n in range(1000)]
     assert len(pack_guids([burst])) < 3 * 1000 + 100

@@ -212,6 +212,7 @@ REFUSED = (
 FILES = {"sc", "stan_config", "c", "config"}
 # What this server has and the original has not.
 OURS = {
+    *("intake_bytes", "intake_dir", "spill_bytes"),
     *("cache_bytes", "test_timers", "check_config", "welcome", "sql_durability", "sql_migrate"),
     *("http_addr", "log_format", "dedupe_window", "ft_lease", "ft_buffer"),
 }

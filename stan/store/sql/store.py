@@ -48,7 +48,7 @@ from stan.store.sql.reading import (
     read_server,
 )
 from stan.store.sql.rows import pack_text
-from stan.store.sql.sampling import find_unreadable, require_plain, take_samples
+from stan.store.sql.sampling import Sample, find_unreadable, require_plain, take_samples
 from stan.store.sql.sources import parse_source
 from stan.store.sql.sweeping import next_chunk, record_swept, sweep
 from stan.store.sql.transaction import apply_batch
@@ -149,8 +149,10 @@ class SqlStore:
         async with self._writing:
             await self._settle()
             recovered, self._ledger = await self._write(read_everything, patient=True)
+            # On the connection that writes: at the start no other is needed.
+            samples = await self._database.write(partial(take_samples, recovered=recovered))
         self._notice_garbage()
-        await self._check_key(recovered)
+        self._check_key(samples)
         return recovered
 
     async def initialize(self, server: ServerRecord) -> None:
@@ -236,10 +238,9 @@ class SqlStore:
                     await self._database.write(self._lease.release)
             await self._database.close()
 
-    async def _check_key(self, recovered: Recovered) -> None:
+    def _check_key(self, samples: list[Sample]) -> None:
         """Refuse what nobody could read without the key. A wrong one is no reason: it may be
         a new one, and the messages to come are readable."""
-        samples = await self._database.read(partial(take_samples, recovered=recovered))
         if self._settings.encryption is not None:
             problem = find_unreadable(samples, self._settings.encryption)
             if problem:
