@@ -91,18 +91,21 @@ class Group:
         self.cluster = f"ft-{secrets.token_hex(4)}"
         self.nats_url = nats.url
         self.members: list[Member] = []
-        self._source = source
+        self.source = source
         self._folder = folder
 
-    def spawn(self, *flags: str, under: Sequence[str] = (), nats_url: str = "") -> Member:
-        """Start one more member; do not wait for anything."""
+    def spawn(
+        self, *flags: str, under: Sequence[str] = (), nats_url: str = "", source: str = ""
+    ) -> Member:
+        """Start one more member, which may go other ways to NATS and the database; do not wait
+        for anything."""
         argv = (
             *under,
             *(sys.executable, "-m", "stan.cli.server", "-ns", nats_url or self.nats_url),
-            *("-cid", self.cluster, "-st", "SQL", "--sql_source", self._source),
+            *("-cid", self.cluster, "-st", "SQL", "--sql_source", source or self.source),
             *("-ft_group", "g", *flags),
         )
-        member = Member(argv, self._folder, self._source)
+        member = Member(argv, self._folder, self.source)
         self.members.append(member)
         return member
 

@@ -77,6 +77,34 @@ async def test_an_active_that_lost_nats_steps_down_and_stands_by(
     await publisher.stop()
 
 
+async def test_an_active_that_lost_its_database_is_silent_when_another_one_serves(
+    postgres_group: Group, postgres_server: DatabaseServer, clients: Clients
+) -> None:
+    proxy = Proxy(postgres_server.port)
+    await proxy.open()
+    try:
+        database = postgres_group.source.rpartition("/")[2].partition("?")[0]
+        flags = ("-ft_lease", "1s")
+        active = postgres_group.spawn(
+            *flags, source=postgres_server.source(database, port=proxy.port)
+        )
+        await active.leads()
+        standby = postgres_group.spawn(*flags)
+        await standby.stands_by()
+        publisher = Publisher(await clients.connect(postgres_group), "foo")
+        await publisher.acked(20)
+        proxy.refusing = True
+        proxy.cut()
+        await standby.leads()
+        await publisher.acked(20)
+        assert await publisher.stop() == len({ack.guid for ack in publisher.acks})
+        proxy.restore()
+        await active.stands_by(times=2)
+    finally:
+        await postgres_group.close()
+        await proxy.close()
+
+
 async def test_nobody_ends_when_the_database_is_restarted(
     postgres_group: Group, postgres_server: DatabaseServer, clients: Clients
 ) -> None:

@@ -3,6 +3,8 @@ was replaced says nothing more and stands by again, in the same process."""
 
 import asyncio
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -59,7 +61,8 @@ async def test_what_is_handed_over_goes_on_with_the_other(group: Group, clients:
     first, second = await group.pair()
     publisher = Publisher(await clients.connect(group), "foo")
     await publisher.acked(20)
-    first.signal(signal.SIGUSR2)
+    order = (sys.executable, "-m", "stan.cli.server", "-sl", f"handover={first.process.pid}")
+    await asyncio.to_thread(subprocess.run, order, check=True)
     await second.leads()
     await first.stands_by(times=2)
     await publisher.acked(20)
