@@ -13,13 +13,13 @@ from stan.engine.bursts import Burst
 
 class Lanes:
     def __init__(self) -> None:
+        self.last_number: int = 0  # that was ever given
         self._lanes: OrderedDict[str, deque[Burst]] = OrderedDict()
-        self._count: int = 0
 
     def append(self, burst: Burst) -> None:
         """Queue a burst behind all others of its publisher."""
-        self._count += 1
-        burst.number = self._count
+        self.last_number += 1
+        burst.number = self.last_number
         lane = self._lanes.get(burst.client_id)
         if lane is None:
             self._lanes[burst.client_id] = deque((burst,))
@@ -43,6 +43,10 @@ class Lanes:
         """How many bursts of this publisher wait."""
         lane = self._lanes.get(client_id)
         return 0 if lane is None else len(lane)
+
+    def first_number(self) -> int:
+        """The number of the burst that has waited longest; 0 when none waits."""
+        return min([lane[0].number for lane in self._lanes.values()], default=0)
 
     def take_all(self) -> list[Burst]:
         """Everything, in the order in which it came."""

@@ -44,7 +44,7 @@ class Publishing:
         self.refused: int = 0
         self.queued_messages: int = 0
         self.queued_bytes: int = 0
-        self._queue: Lanes = Lanes()
+        self.lanes: Lanes = Lanes()
         self._settings = settings
         self._channels = channels
         self._clients = clients
@@ -93,7 +93,7 @@ class Publishing:
             if payload is not None and len(payload) != shape.size:
                 index += self._take_similar(frames, index, shape, to, burst)
         if not burst.guids:  # begun in vain
-            self._queue.drop_last(burst)
+            self.lanes.drop_last(burst)
             self.guids.settled((burst,))
             self.interrupt()
         return index
@@ -316,7 +316,7 @@ class Publishing:
         burst.publisher = self._publisher
         if self._publisher:
             self.guids.began(burst)
-        self._queue.append(burst)
+        self.lanes.append(burst)
         self._burst = burst
         return burst
 
@@ -409,11 +409,11 @@ class Publishing:
 
     def queued(self) -> Iterable[Burst]:
         """What waits for a batch; that of each publisher in order."""
-        return self._queue
+        return self.lanes
 
     def queued_bursts(self, client_id: str) -> int:
         """How many bursts of this publisher wait for a batch."""
-        return self._queue.count(client_id)
+        return self.lanes.count(client_id)
 
     def seal(self, now_ns: int) -> tuple[dict[int, Run], list[Burst]]:
         """Give sequences to what is queued, up to the size of a batch."""
@@ -421,9 +421,9 @@ class Publishing:
         settings = self._settings
         most_messages, most_bytes = settings.batch_messages, settings.batch_bytes
         if self.queued_messages <= most_messages and self.queued_bytes <= most_bytes:
-            bursts = self._queue.take_all()
+            bursts = self.lanes.take_all()
         else:
-            bursts = self._queue.take(most_messages, most_bytes)
+            bursts = self.lanes.take(most_messages, most_bytes)
         for burst in bursts:
             self.queued_messages -= len(burst.guids)
             self.queued_bytes -= burst.queued_bytes
@@ -431,7 +431,7 @@ class Publishing:
 
     def put_back(self, bursts: list[Burst]) -> None:
         """Queue the bursts of a failed batch again, before everything that came since."""
-        self._queue.put_back(bursts)
+        self.lanes.put_back(bursts)
         for burst in bursts:
             self.queued_messages += len(burst.guids)
             self.queued_bytes += burst.queued_bytes

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
 from stan.engine.records import Batch, History, Load, RangeLoad, Result
+from stan.engine.replaying import Held
 from stan.errors import (
     LeaseLostError,
     StoreError,
@@ -25,7 +26,8 @@ from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
 from stan.server.intake import Intake
 from stan.server.log import TRACE, on_one_line
-from stan.server.ownership import Ownership, read_uptime_s
+from stan.server.ownership import SLEEP_S, Ownership, read_uptime_s
+from stan.server.settling import Settling
 from stan.server.spill import Spill
 from stan.server.tracing import trace_frames, trace_operations
 from stan.server.transport import Transport
@@ -61,6 +63,7 @@ class Pump:
         uptime_s: Callable[[], float] = read_uptime_s,
         intake_bytes: int = INTAKE_BYTES,
         spill: Spill | None = None,
+        sleep_s: float = SLEEP_S,
     ) -> None:
         self.engine = engine
         self.intake = Intake(
@@ -79,11 +82,14 @@ class Pump:
         self._store = store
         self._instant = store.instant
         # A store that nobody else can reach is nobody else's.
-        self._ownership: Ownership | None = None
+        self.ownership: Ownership | None = None
         if self._instant is None:
-            self._ownership = Ownership(store.outcome, self._say_failure, self._turn, uptime_s)
+            self.ownership = Ownership(
+                store.outcome, self._say_failure, self._turn, uptime_s, sleep_s
+            )
         self._transport = transport
-        self._clock = clock or SteadyClock()
+        self.clock = clock or SteadyClock()
+        self.settling = Settling(self.clock())
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -98,32 +104,53 @@ class Pump:
 
     # Life.
 
-    def start(self) -> None:
-        """Begin: deliver what was recovered, and run."""
-        if self._ownership is not None:
+    def start(self, held: Held | None = None) -> None:
+        """Begin: deliver what was recovered, take what was held while nobody led, and run."""
+        if self.ownership is not None:
             self._spawn(self._commit_loop())
-            self._spawn(self._ownership.watch())
+            self._spawn(self.ownership.watch())
+            self._spawn(self._watch_lease(self.ownership))
         self._transport.on_made = self._take_max_payload
         self._take_max_payload()  # a connection may have been made since the engine was
         self._transport.on_up = self._ring
-        self.engine.start(self._clock())
+        self.engine.start(self.clock())
+        if held:
+            self.engine.replay(held, self.clock())
         self._turn()
 
     async def stop(self) -> None:
         """Stop intake, commit what is queued, answer, flush. After a failure nothing more is
         asked of the engine. The transport stays open, for whoever comes next."""
+        self._stop_intake()
+        if not self._failure.done():
+            await self._finish()
+        await self._end_tasks()
+        await self._transport.flush(2.0)
+        if dropped := self.intake.close():
+            log.warning("%d publishes still waited: they are not stored, nor acknowledged", dropped)
+        self._forget_failure()
+
+    async def abandon(self) -> None:
+        """Another server has taken over: say and commit nothing more."""
+        if self.ownership is not None:
+            self.ownership.depose()
+        self._stop_intake()
+        await self._end_tasks()
+        self.intake.close()
+        self._forget_failure()
+
+    def _stop_intake(self) -> None:
         self._stopping = True
         self._transport.stop_listening()
         self._transport.on_made = self._transport.on_up = _nothing
         self._disarm()
-        if not self._failure.done():
-            await self._finish()
+
+    async def _end_tasks(self) -> None:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._transport.flush(2.0)
-        if dropped := self.intake.close():
-            log.warning("%d publishes still waited: they are not stored, nor acknowledged", dropped)
+
+    def _forget_failure(self) -> None:
         if not self._failure.cancel() and not self._failure.cancelled():
             self._failure.exception()  # whoever wanted to know has asked by now
 
@@ -147,6 +174,10 @@ class Pump:
         """Wait for the reason why the server must end; raises it."""
         await asyncio.shield(self._failure)
 
+    def is_all_queued(self) -> bool:
+        """Whether every publish received, and not settled, is in the queue or in a batch."""
+        return self.intake.is_empty and not self.engine.publishing.guids.holds
+
     def receive(self, frames: list[Frame]) -> None:
         """What the transport calls with each chunk. Never raises: a defect ends the server,
         whose state is in the store, rather than nats-py's read loop."""
@@ -154,7 +185,7 @@ class Pump:
             if log.isEnabledFor(TRACE):
                 for line in trace_frames(frames, self.engine.subjects):
                     log.log(TRACE, "%s", line)
-            self.engine.receive(self.intake.admit(frames), self._clock())
+            self.engine.receive(self.intake.admit(frames), self.clock())
             self._turn()
         except Exception as error:
             self._fail(error)
@@ -162,7 +193,7 @@ class Pump:
     def change_limits(self, limits: StoreLimits) -> None:
         """Live within other limits from now on. Never raises, as `receive`."""
         try:
-            self.engine.change_limits(limits, self._clock())
+            self.engine.change_limits(limits, self.clock())
             if self._transport.is_connected and not self._stopping and not self._congested():
                 self._turn()
         except Exception as error:
@@ -172,7 +203,7 @@ class Pump:
         """NATS says with each connection what it carries; nothing larger may be written to it.
         Never raises, as `receive`."""
         try:
-            self.engine.change_max_payload(self._transport.max_payload_bytes, self._clock())
+            self.engine.change_max_payload(self._transport.max_payload_bytes, self.clock())
         except Exception as error:
             self._fail(error)
 
@@ -185,13 +216,13 @@ class Pump:
             self._commit_now(self._instant)
         elif not self._work.is_set():
             due_ns = engine.next_deadline_ns()
-            if due_ns is not None and due_ns <= self._clock():
+            if due_ns is not None and due_ns <= self.clock():
                 self._work.set()
         self._send()
         loads = engine.take_loads()
         while loads and self._instant is not None:
             for load in loads:
-                engine.loaded(load, self._instant.load_now(load), self._clock())
+                engine.loaded(load, self._instant.load_now(load), self.clock())
             self._send()
             loads = engine.take_loads()
         for load in loads:
@@ -202,7 +233,7 @@ class Pump:
     def _take_back(self) -> None:
         """Let the engine have what was held, as far as it has room."""
         if not self.intake.is_empty and not self._stopping:
-            self.engine.receive(self.intake.take_back(), self._clock())
+            self.engine.receive(self.intake.take_back(), self.clock())
 
     def _commit_now(self, store: InstantStore) -> None:
         engine = self.engine
@@ -210,13 +241,13 @@ class Pump:
             self._take_back()
             self._loop.call_soon(self._go_on)
         while not self._congested():
-            batch = engine.seal(self._clock(), self._stopping)
+            batch = engine.seal(self.clock(), self._stopping)
             if batch is None:
                 return
             began_s = time.perf_counter()
             result = store.commit_now(batch)
             self._count(batch, time.perf_counter() - began_s)
-            engine.committed(batch, result, self._clock())
+            engine.committed(batch, result, self.clock())
 
     def _go_on(self) -> None:
         """Another turn, for what is held, after the socket was read."""
@@ -224,7 +255,7 @@ class Pump:
             self._turn()
 
     def _send(self) -> None:
-        ownership = self._ownership
+        ownership = self.ownership
         if ownership is None:
             operations = self.engine.take_sends()
             sent = b"".join(operations)
@@ -257,7 +288,7 @@ class Pump:
             return
         self._disarm()
         self._timer_ns = due_ns
-        delay_s = max(0.0, (due_ns - self._clock()) / 1e9)
+        delay_s = max(0.0, (due_ns - self.clock()) / 1e9)
         self._timer = self._loop.call_later(delay_s, self._ring)
 
     def _disarm(self) -> None:
@@ -272,7 +303,7 @@ class Pump:
             return
         if self._transport.is_connected:
             try:
-                self.engine.tick(self._clock())
+                self.engine.tick(self.clock())
                 self._turn()
             except Exception as error:
                 self._fail(error)
@@ -300,7 +331,10 @@ class Pump:
                 await self._transport.drained()
             self._work.clear()
             self._take_back()
-            batch = engine.seal(self._clock(), self._stopping)
+            lanes = engine.publishing.lanes
+            now_ns, last = self.clock(), lanes.last_number
+            is_all_queued = self.is_all_queued()
+            batch = engine.seal(now_ns, self._stopping)
             if batch is None:
                 self._send()
                 self._arm()
@@ -312,16 +346,18 @@ class Pump:
                 else:
                     await asyncio.sleep(RETRY_S)
                 continue
+            self.settling.seal(now_ns, last, lanes.first_number(), is_all_queued)
             began_s = time.perf_counter()
             try:
                 result = await self._commit(batch)
             except LeaseLostError as error:
-                if self._ownership is not None:
-                    self._ownership.depose()
+                if self.ownership is not None:
+                    self.ownership.depose()
                 self._fail(error)
                 return
             except StoreError as error:
-                engine.commit_failed(batch, error, self._clock())
+                engine.commit_failed(batch, error, self.clock())
+                self.settling.fail()
                 self._say_failure(error)
             except Exception as error:
                 self._fail(error)
@@ -331,8 +367,17 @@ class Pump:
                 if self._unavailable:
                     self._unavailable = False
                     log.info("The store is back")
-                engine.committed(batch, result, self._clock())
+                engine.committed(batch, result, self.clock())
+                self.settling.commit()
             self._turn()
+
+    async def _watch_lease(self, ownership: Ownership) -> None:
+        """Notice that the store is another server's, also while there is nothing to commit."""
+        try:
+            await self._store.lost()
+        except LeaseLostError:
+            ownership.depose()
+            raise
 
     async def _commit(self, batch: Batch) -> Result:
         """Commit, and when the outcome is unknown ask until it is known."""
@@ -364,9 +409,9 @@ class Pump:
             else:
                 self._say_failure(error)
                 await asyncio.sleep(RETRY_S)
-            self.engine.load_failed(load, error, self._clock())
+            self.engine.load_failed(load, error, self.clock())
         else:
-            self.engine.loaded(load, history, self._clock())
+            self.engine.loaded(load, history, self.clock())
         self._turn()
 
     def _count(self, batch: Batch, took_s: float) -> None:

@@ -5,6 +5,7 @@ the databases with it. Each message's bytes are held once, as the engine encoded
 Invariant: in a channel the lists run in parallel, ascending, and nothing below `head` counts.
 """
 
+import asyncio
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -30,8 +31,10 @@ from stan.engine.records import (
     Trim,
 )
 from stan.errors import StoreRefusedError
+from stan.store.contract import Holder
 
 _COMPACT_MESSAGES = 4096
+_UNSHARED = "memory is not shared: no other server can take it over"
 # Guids are remembered for the window, but never more than this of them.
 _PUBLISHED_BYTES = 64 * 1024 * 1024
 
@@ -185,6 +188,22 @@ class MemoryStore:
 
     async def open(self) -> None:
         """Nothing to do: memory is always usable."""
+
+    async def prepare(self) -> None:
+        raise StoreRefusedError(_UNSHARED)
+
+    async def read_holder(self) -> Holder:
+        raise StoreRefusedError(_UNSHARED)
+
+    async def read_server(self) -> ServerRecord | None:
+        raise StoreRefusedError(_UNSHARED)
+
+    async def lost(self) -> None:
+        """Never: nobody else can reach it."""
+        await asyncio.get_running_loop().create_future()
+
+    async def take(self, seen: Holder) -> bool:
+        raise StoreRefusedError(_UNSHARED)
 
     async def recover(self) -> Recovered:
         """What this object holds; nothing in a new process."""

@@ -32,14 +32,21 @@ from stan.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
+from stan.store.contract import Holder
 from stan.store.settings import StoreSettings
 from stan.store.sql.database import Database, connect_database
 from stan.store.sql.dialect import Session
 from stan.store.sql.guids import find_published, forget_published
-from stan.store.sql.lease import Lease
+from stan.store.sql.lease import Lease, read_holder
 from stan.store.sql.ledger import Ledger
-from stan.store.sql.opening import take_over
-from stan.store.sql.reading import find_time, read_everything, read_ledger, read_range
+from stan.store.sql.opening import prepare, take_from, take_over
+from stan.store.sql.reading import (
+    find_time,
+    read_everything,
+    read_ledger,
+    read_range,
+    read_server,
+)
 from stan.store.sql.rows import pack_text
 from stan.store.sql.sampling import Sample, find_unreadable, require_plain, take_samples
 from stan.store.sql.sources import parse_source
@@ -73,9 +80,10 @@ class SqlStore:
         self._settings = settings
         self._database: Database = connect_database(source, settings)
         self._ledger = Ledger()
-        self._lease = Lease("", 0, 0)  # that of no owner, until `open` takes one
+        self._lease = Lease("", -1, 0)  # nobody's, until it is taken
         self._renewed_s = 0.0
         self._lost: LeaseLostError | None = None
+        self._losing = asyncio.Event()
         self._writing = asyncio.Lock()
         self._unsettled = False
         self._forget_ns = 0  # what was published before is to be forgotten; 0: nothing is
@@ -92,11 +100,44 @@ class SqlStore:
         """
         try:
             self._lease = await take_over(self._database, self._settings)
-            self._renewed_s = time.monotonic()
-            self._ledger = await self._database.write(read_ledger, patient=True)
+            await self._begin()
         except BaseException:
             await self.close()
             raise
+
+    async def prepare(self) -> None:
+        """Connect and see that the schema can be used; the lease stays whose it is."""
+        async with self._writing:
+            self._require_open()
+            await prepare(self._database, self._settings)
+
+    async def read_holder(self) -> Holder:
+        """Who holds the lease now."""
+        async with self._writing:
+            self._require_open()
+            return await self._database.write(read_holder)
+
+    async def read_server(self) -> ServerRecord | None:
+        """Who the store belongs to."""
+        async with self._writing:
+            self._require_open()
+            return await self._database.write(read_server)
+
+    async def take(self, seen: Holder) -> bool:
+        """Take the lease from a holder that did nothing since it was seen."""
+        async with self._writing:
+            self._require_open()
+            lease = await take_from(self._database, self._settings, seen)
+            if lease is None:
+                return False
+            self._lease = lease
+            await self._begin()
+        return True
+
+    async def _begin(self) -> None:
+        """The lease is ours."""
+        self._renewed_s = time.monotonic()
+        self._ledger = await self._database.write(read_ledger, patient=True)
         self._notice_garbage()
         self._tasks = [
             asyncio.create_task(self._renew_forever(), name="stan-store-lease"),
@@ -157,6 +198,12 @@ class SqlStore:
             await self._settle()
             return await self._write(self._lease.read_batch_number)
 
+    async def lost(self) -> None:
+        """Wait until another server owns the store, as a commit or the renewal finds out."""
+        await self._losing.wait()
+        if self._lost is not None:
+            raise self._lost
+
     async def load(self, load: Load) -> History:
         """Read history, on a connection that never waits for commits."""
         if isinstance(load, GuidLoad):
@@ -186,7 +233,7 @@ class SqlStore:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         async with self._writing:
-            if self._lease.epoch and self._lost is None:
+            if self._lease.epoch > 0 and self._lost is None:
                 with contextlib.suppress(StoreError):
                     await self._database.write(self._lease.release)
             await self._database.close()
@@ -207,10 +254,11 @@ class SqlStore:
         """Run a writing step; remember what its failure means for the next one."""
         if self._lost is not None:
             raise self._lost
+        self._require_open()
         try:
             result = await self._database.write(step, patient=patient)
         except LeaseLostError as error:
-            self._lost = error
+            self._lose(error)
             raise
         except StoreOutcomeUnknownError:
             self._unsettled = True
@@ -221,6 +269,14 @@ class SqlStore:
         self._renewed_s = time.monotonic()
         return result
 
+    def _lose(self, error: LeaseLostError) -> None:
+        self._lost = error
+        self._losing.set()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailableError("the store is closed")
+
     async def _settle(self) -> None:
         """After a write whose outcome is unknown: shut it out, read what is true."""
         if self._lost is not None:
@@ -230,7 +286,7 @@ class SqlStore:
         try:
             self._lease = await self._database.settle(self._lease.renumber)
         except LeaseLostError as error:
-            self._lost = error
+            self._lose(error)
             raise
         self._ledger = await self._database.write(read_ledger, patient=True)
         self._unsettled = False
