@@ -188,7 +188,7 @@ class Client:
         if self.hung:
             return
         message = MsgProto.FromString(payload)
-        self.world.observer.received(mine.inbox.encode(), message.sequence)
+        self.world.chronicle.received(mine.inbox.encode(), message.sequence)
         chance = 1.0 if self.world.peaceful else mine.ack_chance
         if mine.answered and (chance >= 1.0 or self.world.rng.random() < chance):
             self._ack(mine, message.sequence)

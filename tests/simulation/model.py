@@ -23,6 +23,7 @@ from stan.engine.records import (
     SubscriptionRecord,
     Trim,
 )
+from stan.errors import LeaseLostError
 from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import MsgProto
 
@@ -76,6 +77,8 @@ class ModelStore:
         self.ever = [limits]  # all that were in force at some time
         self.trim_step = trim_step
         self.server: ServerRecord | None = None
+        self.epoch = 0
+        self.writers: dict[int, object] = {}  # by epoch
         self.batch_number = 0
         self.logs: dict[int, Log] = {}
         self.clients: dict[str, ClientRecord] = {}
@@ -102,8 +105,14 @@ class ModelStore:
             subscriptions=list(self.subscriptions.values()),
         )
 
-    def apply(self, batch: Batch, now_ns: int, limits: StoreLimits) -> Result:
-        """Make the batch true; it was sealed within these limits."""
+    def apply(
+        self, batch: Batch, now_ns: int, limits: StoreLimits, epoch: int, writer: object
+    ) -> Result:
+        """Make the batch true; it was sealed within these limits. Raises LeaseLostError for a
+        server that does not lead any more."""
+        if epoch != self.epoch:
+            raise LeaseLostError("another server leads")
+        assert self.writers.setdefault(epoch, writer) is writer or not epoch, "two servers write"
         self._limits = limits
         assert batch.number == self.batch_number + 1, "batch numbers have a gap"
         for channel_id in batch.channels_deleted:

@@ -56,7 +56,7 @@ def undelivered(world: World, living: list[Client]) -> Iterator[str]:
     for record in world.store.subscriptions.values():
         if record.is_closed or record.inbox not in inboxes:
             continue
-        story = world.observer.story_of(record.subscription_id)
+        story = world.server.observer.story_of(record.subscription_id)
         log = world.store.logs[record.channel_id]
         who = f"{log.record.name}/{record.subscription_id} {record.queue_group}"
         if story is None:

@@ -30,7 +30,7 @@ def _one(job: tuple[int, int]) -> tuple[int, str, int, int, int]:
     report, world = run_seed(seed, steps)
     if world is None:
         return seed, report, 0, 0, 0
-    return seed, report, world.observer.delivered, world.observer.acks, world.crashes
+    return seed, report, world.chronicle.delivered, world.chronicle.acks, world.crashes
 
 
 def run_many(seeds: range, steps: int, jobs: int) -> int:

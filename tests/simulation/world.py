@@ -13,7 +13,8 @@ from tests.simulation.client import SUB_CLOSE, UNSUBSCRIBE, Client
 from tests.simulation.client import Subscription as Orphan
 from tests.simulation.model import ModelStore
 from tests.simulation.network import Events, Network
-from tests.simulation.observer import Observer
+from tests.simulation.node import Node
+from tests.simulation.observer import Chronicle
 from tests.simulation.peace import find_missing
 from tests.simulation.profile import MS, Faults, draw, draw_limits
 from tests.simulation.server import Server
@@ -56,18 +57,23 @@ class World:
         self._log: deque[str] = deque(maxlen=60)
         self._number = 0
         self._clock_step_ns = 0
-        self.observer = Observer(self)
-        self.server = Server(self)
+        self.chronicle = Chronicle()
+        self.nodes = [Node(self)]
+        self.server = Server(self, self.nodes[0])
         self.server.start()
         self.events.after(0, self._act)
 
     # What the parts ask for.
 
-    def clock_ns(self) -> int:
-        """The server's clock, which may step back and forth."""
-        now_ns = START_NS + self.events.now_ns + self._clock_step_ns
+    def clock_ns(self, skew_ns: int = 0) -> int:
+        """The clock of a server, which may step back and forth."""
+        now_ns = START_NS + self.events.now_ns + self._clock_step_ns + skew_ns
         self.store.newest_clock_ns = max(self.store.newest_clock_ns, now_ns)
         return now_ns
+
+    def moment_ns(self, clock_ns: int) -> int:
+        """When a clock without skew shows this."""
+        return clock_ns - START_NS - self._clock_step_ns
 
     def new_id(self) -> str:
         return f"ID{self.next_number()}"
@@ -94,13 +100,15 @@ class World:
     def step(self) -> None:
         """The next event, or the server's deadline when that comes first."""
         self.steps += 1
-        server = self.server
-        if server.deadline_ns is not None:
-            due_ns = server.deadline_ns - START_NS - self._clock_step_ns
+        due = [(due_ns, n) for n, node in enumerate(self.nodes) if (due_ns := node.due_ns()) >= 0]
+        if due:
+            due_ns, n = min(due)
             if due_ns <= self.events.next_ns():
                 if due_ns > self.events.now_ns and self.profile.late_ns and not self.peaceful:
                     due_ns += int(self.rng.random() * self.profile.late_ns)
                 self.events.now_ns = max(self.events.now_ns, due_ns)
+                server = self.nodes[n].server
+                assert server is not None
                 server.ring()
                 return
         self.events.run_next()
@@ -112,7 +120,7 @@ class World:
     def _restart(self) -> None:
         if self.server.dead:
             self.trace("crash", "the server starts again")
-            self.server = Server(self)
+            self.server = Server(self, self.nodes[0])
             self.server.start()
 
     # Actions.
@@ -181,13 +189,13 @@ class World:
             self.server.change_limits(limits)
 
     def _cut_link(self) -> None:
-        if self.network.server_up:
-            self.network.server_up = False
+        if self.nodes[0].port.up:
+            self.nodes[0].port.up = False
             self.trace("link", "cut")
             self.events.after(int(self.rng.random() * 500 * MS), self._restore_link)
 
     def _restore_link(self) -> None:
-        self.network.server_up = True
+        self.nodes[0].port.up = True
         self.trace("link", "back")
         if not self.server.dead:
             self.server.ring()
@@ -200,7 +208,7 @@ class World:
         self.trace("world", "peace")
         self.faults = Faults()
         self.network.lose_frame = 0.0
-        if not self.network.server_up:
+        if not self.nodes[0].port.up:
             self._restore_link()
         self._restart()
         # Frames on their way were sent in the faulty world; let them arrive first.
