@@ -130,7 +130,7 @@ class Client:
             times = 1
             if world.rng.random() < world.profile.misbehave:
                 times = 2
-                world.repeated_guids.add(guid)
+                world.store.published.repeated.add(guid.encode())
             for _ in range(times):
                 self._publish(channel, guid, guid.encode() + b"x" * size)
 
@@ -150,6 +150,10 @@ class Client:
         ack = PubAck.FromString(payload)
         if self.pending.pop(ack.guid, None) is not None and ack.error:
             self.errors.append(ack.error)
+
+    def forgive(self) -> None:
+        """What was lost in the faulty world is lost."""
+        self.pending.clear()
 
     # Subscribing.
 

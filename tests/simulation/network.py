@@ -94,6 +94,14 @@ class Network:
             self._listeners.pop(subject, None)
         connection.subjects.clear()
 
+    def move(self, old: Connection, new: Connection) -> None:
+        """A client has another connection; what was on its way to the old one is lost."""
+        for subject in old.subjects:
+            self._listeners[subject] = new, self._listeners[subject][1]
+        new.subjects = set(old.subjects)
+        old.subjects.clear()
+        old.up = False
+
     def from_client(
         self, connection: Connection, subject: bytes, payload: bytes, reply: bytes = b""
     ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stan.engine import invariants
-from stan.engine.records import Batch
+from stan.engine.records import Batch, GuidLoad
 from stan.engine.state import Cursor, Subscription
 from stan.wire.frames import Frame
 from stan.wire.messages import unframe_message
@@ -40,11 +40,11 @@ class Story:
 class Listener:
     """Who a delivery inbox belongs to."""
 
-    def __init__(self, story: Story, member: Subscription, resumed: bool) -> None:
+    def __init__(self, story: Story, max_in_flight: int) -> None:
         self.story = story
-        self.max_in_flight = member.max_in_flight
+        self.max_in_flight = max_in_flight
         # What was in flight when a durable was resumed is sent again in order.
-        self.resume_end = story.last_first if resumed and not member.group else 0
+        self.resume_end = 0
         self.resent: set[int] = set()
         self.last_resent = 0
 
@@ -114,7 +114,9 @@ class Observer:
             self.world.chronicle.checks += 1
             invariants.check(engine)
             loads = set(engine.loads.asked)
-            untaken = {load.load_id for load in engine.outbox.loads}
+            untaken = {
+                load.load_id for load in engine.outbox.loads if not isinstance(load, GuidLoad)
+            }
             assert loads == server.outstanding | untaken, "somebody waits for no load"
 
     def _find_new(self, server: Server) -> None:
@@ -133,9 +135,16 @@ class Observer:
 
     def _listen(self, member: Subscription, resumed: bool) -> None:
         story = self._stories[member.cursor]
-        self._listeners[member.inbox.encode()] = Listener(story, member, resumed)
-        self.world.chronicle.by_inbox[member.inbox.encode()] = story
-        story.holders[member.inbox.encode()] = set()
+        listener = self._hear(story, member.inbox, member.max_in_flight)
+        if resumed and not member.group:
+            listener.resume_end = story.last_first
+
+    def _hear(self, story: Story, inbox: str, max_in_flight: int) -> Listener:
+        listener = Listener(story, max_in_flight)
+        self._listeners[inbox.encode()] = listener
+        self.world.chronicle.by_inbox[inbox.encode()] = story
+        story.holders[inbox.encode()] = set()
+        return listener
 
     # In.
 
@@ -176,28 +185,31 @@ class Observer:
             if subject.startswith(b"in."):
                 self._message(subject, payload)
             elif subject.startswith(b"acks."):
-                self._publish_ack(payload)
+                self._publish_ack(subject, payload)
             elif subject.startswith(b"sub."):
                 self._granted(server, payload)
             elif subject.startswith(b"connect."):
                 self._connected(server, payload)
         return operations
 
-    def _publish_ack(self, payload: bytes) -> None:
+    def _publish_ack(self, subject: bytes, payload: bytes) -> None:
         ack = PubAck.FromString(payload)
+        published = self.world.store.published
         if not ack.error:
             self.world.chronicle.acks += 1
-            assert ack.guid.encode() in self.world.store.guids, f"{ack.guid} acked, not stored"
-        elif ack.guid and ack.guid not in self.world.repeated_guids:
-            stored = ack.guid.encode() in self.world.store.guids
-            assert not stored, f"{ack.guid} refused ({ack.error}), but stored"
+            published.acknowledge(ack.guid.encode(), ack.duplicate)
+        elif ack.guid:
+            _, _, generation = subject.removeprefix(b"acks.").partition(b".")
+            published.refuse(ack.guid.encode(), int(generation or 0), ack.error)
 
     def _granted(self, server: Server, payload: bytes) -> None:
         response = SubscriptionResponse.FromString(payload)
         if response.error or not response.ackInbox:
             return
         member = server.engine.subscriptions.by_ack_inbox.get(response.ackInbox.encode())
-        if member is not None:
+        if member is None:  # it ended while this was prepared
+            self._listen_late(response.ackInbox)
+        else:
             granted = response.ackInbox in self.world.chronicle.granted
             assert granted, "a subscription was granted that is not stored"
             if server.leads:
@@ -205,6 +217,12 @@ class Observer:
                 assert record is not None, "a subscription was granted that is not stored"
                 assert record.ack_inbox == response.ackInbox, "granted other than stored"
             self._listen(member, True)
+
+    def _listen_late(self, ack_inbox: str) -> None:
+        for number, record in self.world.store.subscriptions.items():
+            if record.ack_inbox == ack_inbox and number in self._by_subscription:
+                story = self._by_subscription[number]
+                self._hear(story, record.inbox, record.max_in_flight)
 
     def _connected(self, server: Server, payload: bytes) -> None:
         response = ConnectResponse.FromString(payload)

@@ -89,6 +89,9 @@ def differences(world: World) -> Iterator[str]:
     if engine.changes.urgent or engine.changes.progressed or engine.publishing.has_queued():
         yield "something waits to be stored"
         return
+    guids = engine.publishing.guids
+    if guids.holds or guids.passing or guids.unsettled or guids.held_bytes or guids.closes:
+        yield "publishes are held, or thought to be on their way"
     yield from channel_differences(world, engine)
     stored, believed = world.store.subscriptions, {}
     for channel in engine.channels.by_id.values():

@@ -12,12 +12,12 @@ from tests.simulation.world import World
 
 
 def run_seed(
-    seed: int, steps: int, check_every: int = 4, steady: bool = False
+    seed: int, steps: int, check_every: int = 4, steady: bool = False, kind: str = ""
 ) -> tuple[str, World | None]:
     """The report of a failure (empty: none), and the world."""
     world = None
     try:
-        world = World(seed, check_every, steady)
+        world = World(seed, check_every, steady, kind)
         world.run(steps)
     except Exception:
         lines = world.lines()[-25:] if world is not None else []

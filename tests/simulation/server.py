@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
-from stan.engine.records import Batch, History, Load, Result, ServerRecord
+from stan.engine.records import Batch, GuidLoad, History, Load, Result, ServerRecord
 from stan.errors import LeaseLostError, StoreRefusedError, StoreUnavailableError
 from stan.wire.frames import Frame
 from tests.simulation.observer import Observer
@@ -34,7 +34,8 @@ class Server:
         self.node = node
         self.dead = False
         self.deadline_ns: int | None = None
-        self.outstanding: set[int] = set()
+        self.outstanding: set[int] = set()  # loads of messages
+        self.asked_guids: set[int] = set()  # loads of guids
         self._chunk: list[Frame] = []
         self._committing: Batch | None = None
         self._sealed_within = world.profile.settings.limits
@@ -242,12 +243,16 @@ class Server:
 
     def _begin_load(self, load: Load) -> None:
         world = self.world
-        assert load.load_id not in self.outstanding, "a load ID was given twice"
-        self.outstanding.add(load.load_id)
+        outstanding = self._outstanding(load)
+        assert load.load_id not in outstanding, "a load ID was given twice"
+        outstanding.add(load.load_id)
         if world.rng.random() < world.faults.load_fails:
             self._later(self._store_delay() + 1_000_000, self._load_failed, load)
         else:
             world.events.after(self._store_delay(), self._read_history, load)
+
+    def _outstanding(self, load: Load) -> set[int]:
+        return self.asked_guids if isinstance(load, GuidLoad) else self.outstanding
 
     def _read_history(self, load: Load) -> None:
         if not self.dead:
@@ -255,12 +260,12 @@ class Server:
             self._later(self._store_delay(), self._loaded, load, history)
 
     def _loaded(self, load: Load, history: History) -> None:
-        self.outstanding.discard(load.load_id)
+        self._outstanding(load).discard(load.load_id)
         self.engine.loaded(load, history, self.node.clock_ns())
         self._guarded_turn()
 
     def _load_failed(self, load: Load) -> None:
-        self.outstanding.discard(load.load_id)
+        self._outstanding(load).discard(load.load_id)
         error = StoreUnavailableError("cannot read")
         self.engine.load_failed(load, error, self.node.clock_ns())
         self._guarded_turn()

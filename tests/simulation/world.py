@@ -17,20 +17,32 @@ from tests.simulation.node import Node
 from tests.simulation.observer import Chronicle
 from tests.simulation.peace import find_missing
 from tests.simulation.profile import MS, Faults, draw, draw_limits
+from tests.simulation.published import Published
+from tests.simulation.resending import ResendingClient
 from tests.simulation.server import Server
 
 START_NS = 1_700_000_000_000_000_000
+MOST_STEP_NS = 4000 * MS
+KINDS = ("plain", "resending")
 PEACE_STEP_NS = 200 * MS
 MOST_PEACE_STEPS = 400
 MOST_EVENTS_IN_PEACE = 60_000
 
 
+def choose_kind(seed: int) -> str:
+    """What kind of world a seed makes."""
+    return Random(f"kind {seed}").choices(KINDS, (2, 1))[0]
+
+
 class World:
-    def __init__(self, seed: int, check_every: int = 4, steady: bool = False) -> None:
-        """In every third world the operator changes the limits now and then, and in every
-        third the store encrypts, by dice of their own; a `steady` one goes without either, and
-        is otherwise the same."""
+    def __init__(
+        self, seed: int, check_every: int = 4, steady: bool = False, kind: str = ""
+    ) -> None:
+        """Of this kind, or of one that the seed chooses. In every third world the operator
+        changes the limits now and then, and in every third the store encrypts, by dice of their
+        own; a `steady` one goes without either, and is otherwise the same."""
         self.seed = seed
+        self.kind = kind or choose_kind(seed)
         self._dice = Random(f"limits {seed}")
         restless = not steady and self._dice.random() < 0.3
         self._change_limits = self._dice.choice((0.002, 0.02)) if restless else 0.0
@@ -45,10 +57,14 @@ class World:
         settings = self.profile.settings
         if not steady and Random(f"encryption {seed}").random() < 0.3:
             settings.payload_overhead_bytes = 29
+        if self.kind != "plain":
+            settings.dedupe_window_ns = self.rng.choice((1000, 3000, 120_000)) * MS
         self.store = ModelStore(
-            settings.limits, self.profile.trim_step, settings.payload_overhead_bytes
+            settings.limits,
+            self.profile.trim_step,
+            settings.payload_overhead_bytes,
+            Published(settings.dedupe_window_ns),
         )
-        self.repeated_guids: set[str] = set()
         self.clients: list[Client | None] = [None] * len(self.profile.client_ids)
         self.everybody: list[Client] = []
         self.peaceful = False
@@ -136,21 +152,35 @@ class World:
         if chance < self.faults.cut_link:
             self._cut_link()
         elif chance < self.faults.cut_link + self.faults.clock_step:
-            self.store.clock_steps = True
-            self._clock_step_ns += rng.choice((-2000, -100, -1, 1, 100, 2000)) * MS
+            self._step_clock(rng.choice((-2000, -100, -1, 1, 100, 2000)) * MS)
         index = rng.randrange(len(self.clients))
         client = self.clients[index]
         if client is None or client.state == "gone" or rng.random() < 0.005:
             # Another one of the same ID, whether the first still lives or not.
-            client = Client(self, self.profile.client_ids[index])
+            client = self._make_client(self.profile.client_ids[index])
             self.clients[index] = client
             self.everybody.append(client)
             client.connect()
         else:
             self._act_as(client)
 
+    def _make_client(self, client_id: str) -> Client:
+        if self.kind == "resending" and self.rng.random() < 0.7:
+            return ResendingClient(self, client_id)
+        return Client(self, client_id)
+
+    def _step_clock(self, step_ns: int) -> None:
+        """Where publishes are sent again clocks agree a little, as the protocol asks."""
+        step_to_ns = self._clock_step_ns + step_ns
+        if self.kind == "plain" or abs(step_to_ns) <= MOST_STEP_NS:
+            self.store.clock_steps = True
+            self.store.published.clocks_differ_ns = 2 * MOST_STEP_NS
+            self._clock_step_ns = step_to_ns
+
     def _act_as(self, client: Client) -> None:
         rng = self.rng
+        if isinstance(client, ResendingClient) and rng.random() < 0.02:
+            client.cut()
         chance = rng.random()
         channel = rng.choice(self.profile.channels)
         if chance < 0.45:
@@ -216,7 +246,7 @@ class World:
         for client in self.everybody:
             if client.state != "gone":
                 client.calm_down()
-                client.pending.clear()
+                client.forgive()
                 client.ping()
         self._live_until(self.events.now_ns + 500 * MS)
         living = [client for client in self.everybody if client.state == "up"]
