@@ -27,6 +27,7 @@ _SIGNALS = {
     "quit": signal.SIGINT,
     "reopen": signal.SIGUSR1,
     "reload": signal.SIGHUP,
+    "handover": signal.SIGUSR2,
 }
 _TLS_HELP = """\
 TLS from this server to the NATS server (with -ns tls://...):
@@ -111,7 +112,7 @@ def _nats_version() -> str:
 def _send_signal(order: str) -> int:
     name, _, target = order.partition("=")
     if name not in _SIGNALS:
-        raise ConfigError(f'unknown signal "{name}": use stop, quit, reopen or reload')
+        raise ConfigError(f'unknown signal "{name}": use stop, quit, reopen, reload or handover')
     if not target:
         raise ConfigError(f"which process? write -sl {name}=<pid> or -sl {name}=<pid file>")
     try:

@@ -43,11 +43,13 @@ class Ownership:
         failed: Callable[[StoreError], None],
         resumed: Callable[[], None],
         uptime_s: Callable[[], float] = read_uptime_s,
+        sleep_s: float = SLEEP_S,
     ) -> None:
         self._ask = ask
         self._failed = failed
         self._resumed = resumed
         self._uptime_s = uptime_s
+        self._sleep_s = sleep_s
         self._awake_s = uptime_s()
         self._doubted = asyncio.Event()
         self._deposed = False
@@ -81,6 +83,10 @@ class Ownership:
         """Another server took over, and hears every request as well: it will answer."""
         self._deposed = True
 
+    def doubt(self) -> None:
+        """Somebody says that another server took over: be silent until the store tells."""
+        self._doubted.set()
+
     async def watch(self) -> None:
         """Notice a sleep at once, tell it from having nothing to do, and find out what it
         changed. Raises LeaseLostError when the store belongs to another server."""
@@ -96,7 +102,7 @@ class Ownership:
     def _look(self) -> None:
         now_s = self._uptime_s()
         slept_s, self._awake_s = now_s - self._awake_s, now_s
-        if slept_s > SLEEP_S and not self._doubted.is_set():
+        if slept_s > self._sleep_s and not self._doubted.is_set():
             log.warning("The process did not run for %.1fs, asking the store for news", slept_s)
             self._doubted.set()
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
 from stan.engine.records import Batch, History, Load, RangeLoad, Result
+from stan.engine.replaying import Held
 from stan.errors import (
     LeaseLostError,
     StoreError,
@@ -24,7 +25,8 @@ from stan.errors import (
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
 from stan.server.log import TRACE, on_one_line
-from stan.server.ownership import Ownership, read_uptime_s
+from stan.server.ownership import SLEEP_S, Ownership, read_uptime_s
+from stan.server.settling import Settling
 from stan.server.tracing import trace_frames, trace_operations
 from stan.server.transport import Transport
 from stan.store.contract import InstantStore, Store
@@ -56,6 +58,7 @@ class Pump:
         transport: Transport,
         clock: Callable[[], int] | None = None,
         uptime_s: Callable[[], float] = read_uptime_s,
+        sleep_s: float = SLEEP_S,
     ) -> None:
         self.engine = engine
         # For the monitoring: how long commits take, how many messages each stores, and how
@@ -68,9 +71,12 @@ class Pump:
         # A store that nobody else can reach is nobody else's.
         self._ownership: Ownership | None = None
         if self._instant is None:
-            self._ownership = Ownership(store.outcome, self._say_failure, self._turn, uptime_s)
+            self._ownership = Ownership(
+                store.outcome, self._say_failure, self._turn, uptime_s, sleep_s
+            )
         self._transport = transport
         self._clock = clock or SteadyClock()
+        self._settling = Settling(self._clock())
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -85,28 +91,46 @@ class Pump:
 
     # Life.
 
-    def start(self) -> None:
-        """Begin: deliver what was recovered, and run."""
+    def start(self, held: Held | None = None) -> None:
+        """Begin: deliver what was recovered, take what was held while nobody led, and run."""
         if self._ownership is not None:
             self._spawn(self._commit_loop())
             self._spawn(self._ownership.watch())
         self._transport.on_up = self._ring
         self.engine.start(self._clock())
+        if held:
+            self.engine.replay(held, self._clock())
         self._turn()
 
     async def stop(self) -> None:
         """Stop intake, commit what is queued, answer, flush. After a failure nothing more is
         asked of the engine. The transport stays open, for whoever comes next."""
+        self._stop_intake()
+        if not self._failure.done():
+            await self._finish()
+        await self._end_tasks()
+        await self._transport.flush(2.0)
+        self._forget_failure()
+
+    async def abandon(self) -> None:
+        """Another server has taken over: say and commit nothing more."""
+        self.depose()
+        self._stop_intake()
+        await self._end_tasks()
+        self._forget_failure()
+
+    def _stop_intake(self) -> None:
         self._stopping = True
         self._transport.stop_listening()
         self._transport.on_up = _nothing
         self._disarm()
-        if not self._failure.done():
-            await self._finish()
+
+    async def _end_tasks(self) -> None:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._transport.flush(2.0)
+
+    def _forget_failure(self) -> None:
         if not self._failure.cancel() and not self._failure.cancelled():
             self._failure.exception()  # whoever wanted to know has asked by now
 
@@ -129,6 +153,44 @@ class Pump:
     async def failed(self) -> None:
         """Wait for the reason why the server must end; raises it."""
         await asyncio.shield(self._failure)
+
+    # In a group of servers.
+
+    def doubt(self) -> None:
+        """Somebody says that another server took over: ask the store, and wait for its word."""
+        if self._ownership is not None:
+            self._ownership.doubt()
+
+    def depose(self) -> None:
+        """Say nothing more."""
+        if self._ownership is not None:
+            self._ownership.depose()
+
+    def settled_ns(self) -> int | None:
+        """Everything received before this moment is stored and answered, or refused; None
+        when it is not known whether the answers have left."""
+        ownership = self._ownership
+        if ownership is None or ownership.is_silent or ownership.is_holding:
+            return None
+        if self._is_all_queued() and not self._has_unsettled():
+            self._settling.rest(self._clock())
+        return self._settling.settled_ns
+
+    def now_ns(self) -> int:
+        """The time by the clock that `settled_ns` is read from."""
+        return self._clock()
+
+    def _is_all_queued(self) -> bool:
+        """Whether every publish received, and not settled, is in the queue or in a batch."""
+        return not self.engine.publishing.guids.holds
+
+    def _has_unsettled(self) -> bool:
+        engine = self.engine
+        return bool(
+            engine.batches.in_flight is not None
+            or engine.publishing.has_queued()
+            or engine.changes.urgent
+        )
 
     def receive(self, frames: list[Frame]) -> None:
         """What the transport calls with each chunk. Never raises: a defect ends the server,
@@ -261,7 +323,9 @@ class Pump:
             if self._transport.is_congested:
                 await self._transport.drained()
             self._work.clear()
-            batch = engine.seal(self._clock(), self._stopping)
+            now_ns, queued = self._clock(), engine.publishing.queued_messages
+            is_all_queued = self._is_all_queued()
+            batch = engine.seal(now_ns, self._stopping)
             if batch is None:
                 self._send()
                 self._arm()
@@ -273,6 +337,8 @@ class Pump:
                 else:
                     await asyncio.sleep(RETRY_S)
                 continue
+            left = engine.publishing.queued_messages
+            self._settling.seal(now_ns, queued, left, is_all_queued)
             began_s = time.perf_counter()
             try:
                 result = await self._commit(batch)
@@ -283,6 +349,7 @@ class Pump:
                 return
             except StoreError as error:
                 engine.commit_failed(batch, error, self._clock())
+                self._settling.fail()
                 self._say_failure(error)
             except Exception as error:
                 self._fail(error)
@@ -293,6 +360,7 @@ class Pump:
                     self._unavailable = False
                     log.info("The store is back")
                 engine.committed(batch, result, self._clock())
+                self._settling.commit()
             self._turn()
 
     async def _commit(self, batch: Batch) -> Result:

@@ -32,14 +32,14 @@ from stan.server.config.access import connection_options
 from stan.server.config.config import Config
 from stan.server.config.reloading import Reloading, blame, read_again
 from stan.server.log import Log
-from stan.server.monitor.identity import Identity
+from stan.server.monitor.identity import FT_ACTIVE, FT_STANDBY, Identity
 from stan.server.monitor.listeners import Listener, find_listener
 from stan.server.transport import Transport
 from stan.wire.subjects import ServerSubjects
 
 if TYPE_CHECKING:
+    from stan.server.failover import Failover
     from stan.server.monitor.monitor import Monitor
-    from stan.server.pump import Pump
     from stan.server.serving import Serving
 
 log = logging.getLogger("stan.server")
@@ -66,6 +66,7 @@ class Server:
         self.nats: EmbeddedNats | None = None
         self.serving: Serving | None = None
         self.monitor: Monitor | None = None
+        self.failover: Failover | None = None
         self._start_ns = time_ns()
         self._log_sink = log_sink
         self._read_config = read_config
@@ -113,11 +114,17 @@ class Server:
             await self._connect(subjects)
         finally:
             await loading
-        await self._serve(subjects)
+        if config.ft_group:
+            self._join()
+        else:
+            await self._serve(subjects)
         if listener is not None:
             await self._monitor(listener)
         _write_pid_file(config.pid_file)
-        log.info("Streaming Server is ready")
+        if self.failover is not None:
+            self._watch(self._end_with(self.failover.run()))
+        else:
+            log.info("Streaming Server is ready")
         self._ready = True
         supervisor.notify(supervisor.READY)
         if config.welcome or sys.stderr.isatty():
@@ -145,7 +152,8 @@ class Server:
         await transport.connect(servers, **options)
         if not config.is_embedded:
             log.info("Connected to %s", transport.url)
-        if await transport.probe(subjects, config.cluster_id):
+        # The servers of a group know of each other by their store.
+        if not config.ft_group and await transport.probe(subjects, config.cluster_id):
             raise AnotherServerError(
                 f'discovered another streaming server with cluster ID "{config.cluster_id}"'
             )
@@ -153,15 +161,36 @@ class Server:
     async def _serve(self, subjects: ServerSubjects) -> None:
         from stan.server.serving import Serving  # loaded by now, while NATS started
 
-        log.info("Recovering the state...")
         self.serving = serving = Serving(self.config, self.transport, new_id)
         await serving.store.open()
         server, recovered = await serving.recover()
-        log.info("%s", banner.describe_recovery(len(recovered.channels)))
-        store = serving.store
-        _say(banner.describe_store(store.kind, store.location, self.config.limits))
         await serving.start(server, recovered, subjects)
-        self._watch(self._watch_pump(serving.pump))
+        self._watch(self._end_with(serving.pump.failed()))
+
+    def _join(self) -> None:
+        """Become a member of a group: stand by, and serve when nobody else does."""
+        from stan.server.failover import Failover
+        from stan.server.serving import Serving
+
+        self.failover = failover = Failover(
+            self.config,
+            self.server_id,
+            self.transport,
+            lambda: Serving(self.config, self.transport, new_id),
+            self._change_state,
+        )
+        self.serving = failover.serving
+
+    def _change_state(self, state: str) -> None:
+        """This member of a group serves from now on, or stands by."""
+        assert self.failover is not None
+        self.serving = serving = self.failover.serving
+        if self.monitor is not None:
+            self.monitor.identity.state = state
+            pump = serving.pump if state == FT_ACTIVE else serving.make_idle()
+            self.monitor.show(pump, serving.store)
+        if state == FT_ACTIVE:
+            log.info("Streaming Server is ready")
 
     async def _monitor(self, listener: Listener) -> None:
         from stan.server.monitor.monitor import Monitor  # it loads aiohttp, which few servers need
@@ -170,9 +199,12 @@ class Server:
         identity = Identity(
             self.config.cluster_id, self.server_id, banner.server_version(), self._start_ns
         )
-        transport, pump = self.transport, self.serving.pump
+        transport, serving, failover = self.transport, self.serving, self.failover
+        if failover is not None:
+            identity.state = FT_STANDBY
+        pump = serving.pump if failover is None else serving.make_idle()
         self.monitor = Monitor(
-            identity, pump.engine, pump, self.serving.store, lambda: transport.is_connected
+            identity, pump, serving.store, lambda: transport.is_connected, group=failover
         )
         await self.monitor.start(listener.host, listener.port, listener.tls)
         log.info("Starting %s monitor on %s:%d", listener.scheme, listener.host, self.monitor.port)
@@ -190,9 +222,10 @@ class Server:
             log.critical("The NATS server ended unexpectedly (exit code %d)", code)
             self.end(EXIT_FAILED)
 
-    async def _watch_pump(self, pump: "Pump") -> None:
+    async def _end_with(self, work: Coroutine[Any, Any, None]) -> None:
+        """End the server when this fails."""
         try:
-            await pump.failed()
+            await work
         except StanError as error:
             log.critical("%s", error)
             self.end(EXIT_FAILED)
@@ -212,6 +245,8 @@ class Server:
             log.debug("NATS: %s", text)
 
     def _down(self) -> None:
+        if self.failover is not None:
+            self.failover.nats_is_down()
         if not self._ending.done():
             log.warning("NATS connection lost, reconnecting")
 
@@ -228,6 +263,13 @@ class Server:
         loop.add_signal_handler(signal.SIGTERM, self.end, EXIT_TERMINATED)
         loop.add_signal_handler(signal.SIGUSR1, self._log_sink.reopen)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGUSR2, self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self.failover is not None:
+            self.failover.hand_over()
+        else:
+            log.warning("Nothing to hand over: this server is in no group (-ft_group)")
 
     def _reload(self) -> None:
         """Read the configuration again and adopt what can be. All of it or nothing."""
@@ -267,7 +309,9 @@ class Server:
         await asyncio.gather(*self._watchers, return_exceptions=True)
         if self.monitor is not None:
             await self._finish("stop the monitoring", self.monitor.stop())
-        if self.serving is not None:
+        if self.failover is not None:
+            await self._finish("stop", self.failover.stop())
+        elif self.serving is not None:
             await self._finish("stop", self.serving.stop())
         if self._connecting:
             await self._finish("close the NATS connection", self.transport.close())

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
 from stan.engine.records import Recovered, ServerRecord
-from stan.engine.settings import Settings
+from stan.engine.replaying import Held
+from stan.engine.settings import SECOND_NS, Settings
 from stan.errors import ClusterIDMismatchError, StoreRefusedError
+from stan.server import banner
 from stan.server.config.config import Config
+from stan.server.ownership import SLEEP_S
 from stan.server.pump import Pump
 from stan.server.transport import Transport
 from stan.store.contract import Store
@@ -29,11 +32,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stan.server")
 
+# How long a server without a group keeps others out when it is frozen or killed.
+LEASE_S = StoreSettings().lease_s
+
 
 class Serving:
     """A store, and a pump over what it holds: `open`, `recover`, `start`, `stop`, `close`.
 
-    After `stop` it can be recovered and started again.
+    After `stop` it can be recovered and started again. A member of a group of servers takes
+    the store instead of opening it, and starts with what it held meanwhile.
     """
 
     def __init__(self, config: Config, transport: Transport, new_id: Callable[[], str]) -> None:
@@ -44,6 +51,7 @@ class Serving:
         self._limits = config.limits
         self._encryption: Encryption | None = None
         self._pump: Pump | None = None
+        self._lease_s = config.ft_lease_ns / SECOND_NS if config.ft_group else LEASE_S
         if config.store != "MEMORY" and (encryption := config.open_encryption()) is not None:
             self._encryption = encryption
             log.info("Payloads are encrypted at rest (%s)", encryption.cipher)
@@ -56,6 +64,7 @@ class Serving:
                 migrate=config.sql_migrate,
                 encryption=self._encryption,
                 deliver_encrypted=config.delivers_encrypted,
+                lease_s=self._lease_s,
             ),
         )
 
@@ -67,6 +76,7 @@ class Serving:
 
     async def recover(self) -> tuple[ServerRecord, Recovered]:
         """What the store holds, and whose it is. Raises StoreError, ClusterIDMismatchError."""
+        log.info("Recovering the state...")
         config, store = self._config, self.store
         recovered = await store.recover()
         server = recovered.server
@@ -77,22 +87,55 @@ class Serving:
                 )
             server = ServerRecord(config.cluster_id, f"_INBOX.{self._new_id()}")
             await store.initialize(server)
-        elif server.cluster_id != config.cluster_id:
-            raise ClusterIDMismatchError(
-                f'cluster ID "{config.cluster_id}" does not match recovered value of'
-                f' "{server.cluster_id}"'
-            )
+        else:
+            self.require_ours(server)
+        log.info("%s", banner.describe_recovery(len(recovered.channels)))
+        for line in banner.describe_store(store.kind, store.location, self._limits):
+            log.info("%s", line)
         return server, recovered
+
+    def require_ours(self, server: ServerRecord) -> None:
+        """Raise ClusterIDMismatchError when the store belongs to another cluster."""
+        cluster_id = self._config.cluster_id
+        if server.cluster_id != cluster_id:
+            raise ClusterIDMismatchError(
+                f'cluster ID "{cluster_id}" does not match recovered value of "{server.cluster_id}"'
+            )
 
     async def start(
         self, server: ServerRecord, recovered: Recovered, subjects: ServerSubjects
     ) -> None:
         """Listen, and serve from what was recovered. Raises NatsServerError."""
-        engine = Engine(self._settings(), recovered, server, self._new_id, time_ns())
-        self._pump = Pump(engine, self.store, self._transport)
-        await self._transport.listen(subjects, server.inbox_prefix, self._pump.receive)
+        self._pump = pump = self._make_pump(server, recovered)
+        await self._transport.listen(subjects, server.inbox_prefix, pump.receive)
         _relieve_collector()
-        self._pump.start()
+        pump.start()
+
+    def start_with(
+        self,
+        server: ServerRecord,
+        recovered: Recovered,
+        take_held: Callable[[], Held],
+        clock: Callable[[], int],
+    ) -> None:
+        """Serve from what was recovered and from what was held until this very moment, with
+        times of this clock. The transport listens already."""
+        self._pump = pump = self._make_pump(server, recovered, clock)
+        _relieve_collector()
+        self._transport.hand_to(pump.receive)
+        pump.start(take_held())
+
+    def make_idle(self) -> Pump:
+        """A pump over nothing, never to be started: for whoever looks at one that serves."""
+        server = ServerRecord(self._config.cluster_id, "_INBOX.idle")
+        return self._make_pump(server, Recovered())
+
+    def _make_pump(
+        self, server: ServerRecord, recovered: Recovered, clock: Callable[[], int] | None = None
+    ) -> Pump:
+        engine = Engine(self._settings(), recovered, server, self._new_id, (clock or time_ns)())
+        sleep_s = min(SLEEP_S, self._lease_s * 2 / 3)
+        return Pump(engine, self.store, self._transport, clock, sleep_s=sleep_s)
 
     def change_limits(self, limits: StoreLimits) -> None:
         """Live within other limits from now on, or from the start."""
@@ -105,6 +148,13 @@ class Serving:
         pump, self._pump = self._pump, None
         if pump is not None:
             await pump.stop()
+
+    async def abandon(self) -> None:
+        """Another server serves: say nothing more."""
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            await pump.abandon()
+        gc.unfreeze()  # what this one served from may go
 
     async def close(self) -> None:
         """Close the store. Safe whether or not it was opened."""
@@ -124,6 +174,8 @@ class Serving:
             max_payload_bytes=self._transport.max_payload_bytes,
             payload_overhead_bytes=self._encryption.overhead_bytes if self._encryption else 0,
             cache_bytes=config.cache_bytes,
+            dedupe_window_ns=config.dedupe_window_ns,
+            record_all_guids=bool(config.ft_group),
             test_timers=config.test_timers,
         )
 

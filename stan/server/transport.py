@@ -13,6 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from stan.errors import NatsServerError
 from stan.link.connecting import explain, hide_password
@@ -49,6 +51,8 @@ class Transport:
         self.on_lost: Callable[[str], None] = _ignore
         self.on_error: Callable[[str], None] = _ignore
         self._name = name
+        # Who gets what arrives when nobody serves.
+        self.otherwise: OnFrames = _drop
         self._on_frames: OnFrames = _drop
         self._link = Link(self._frames)
         self._closing = False
@@ -136,7 +140,8 @@ class Transport:
     ) -> None:
         """Hand everything that clients of this cluster send to `on_frames`, from now on.
 
-        May be called again, for somebody else. Raises NatsServerError when our NATS user may
+        May be called again, for somebody else, and without a prefix when none is known yet.
+        Raises NatsServerError when our NATS user may
         not listen to something: a server that is deaf to a part of its clients serves nobody.
         """
         self._on_frames = on_frames
@@ -147,12 +152,19 @@ class Transport:
             subjects.subscription_close,
             subjects.close,
             subjects.pings,
-            f"{inbox_prefix}.*",
+            *([f"{inbox_prefix}.*"] if inbox_prefix else []),
             subjects.connect,
         ):
             if subject not in self._listening:
                 self._listening.add(subject)
                 await self._link.tap(subject)
+        await self._require_heard()
+
+    def hand_to(self, on_frames: OnFrames) -> None:
+        """Hand what clients send to somebody else, from this moment on."""
+        self._on_frames = on_frames
+
+    async def _require_heard(self) -> None:
         # NATS answers in order: its refusals come before the answer to this.
         with suppress(nats.errors.Error):
             await self._link.flush()
@@ -194,8 +206,42 @@ class Transport:
         return int(self._link.max_payload)
 
     def stop_listening(self) -> None:
-        """Ignore everything that still arrives."""
-        self._on_frames = _drop
+        """Hand what still arrives to whoever gets it otherwise."""
+        self._on_frames = self.otherwise
+
+    # Between the servers of a group.
+
+    async def hear(self, subject: str, on_word: Callable[[bytes], bytes | None]) -> Subscription:
+        """Hand what is said on this subject to `on_word`, which may answer, until the
+        subscription is ended. Raises NatsServerError as `listen`."""
+
+        async def heard(word: Msg) -> None:
+            answer = on_word(word.data)
+            if answer is not None and word.reply:
+                await self.say(word.reply, answer)
+
+        self._listening.add(subject)
+        subscription = await self._link.subscribe(subject, cb=heard)
+        await self._require_heard()
+        return subscription
+
+    async def ask(self, subject: str, question: bytes, timeout_s: float) -> bytes | None:
+        """The answer; nothing in it when none came in time, and None when NATS says that
+        nobody listens."""
+        if not self._link.is_connected:
+            return b""
+        try:
+            answer = await self._link.request(subject, question, timeout=timeout_s)
+        except nats.errors.NoRespondersError:
+            return None
+        except (nats.errors.Error, OSError):  # a TimeoutError is an OSError
+            return b""
+        return bytes(answer.data)
+
+    async def say(self, subject: str, word: bytes) -> None:
+        """Publish; what cannot be said is not."""
+        with suppress(nats.errors.Error, OSError):
+            await self._link.publish(subject, word)
 
     async def close(self) -> None:
         self._closing = True

@@ -9,9 +9,27 @@ nothing was applied; StoreOutcomeUnknownError says that the caller must ask `out
 Nothing else may escape.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from stan.engine.records import Batch, History, Load, Recovered, Result, ServerRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds the lease, as another server sees it; without an owner nobody does. The
+    owner `is_gone` when it certainly does not run any more."""
+
+    owner: str
+    epoch: int
+    expires_ms: int
+    remaining_ms: int
+    is_gone: bool = False
+
+    @property
+    def free(self) -> bool:
+        """Whether anybody may take the lease."""
+        return not self.owner or self.remaining_ms <= 0 or self.is_gone
 
 
 class InstantStore(Protocol):
@@ -48,6 +66,27 @@ class Store(Protocol):
 
         Raises SchemaError for a schema newer than the code, LeaseLostError when another
         server holds the store, StoreError for anything else a user can cause.
+        """
+        ...
+
+    async def prepare(self) -> None:
+        """Become ready to take the lease one day: connect, create the schema where there is
+        none. Instead of `open`, and as often as it failed. Raises StoreError; a store that
+        nobody can share refuses.
+        """
+        ...
+
+    async def read_holder(self) -> Holder:
+        """Who holds the lease now. Raises StoreError."""
+        ...
+
+    async def read_server(self) -> ServerRecord | None:
+        """Who the store belongs to, without the lease; None when it is empty."""
+        ...
+
+    async def take(self, seen: Holder) -> bool:
+        """Take the lease unless its holder did anything since it was `seen`. Whoever gets it
+        has the store as after `open`. Raises as `open`.
         """
         ...
 

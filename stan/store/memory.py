@@ -30,8 +30,10 @@ from stan.engine.records import (
     Trim,
 )
 from stan.errors import StoreRefusedError
+from stan.store.contract import Holder
 
 _COMPACT_MESSAGES = 4096
+_UNSHARED = "memory is not shared: no other server can take it over"
 # Guids are remembered for the window, but never more than this of them.
 _PUBLISHED_BYTES = 64 * 1024 * 1024
 
@@ -185,6 +187,18 @@ class MemoryStore:
 
     async def open(self) -> None:
         """Nothing to do: memory is always usable."""
+
+    async def prepare(self) -> None:
+        raise StoreRefusedError(_UNSHARED)
+
+    async def read_holder(self) -> Holder:
+        raise StoreRefusedError(_UNSHARED)
+
+    async def read_server(self) -> ServerRecord | None:
+        raise StoreRefusedError(_UNSHARED)
+
+    async def take(self, seen: Holder) -> bool:
+        raise StoreRefusedError(_UNSHARED)
 
     async def recover(self) -> Recovered:
         """What this object holds; nothing in a new process."""

@@ -74,12 +74,13 @@ class LoggedProcess:
         """All that the process has printed so far."""
         return "\n".join(self._lines)
 
-    def wait_for(self, pattern: str, timeout_s: float = START_TIMEOUT_S) -> str:
-        """Block until a line matches and return it. Raises StartFailed at the end of the output
-        or after the timeout."""
+    def wait_for(self, pattern: str, timeout_s: float = START_TIMEOUT_S, nth: int = 1) -> str:
+        """Block until a line matches, for the nth time, and return it. Raises StartFailed at
+        the end of the output or after the timeout."""
 
         def found() -> str | None:
-            return next((line for line in self._lines if re.search(pattern, line)), None)
+            matching = [line for line in self._lines if re.search(pattern, line)]
+            return matching[nth - 1] if len(matching) >= nth else None
 
         with self._changed:
             self._changed.wait_for(lambda: self._ended or found() is not None, timeout_s)

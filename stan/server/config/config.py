@@ -27,13 +27,15 @@ from stan.server.config.file import (
 from stan.server.config.flags import read_flags
 from stan.server.config.language import parse_file
 from stan.server.config.options import OPTIONS, Options
-from stan.units import format_duration
+from stan.units import SECOND_NS, format_duration
 from stan.wire.subjects import is_publishable_subject
 
 if TYPE_CHECKING:
     from stan.store.encryption import Encryption
 
 STORE_TYPES = ("MEMORY", "SQL")
+# A busy server renews its lease in a fraction of this.
+SHORTEST_LEASE_NS = SECOND_NS // 2
 # Options that make the program do something else than serve.
 ACTIONS = frozenset({"help", "help_tls", "version", "signal", "check_config", "welcome"})
 
@@ -112,6 +114,7 @@ class Config(Options):
                 f"hb_fail_count cannot be negative ({self.heartbeat_fail_count})",
                 "heartbeat_fail_count",
             )
+        self._check_group()
         if self.sql_durability not in ("full", "normal", "off"):
             raise ConfigError(
                 f"durability is full, normal or off, not {self.sql_durability!r}", "sql_durability"
@@ -120,6 +123,22 @@ class Config(Options):
             raise ConfigError(f"log_format is text or json, not {self.log_format!r}", "log_format")
         if not -1 <= self.port <= 65535:
             raise ConfigError(f"port must be between -1 and 65535, it is {self.port}")
+
+    def _check_group(self) -> None:
+        if self.dedupe_window_ns < 0:
+            shown = format_duration(self.dedupe_window_ns)
+            raise ConfigError(f"dedupe_window cannot be negative ({shown})", "dedupe_window_ns")
+        if not self.ft_group:
+            return
+        if self.store == "MEMORY":
+            raise ConfigError("ft: only FILE or SQL stores supported in FT mode", "ft_group")
+        if not is_publishable_subject(self.ft_group):
+            raise ConfigError(f'invalid ft_group "{self.ft_group}"', "ft_group")
+        if self.ft_lease_ns < SHORTEST_LEASE_NS:
+            shown, least = format_duration(self.ft_lease_ns), format_duration(SHORTEST_LEASE_NS)
+            raise ConfigError(f"ft_lease must be at least {least}, it is {shown}", "ft_lease_ns")
+        if self.ft_buffer_bytes < 0:
+            raise ConfigError("ft_buffer cannot be negative", "ft_buffer_bytes")
 
 
 def load_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:

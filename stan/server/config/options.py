@@ -84,7 +84,7 @@ class Options:
         "hb_fail_count hbf server_to_client_hb_fail_count",
         "Failed heartbeats in a row before the server closes the client", 10)
     signal: str = text(Group.STREAMING, "sl signal", "",
-        "Send a signal to a running server: stop, quit, reopen or reload,"
+        "Send a signal to a running server: stop, quit, reopen, reload or handover,"
         " then =<pid or pid file>")
     encrypt: bool = switch(Group.STREAMING, "encrypt", "encrypt",
         "Encrypt message payloads at rest")
@@ -99,6 +99,16 @@ class Options:
     cache_bytes: int = size(Group.STREAMING, "cache_bytes", "cache_bytes",
         "Memory for recent messages, from which live subscriptions are served",
         64 * 1024 * 1024)
+    dedupe_window_ns: int = duration(Group.STREAMING, "dedupe_window", "dedupe_window",
+        "How long a publish that is sent again is known to be stored already", 120 * SECOND_NS)
+    ft_group: str = text(Group.STREAMING, "ft_group", "ft_group ft_group_name",
+        "Name of the fault tolerance group: the servers that share a SQL store, of which one"
+        " serves")
+    ft_lease_ns: int = duration(Group.STREAMING, "ft_lease", "ft_lease",
+        "How long a server of a group that is frozen or cut off keeps the others out",
+        3 * SECOND_NS)
+    ft_buffer_bytes: int = size(Group.STREAMING, "ft_buffer", "ft_buffer",
+        "Memory in which a standby keeps what clients sent lately", 64 * 1024 * 1024)
     test_timers: bool = switch(Group.STREAMING, "test_timers", "",
         "For tests only: negative ack waits and ping intervals of clients are milliseconds")
     check_config: bool = switch(Group.STREAMING, "check_config", "",
@@ -227,9 +237,6 @@ def _raft(kind: Kind, name: str, default: str | int | bool = "", has_flag: bool 
 _MEANINGLESS: tuple[Option, ...] = (
     _ignored(Group.STREAMING, "dir", Kind.TEXT, "dir datastore", _NO_FILE_STORE,
              about="Root directory of the original's FILE store"),
-    Option(Group.STREAMING, "ft_group", Kind.TEXT, ("ft_group",), ("ft_group", "ft_group_name"),
-           "Name of the fault tolerance group",
-           refused="fault tolerance groups are not available in this version"),
     Option(Group.STREAMING, "partitioning", Kind.BOOLEAN, (), ("partitioning",),
            "Serve only the channels listed in the limits", False,
            refused="channel partitioning is not available in this version"),

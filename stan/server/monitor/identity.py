@@ -11,6 +11,7 @@ from stan.server.monitor.exposition import label
 
 STANDALONE = "STANDALONE"
 FT_ACTIVE = "FT_ACTIVE"
+FT_STANDBY = "FT_STANDBY"
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 from stan.engine.views import ChannelRow, ConsumerRow, SubscriptionRow, Totals, View
 from stan.server.monitor import process
@@ -17,6 +18,7 @@ from stan.server.monitor.gojson import Slices
 from stan.server.monitor.identity import Identity
 from stan.server.monitor.message_ages import Ages
 from stan.server.pump import Pump
+from stan.server.standby import Standby
 from stan.store.contract import Store
 from stan.units import SECOND_NS
 
@@ -52,6 +54,13 @@ _BLOCK_CHANNELS = 64
 _MOST_LABELS = 65_536
 
 
+class Group(Protocol):
+    """What a member of a group of servers is measured by."""
+
+    takeovers: int
+    standby: Standby
+
+
 class Metrics:
     """Makes pages of metrics, one at a time."""
 
@@ -62,7 +71,9 @@ class Metrics:
         pump: Pump,
         store: Store,
         clock: Callable[[], int] = time.time_ns,
+        group: Group | None = None,
     ) -> None:
+        self._group = group
         self._identity = identity
         self._pump = pump
         self._view = view
@@ -77,6 +88,8 @@ class Metrics:
             totals = self._view.totals()
             self._server(exposition, totals)
             self._traffic(exposition, totals)
+            if self._group is not None:
+                self._standby(exposition, self._group)
             self._process(exposition)
             await slices.pause()
             await self._channels(exposition, slices)
@@ -136,6 +149,24 @@ class Metrics:
         page.family(
             "nss_server_batch_msgs", "histogram", "Messages stored by each commit that had any"
         ).add_histogram(server, pump.batch_messages)
+
+    def _standby(self, page: Exposition, group: Group) -> None:
+        server, standby = label("server_id", self._identity.server_id), group.standby
+        for name, text, value in (
+            ("takeovers_total", "How often this server began to serve", group.takeovers),
+            (
+                "dropped_msgs_total",
+                "What clients sent and this standby had no room for",
+                standby.dropped_frames,
+            ),
+        ):
+            page.counter(f"nss_ft_{name}", text, server, value)
+        for name, text, value in (
+            ("standby", "Whether this server stands by", int(not self._identity.is_active)),
+            ("held_msgs", "What clients sent lately, held", standby.held_frames),
+            ("held_bytes", "Memory that it takes", standby.held_bytes),
+        ):
+            page.gauge(f"nss_ft_{name}", text, server, value)
 
     def _process(self, page: Exposition) -> None:
         for name, text, value in (

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from aiohttp import web
 
-from stan.engine.engine import Engine
 from stan.engine.views import SubscriptionView, View
 from stan.errors import MonitorError, StoreError
 from stan.server.monitor import process
@@ -43,7 +42,7 @@ from stan.server.monitor.gojson import (
 )
 from stan.server.monitor.identity import FT_ACTIVE, Identity
 from stan.server.monitor.index import INDEX_HTML
-from stan.server.monitor.metrics import Metrics
+from stan.server.monitor.metrics import Group, Metrics
 from stan.server.pump import Pump
 from stan.store.contract import Store
 from stan.units import SECOND_NS
@@ -74,24 +73,30 @@ class Monitor:
     def __init__(
         self,
         identity: Identity,
-        engine: Engine,
         pump: Pump,
         store: Store,
         is_connected: Callable[[], bool],
         clock: Callable[[], int] = time.time_ns,
+        group: Group | None = None,
     ) -> None:
         self.identity = identity
         self.port = 0
-        self._pump = pump
-        self._store = store
         self._is_connected = is_connected
         self._clock = clock
-        self._view = View(engine)
-        self._metrics = Metrics(identity, self._view, pump, store, clock)
+        self._group = group
+        self.show(pump, store)
         self._runner: web.AppRunner | None = None
         self._ready_at_s = 0.0
         self._store_answers = False
         self._asking = asyncio.Lock()
+
+    def show(self, pump: Pump, store: Store) -> None:
+        """Tell of this pump and this store from now on."""
+        self._store = store
+        self._view = View(pump.engine)
+        self._metrics = Metrics(
+            self.identity, self._view, pump, store, self._clock, group=self._group
+        )
 
     async def start(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> None:
         """Listen; port 0 takes a free one, and `port` tells which. Raises MonitorError."""
@@ -257,16 +262,21 @@ class Monitor:
 
     async def _ready(self, request: web.Request) -> web.Response:
         nats, store = self._is_connected(), await self._store_is_available()
+        role: dict[str, Value] = {}
+        if self._group is not None:
+            role = {"role": "active" if self.identity.is_active else "standby"}
         if nats and store:
-            return _json(request, {"status": "ok"})
-        return _json(request, {"status": "unavailable", "nats": nats, "store": store}, 503)
+            return _json(request, {"status": "ok", **role})
+        return _json(request, {"status": "unavailable", "nats": nats, "store": store, **role}, 503)
 
     async def _store_is_available(self) -> bool:
         """Ask the store, or know the answer that somebody just had."""
         async with self._asking:
             if time.monotonic() - self._ready_at_s > READY_FRESH_S:
+                store = self._store
+                answer = store.outcome() if self.identity.is_active else store.read_holder()
                 try:
-                    await asyncio.wait_for(self._store.outcome(), READY_TIMEOUT_S)
+                    await asyncio.wait_for(answer, READY_TIMEOUT_S)
                     self._store_answers = True
                 except (StoreError, TimeoutError):
                     self._store_answers = False

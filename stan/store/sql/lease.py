@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stan.errors import LeaseLostError
+from stan.store.contract import Holder
 from stan.store.sql.dialect import Session
 
 _READ = "SELECT epoch, lease_owner, lease_expires_ms, {now} FROM stan_server WHERE id=1"
@@ -83,28 +84,14 @@ class Lease:
         raise lost(session)
 
 
-@dataclass(frozen=True)
-class Holder:
-    """Who holds the lease, as another server sees it."""
-
-    owner: str
-    epoch: int
-    expires_ms: int
-    remaining_ms: int
-
-    @property
-    def free(self) -> bool:
-        """Whether anybody may take the lease."""
-        return not self.owner or self.remaining_ms <= 0 or is_gone(self.owner)
-
-
 def read_holder(session: Session) -> Holder:
     """Who holds the lease now."""
     row = session.fetch_one(_sql(_READ, session))
     if row is None:
         raise LeaseLostError("the row of the server is missing from the database")
-    epoch, owner, expires_ms, now_ms = row
-    return Holder(owner or "", int(epoch), int(expires_ms), int(expires_ms) - int(now_ms))
+    epoch, name, expires_ms, now_ms = row
+    owner, end_ms = name or "", int(expires_ms)
+    return Holder(owner, int(epoch), end_ms, end_ms - int(now_ms), is_gone(owner))
 
 
 def take(session: Session, seen: Holder, owner: str, lease_ms: int) -> Lease | None:

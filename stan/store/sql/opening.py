@@ -13,11 +13,12 @@ from contextlib import suppress
 from functools import partial
 
 from stan.errors import LeaseLostError, StoreError, StoreUnavailableError
+from stan.store.contract import Holder
 from stan.store.settings import StoreSettings
 from stan.store.sql import schema
 from stan.store.sql.database import Database
 from stan.store.sql.dialect import Session
-from stan.store.sql.lease import Holder, Lease, owner_name, read_holder, take
+from stan.store.sql.lease import Lease, owner_name, read_holder, take
 from stan.store.sql.original import refuse_channels
 
 _log = logging.getLogger("stan.store")
@@ -28,8 +29,30 @@ async def take_over(database: Database, settings: StoreSettings) -> Lease:
 
     Raises SchemaError, LeaseLostError (another server holds the store), StoreError.
     """
-    await database.write(partial(_create_schema, settings=settings), patient=True)
+    await prepare(database, settings)
     lease = await _take_lease(database, settings)
+    await _upgrade(database, lease)
+    return lease
+
+
+async def prepare(database: Database, settings: StoreSettings) -> None:
+    """Create the schema where there is none, and see that it can be used."""
+    await database.write(partial(_create_schema, settings=settings), patient=True)
+
+
+async def take_from(database: Database, settings: StoreSettings, seen: Holder) -> Lease | None:
+    """Take the lease from a holder that did nothing since it was seen; None when it did.
+
+    Raises SchemaError, StoreError.
+    """
+    step = partial(_try_to_take, settings=settings, holder=seen, owner=owner_name())
+    lease = await database.write(step)
+    if lease is not None:
+        await _upgrade(database, lease)
+    return lease
+
+
+async def _upgrade(database: Database, lease: Lease) -> None:
     try:
         before = await database.write(partial(schema.upgrade, lease=lease), patient=True)
     except BaseException:
@@ -38,7 +61,6 @@ async def take_over(database: Database, settings: StoreSettings) -> Lease:
         raise
     if before != schema.SCHEMA_REVISION:
         _log.info("schema upgraded from %s to %s", before, schema.SCHEMA_REVISION)
-    return lease
 
 
 def _create_schema(session: Session, settings: StoreSettings) -> None:

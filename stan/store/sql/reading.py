@@ -44,6 +44,14 @@ _SUBSCRIPTIONS = (
 )
 
 
+def read_server(session: Session) -> ServerRecord | None:
+    """Who the store belongs to; None when nobody wrote that yet."""
+    row = session.fetch_one(_SERVER)
+    if row is None or row[0] is None:
+        return None
+    return ServerRecord(unpack_text(row[0]), unpack_text(row[1]))
+
+
 def read_range(
     session: Session, load: RangeLoad, bounds: Bounds, encryption: "Encryption | None" = None
 ) -> History:

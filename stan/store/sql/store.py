@@ -32,14 +32,21 @@ from stan.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
+from stan.store.contract import Holder
 from stan.store.settings import StoreSettings
 from stan.store.sql.database import Database, connect_database
 from stan.store.sql.dialect import Session
 from stan.store.sql.guids import find_published, forget_published
-from stan.store.sql.lease import Lease
+from stan.store.sql.lease import Lease, read_holder
 from stan.store.sql.ledger import Ledger
-from stan.store.sql.opening import take_over
-from stan.store.sql.reading import find_time, read_everything, read_ledger, read_range
+from stan.store.sql.opening import prepare, take_from, take_over
+from stan.store.sql.reading import (
+    find_time,
+    read_everything,
+    read_ledger,
+    read_range,
+    read_server,
+)
 from stan.store.sql.rows import pack_text
 from stan.store.sql.sampling import find_unreadable, require_plain, take_samples
 from stan.store.sql.sources import parse_source
@@ -73,7 +80,7 @@ class SqlStore:
         self._settings = settings
         self._database: Database = connect_database(source, settings)
         self._ledger = Ledger()
-        self._lease = Lease("", 0, 0)  # nobody's, until it is taken
+        self._lease = Lease("", -1, 0)  # nobody's, until it is taken
         self._renewed_s = 0.0
         self._lost: LeaseLostError | None = None
         self._writing = asyncio.Lock()
@@ -92,11 +99,44 @@ class SqlStore:
         """
         try:
             self._lease = await take_over(self._database, self._settings)
-            self._renewed_s = time.monotonic()
-            self._ledger = await self._database.write(read_ledger, patient=True)
+            await self._begin()
         except BaseException:
             await self.close()
             raise
+
+    async def prepare(self) -> None:
+        """Connect and see that the schema can be used; the lease stays whose it is."""
+        async with self._writing:
+            self._require_open()
+            await prepare(self._database, self._settings)
+
+    async def read_holder(self) -> Holder:
+        """Who holds the lease now."""
+        async with self._writing:
+            self._require_open()
+            return await self._database.write(read_holder)
+
+    async def read_server(self) -> ServerRecord | None:
+        """Who the store belongs to."""
+        async with self._writing:
+            self._require_open()
+            return await self._database.write(read_server)
+
+    async def take(self, seen: Holder) -> bool:
+        """Take the lease from a holder that did nothing since it was seen."""
+        async with self._writing:
+            self._require_open()
+            lease = await take_from(self._database, self._settings, seen)
+            if lease is None:
+                return False
+            self._lease = lease
+            await self._begin()
+        return True
+
+    async def _begin(self) -> None:
+        """The lease is ours."""
+        self._renewed_s = time.monotonic()
+        self._ledger = await self._database.write(read_ledger, patient=True)
         self._notice_garbage()
         self._tasks = [
             asyncio.create_task(self._renew_forever(), name="stan-store-lease"),
@@ -184,7 +224,7 @@ class SqlStore:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         async with self._writing:
-            if self._lease.epoch and self._lost is None:
+            if self._lease.epoch > 0 and self._lost is None:
                 with contextlib.suppress(StoreError):
                     await self._database.write(self._lease.release)
             await self._database.close()
@@ -206,6 +246,7 @@ class SqlStore:
         """Run a writing step; remember what its failure means for the next one."""
         if self._lost is not None:
             raise self._lost
+        self._require_open()
         try:
             result = await self._database.write(step, patient=patient)
         except LeaseLostError as error:
@@ -219,6 +260,10 @@ class SqlStore:
             raise
         self._renewed_s = time.monotonic()
         return result
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailableError("the store is closed")
 
     async def _settle(self) -> None:
         """After a write whose outcome is unknown: shut it out, read what is true."""

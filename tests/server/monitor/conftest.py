@@ -67,7 +67,7 @@ async def serve(nats_url: str, limits: StoreLimits) -> tuple[Monitored, Pump]:
     await transport.listen(engine.subjects, server.inbox_prefix, pump.receive)
     pump.start()
     identity = Identity(CLUSTER, secrets.token_hex(11), "0.1.0", time.time_ns())
-    monitor = Monitor(identity, engine, pump, store, lambda: transport.is_connected)
+    monitor = Monitor(identity, pump, store, lambda: transport.is_connected)
     await monitor.start("127.0.0.1", 0)
     return Monitored(engine, store, transport, monitor, nats_url), pump
 

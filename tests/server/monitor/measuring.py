@@ -159,7 +159,7 @@ async def measure(channels: int, durables: int, requests: int) -> None:
         )
         pump = Pump(engine, store, transport)
         identity = Identity(CLUSTER, "k" * 22, "0.1.0", time.time_ns())
-        monitor = Monitor(identity, engine, pump, store, lambda: True)
+        monitor = Monitor(identity, pump, store, lambda: True)
         await monitor.start("127.0.0.1", 0)
         _relieve_collector()
         stretches = Stretches()

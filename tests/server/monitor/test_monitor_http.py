@@ -118,7 +118,7 @@ async def test_malformed_request_says_nothing_in_the_log(
 async def test_taken_port_is_one_clear_line(monitored: Monitored) -> None:
     parts = monitored.monitor
     other = Monitor(
-        Identity("c", "id", "0", 1), monitored.engine, parts._pump, monitored.store, lambda: True
+        Identity("c", "id", "0", 1), parts._metrics._pump, monitored.store, lambda: True
     )
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -83,7 +83,10 @@ async def test_values_after_the_traffic(played: Monitored) -> None:
     group = {"channel": "zed", "queue_name": "group", "durable_name": "dur"}
     assert value(samples, "nss_chan_subs_pending_count", **group) == 2
     assert value(samples, "nss_chan_subs_stalled", inbox="_INBOX.alpha.stalled") == 1
-    assert value(samples, "nss_server_commit_seconds_count") == played.monitor._pump.commit_s.count
+    assert (
+        value(samples, "nss_server_commit_seconds_count")
+        == played.monitor._metrics._pump.commit_s.count
+    )
     assert value(samples, "nss_server_batch_msgs_sum") == 20  # all that were not refused
     assert value(samples, "nss_server_cache_bytes") > 0
     assert value(samples, "process_resident_memory_bytes") > 1_000_000
@@ -195,7 +198,7 @@ async def test_messages_lost_to_limits_are_counted_once(monitored: Monitored) ->
 
 async def test_sends_without_a_connection_are_counted(monitored: Monitored) -> None:
     await monitored.transport.close()
-    pump = monitored.monitor._pump
+    pump = monitored.monitor._metrics._pump
     monitored.engine.outbox.send(b"nobody", b"hears this")
     pump.receive([])
     assert value(await scrape(monitored), "nss_server_dropped_sends_total") == 1

@@ -1,0 +1,384 @@
+"""The life of a member of a group of servers: it stands by, serves, and stands by again.
+
+The row of the lease in the store is the only truth about who serves; taking it is one
+statement, and every commit proves it. What NATS says only makes a standby try sooner: being
+wrong costs a redelivery, never a message. Here is when to take the lease and when to leave
+it; what a standby holds is in `standby`, what serves in `serving`. Invariant: whoever does
+not hold the lease says nothing to clients.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from nats.aio.subscription import Subscription
+
+from stan.engine.replaying import Held
+from stan.engine.settings import MILLISECOND_NS, SECOND_NS
+from stan.errors import (
+    LeaseLostError,
+    StoreError,
+    StoreOutcomeUnknownError,
+    StoreUnavailableError,
+)
+from stan.server.clock import SteadyClock
+from stan.server.config.config import Config
+from stan.server.monitor.identity import FT_ACTIVE, FT_STANDBY
+from stan.server.serving import Serving
+from stan.server.settling import Questions
+from stan.server.silence import Silence
+from stan.server.standby import Standby
+from stan.server.transport import Transport
+from stan.store.contract import Holder, Store
+from stan.wire.subjects import ServerSubjects
+
+log = logging.getLogger("stan.server")
+
+# How often a standby looks at the lease and asks whether anybody serves.
+LOOK_S = 0.1
+ASK_TIMEOUT_S = 0.15
+# Two ways through NATS may differ by this, and a connect request waits this long for the
+# client that has its ID: what is settled is let go so much later.
+MARGIN_NS = 1000 * MILLISECOND_NS
+# Who handed over lets the others go first.
+REST_S = 2.0
+# Who was deposed takes nothing on the word of NATS for so many lengths of the lease.
+WARY_LEASES = 10
+# A standby asks before so long, or there is none.
+LIVELY_S = 1.0
+
+_PASSING = (StoreUnavailableError, StoreOutcomeUnknownError, LeaseLostError)
+
+
+class Failover:
+    """One member. `run` is its life, `serving` what it has of a server at the moment.
+
+    `on_change` is called with the state as monitoring shows it, whenever `serving` is another
+    one or has begun or ended to serve.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_id: str,
+        transport: Transport,
+        make_serving: Callable[[], Serving],
+        on_change: Callable[[str], None],
+    ) -> None:
+        self.takeovers = 0
+        self.clock = SteadyClock()
+        self.standby = Standby(config.ft_buffer_bytes, self.clock)
+        self.serving = make_serving()
+        self._make_serving = make_serving
+        self._on_change = on_change
+        self._server_id = server_id
+        self._transport = transport
+        self._subjects = ServerSubjects(config.cluster_id, config.discover_prefix)
+        self._news_subject = f"_STAN.ft.{config.cluster_id}.{config.ft_group}"
+        self._active_subject = f"{self._news_subject}.active"
+        self._lease_s = config.ft_lease_ns / SECOND_NS
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._handing_over: asyncio.TimerHandle | None = None
+        self._questions = Questions()
+        self._silence = Silence()
+        self._answering: Subscription | None = None
+        self._is_active = False
+        self._epoch = 0
+        self._wary_until_s = 0.0
+        self._resting_until_s = 0.0
+        self._seen: tuple[Holder, float] | None = None  # a holder, and since when it is that
+        self._inbox_prefix = ""
+        self._complaint = ""
+
+    # For others.
+
+    def hand_over(self) -> None:
+        """Let a standby serve: the next one that asks, which is certainly there."""
+        if not self._is_active:
+            log.warning("Nothing to hand over: this server stands by")
+        elif self._handing_over is None:
+            self._handing_over = self._loop.call_later(LIVELY_S, self._keep)
+
+    def _keep(self) -> None:
+        self._handing_over = None
+        if self._is_active:
+            log.warning("Not handing over: nobody stands by")
+
+    def nats_is_down(self) -> None:
+        """The NATS connection is gone."""
+        self._silence.forget()
+
+    async def run(self) -> None:
+        """Stand by and serve, in turns, until cancelled. Raises StanError when this server
+        cannot go on."""
+        transport = self._transport
+        transport.otherwise = self.standby.receive
+        self.standby.listen()
+        await transport.listen(self._subjects, "", self.standby.receive)
+        await transport.hear(self._news_subject, self._hear)
+        while True:
+            log.info("Starting in standby mode")
+            transport.on_up = self._reconnected
+            self._on_change(FT_STANDBY)
+            await self._stand_by(self.serving.store)
+            try:
+                await self._serve()
+            except _PASSING as error:
+                await self._step_down(error)
+            else:
+                await self._leave()
+            self.serving = self._make_serving()
+
+    async def stop(self) -> None:
+        """Commit and answer what was asked, release the lease, and tell the others."""
+        was_active = self._is_active
+        await self._leave(stays=False)
+        if was_active:
+            log.info("The lease is released")
+
+    # Standing by.
+
+    async def _stand_by(self, store: Store) -> None:
+        """Wait until the lease is ours."""
+        await self._prepare(store)
+        while not await self._look(store):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._news.wait()
+            self._news.clear()
+
+    async def _prepare(self, store: Store) -> None:
+        """Connect to the store. What somebody must change ends a server that begins."""
+        while True:
+            try:
+                await store.prepare()
+                return
+            except StoreError as error:
+                if not self.takeovers and not self._seen and not isinstance(error, _PASSING):
+                    raise
+                self._complain(error)
+            await asyncio.sleep(LOOK_S)
+
+    async def _look(self, store: Store) -> bool:
+        """Look at the lease once, and take it if it is time to. Whether it is ours now."""
+        try:
+            holder = await store.read_holder()
+            if self._complaint:
+                self._complaint = ""
+                log.info("The store is back")
+            if not self._inbox_prefix:
+                await self._learn_prefix(store)
+            if self._may_take(holder) and await self._take(store, holder):
+                return True
+        except StoreError as error:
+            self._complain(error)
+            return False
+        await self._ask(holder)
+        return False
+
+    async def _learn_prefix(self, store: Store) -> None:
+        """Find out where acks are sent, and listen there, too."""
+        server = await store.read_server()
+        if server is not None:
+            self.serving.require_ours(server)
+            self._inbox_prefix = server.inbox_prefix
+            await self._transport.listen(self._subjects, server.inbox_prefix, self.standby.receive)
+
+    def _may_take(self, holder: Holder) -> bool:
+        """Whether the lease may be taken from this holder."""
+        now_s = self._loop.time()
+        seen = self._seen
+        if seen is None or (seen[0].epoch, seen[0].expires_ms) != (
+            holder.epoch,
+            holder.expires_ms,
+        ):
+            seen = self._seen = (holder, now_s)
+        if holder.owner:
+            self._resting_until_s = 0.0  # somebody took what this server handed over
+        if not self._transport.is_connected:
+            return False  # who cannot hear clients serves none
+        if holder.free:
+            return bool(holder.owner) or now_s >= self._resting_until_s
+        # The database's clock may have been set back: a lease that nobody renewed for its
+        # whole length is over, whatever the clock says.
+        if now_s - seen[1] > self._lease_s:
+            return True
+        return self._silence.is_proof(holder.epoch) and now_s >= self._wary_until_s
+
+    async def _take(self, store: Store, holder: Holder) -> bool:
+        """Try to take the lease. Whoever might answers for the active from before on, so that
+        no other standby hears a silence meanwhile."""
+        self._answering = await self._transport.hear(self._active_subject, self._answer)
+        taken = False
+        try:
+            taken = await store.take(holder)
+        finally:
+            if not taken:
+                await self._stop_answering()
+        if taken:
+            self._epoch = holder.epoch + 1
+            self._say_gap(holder)
+        return taken
+
+    def _say_gap(self, holder: Holder) -> None:
+        """Say what is perhaps lost to its publishers, who then publish again."""
+        gap_ns = self.standby.gap_ns
+        if not gap_ns or not holder.owner:
+            return
+        ago_s = (self.clock() - gap_ns) / SECOND_NS
+        dropped = self.standby.dropped_frames
+        reason = (
+            f"{dropped} were dropped for want of room (ft_buffer)"
+            if dropped
+            else ("it did not listen yet")
+        )
+        log.warning(
+            "What clients sent more than %.1fs ago, and the last server did not answer, is"
+            " not answered: %s",
+            ago_s,
+            reason,
+        )
+
+    async def _ask(self, holder: Holder) -> None:
+        """Ask whoever serves up to where all is settled, and notice when nobody answers."""
+        question = _encode(server_id=self._server_id, moment_ns=self.clock())
+        answer = await self._transport.ask(self._active_subject, question, ASK_TIMEOUT_S)
+        if answer is None and holder.owner:
+            self._silence.observe(holder.epoch, self._loop.time())
+            return
+        self._silence.forget()
+        settled_ns = _number(_decode(answer or b""), "settled_ns")
+        if settled_ns:
+            self.standby.settle(settled_ns - MARGIN_NS)
+
+    def _complain(self, error: StoreError) -> None:
+        if not self._complaint:
+            self._complaint = str(error)
+            log.error("Store: %s; waiting for it", error)
+
+    def _reconnected(self) -> None:
+        self.standby.miss()
+        self._news.set()
+
+    # Serving.
+
+    async def _serve(self) -> None:
+        """Serve until somebody asks to hand over. Raises LeaseLostError when another server
+        took over, and whatever else ends it."""
+        log.info("Server is active")
+        self.takeovers += 1
+        self._leaving.clear()
+        serving = self.serving
+        server, recovered = await serving.recover()
+        if server.inbox_prefix != self._inbox_prefix:
+            self._inbox_prefix = server.inbox_prefix
+            await self._transport.listen(self._subjects, server.inbox_prefix, self.standby.receive)
+        serving.start_with(server, recovered, self._take_held, self.clock)
+        self._is_active = True
+        self._on_change(FT_ACTIVE)
+        await self._tell("active")
+        failing = asyncio.ensure_future(serving.pump.failed())
+        leaving = asyncio.ensure_future(self._leaving.wait())
+        try:
+            await asyncio.wait((failing, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                failing.result()
+        finally:
+            failing.cancel()
+            leaving.cancel()
+
+    def _take_held(self) -> Held:
+        held = self.standby.take()
+        frames = sum(len(some) for _, some in held)
+        if frames:
+            log.info("Taking up %d messages and requests that clients sent meanwhile", frames)
+        return held
+
+    async def _step_down(self, error: StoreError) -> None:
+        """The store belongs to another server, or is gone before this one could serve."""
+        log.warning("%s: standing by", error)
+        if self._is_active:
+            self.standby.listen()
+        if isinstance(error, LeaseLostError):
+            self._wary_until_s = self._loop.time() + WARY_LEASES * self._lease_s
+        self._is_active = False
+        await self.serving.abandon()
+        await self._stop_answering()
+        await self.serving.close()
+
+    async def _leave(self, stays: bool = True) -> None:
+        """Stop serving in order: commit, answer, release the lease, and say so."""
+        was_active, self._is_active = self._is_active, False
+        if was_active and stays:
+            log.info("Handing over")
+            self._resting_until_s = self._loop.time() + REST_S
+        self.standby.listen()
+        await self.serving.stop()
+        await self._stop_answering()
+        await self.serving.close()
+        if was_active:
+            await self._tell("released")
+            await self._transport.flush(1.0)
+
+    async def _stop_answering(self) -> None:
+        answering, self._answering = self._answering, None
+        if answering is not None:
+            with suppress(Exception):  # it went with the connection
+                await answering.unsubscribe()
+
+    # Between members.
+
+    async def _tell(self, state: str) -> None:
+        word = _encode(server_id=self._server_id, epoch=self._epoch, state=state)
+        await self._transport.say(self._news_subject, word)
+
+    def _hear(self, word: bytes) -> None:
+        """Another member took the lease, or left it."""
+        news = _decode(word)
+        if news.get("server_id") == self._server_id:
+            return
+        self._news.set()
+        is_active = news.get("state") == "active"
+        if is_active and self._is_active and _number(news, "epoch") > self._epoch:
+            self.serving.pump.doubt()
+
+    def _answer(self, question: bytes) -> bytes | None:
+        """What a standby asked: up to where, in its own time, all is settled."""
+        if not self._is_active:
+            return None
+        if self._handing_over is not None:
+            self._handing_over.cancel()
+            self._handing_over = None
+            self._leaving.set()
+        asked = _decode(question)
+        pump = self.serving.pump
+        settled_ns = pump.settled_ns()
+        if settled_ns is None:
+            return _encode(server_id=self._server_id, epoch=self._epoch)
+        moment_ns = self._questions.ask(
+            str(asked.get("server_id")), _number(asked, "moment_ns"), pump.now_ns(), settled_ns
+        )
+        return _encode(server_id=self._server_id, epoch=self._epoch, settled_ns=moment_ns)
+
+
+def _encode(**words: str | int) -> bytes:
+    return json.dumps(words).encode()
+
+
+def _decode(word: bytes) -> dict[str, Any]:
+    """What another member said; nothing for what is not understood."""
+    try:
+        words = json.loads(word)
+    except ValueError:
+        return {}
+    return words if isinstance(words, dict) else {}
+
+
+def _number(words: dict[str, Any], name: str) -> int:
+    value = words.get(name)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,93 @@
+"""A group of streaming servers on one NATS server and one database, to be killed and frozen.
+
+Nothing is judged here. Invariant: every process started is stopped by its own handle.
+"""
+
+import asyncio
+import secrets
+import signal
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.tools.processes import LoggedProcess, NatsServer, free_port
+from tests.tools.streaming_server import READY
+
+STANDING_BY = "Starting in standby mode"
+
+
+class Member:
+    """One server of a group."""
+
+    def __init__(self, argv: Sequence[str], folder: Path) -> None:
+        self.port = free_port()
+        self.process = LoggedProcess([*argv, "-m", str(self.port)], folder)
+
+    async def leads(self, times: int = 1) -> None:
+        """Wait until it serves, for the nth time."""
+        await asyncio.to_thread(self.process.wait_for, READY, nth=times)
+
+    async def stands_by(self, times: int = 1) -> None:
+        """Wait until it stands by, for the nth time."""
+        await self.says(STANDING_BY, times)
+
+    async def says(self, pattern: str, times: int = 1) -> str:
+        """Wait until it logs a line like this."""
+        return await asyncio.to_thread(self.process.wait_for, pattern, nth=times)
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        await asyncio.to_thread(self.process.kill)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server itself, whatever it runs under."""
+        self.process.process.send_signal(number)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a page of its monitoring."""
+
+        def fetch() -> tuple[int, str]:
+            url = f"http://127.0.0.1:{self.port}{path}"
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+
+        return await asyncio.to_thread(fetch)
+
+
+class Group:
+    """Servers that share a database. It can be connected to, as a server can."""
+
+    def __init__(self, source: str, folder: Path, nats: NatsServer) -> None:
+        self.cluster = f"ft-{secrets.token_hex(4)}"
+        self.nats_url = nats.url
+        self.members: list[Member] = []
+        self._source = source
+        self._folder = folder
+
+    def spawn(self, *flags: str, under: Sequence[str] = (), nats_url: str = "") -> Member:
+        """Start one more member; do not wait for anything."""
+        argv = (
+            *under,
+            *(sys.executable, "-m", "stan.cli.server", "-ns", nats_url or self.nats_url),
+            *("-cid", self.cluster, "-st", "SQL", "--sql_source", self._source),
+            *("-ft_group", "g", *flags),
+        )
+        member = Member(argv, self._folder)
+        self.members.append(member)
+        return member
+
+    async def pair(self, *flags: str) -> tuple[Member, Member]:
+        """One that serves, and one that stands by and is heard by it."""
+        active = self.spawn(*flags)
+        await active.leads()
+        standby = self.spawn(*flags)
+        await standby.stands_by()
+        return active, standby
+
+    async def close(self) -> None:
+        """Stop all."""
+        for member in self.members:
+            if member.process.process.poll() is None:
+                member.signal(signal.SIGCONT)
+            await asyncio.to_thread(member.process.stop)
