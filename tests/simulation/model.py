@@ -73,6 +73,16 @@ class Log:
         )  # fmt: skip
 
 
+@dataclass(slots=True)
+class Lease:
+    """Who leads; the only truth about it. `expires_ns` is the world's time, as everybody asks
+    the database."""
+
+    epoch: int = 0
+    owner: object = None
+    expires_ns: int = 0
+
+
 class ModelStore:
     def __init__(
         self, limits: StoreLimits, trim_step: int, overhead_bytes: int, published: Published
@@ -82,7 +92,7 @@ class ModelStore:
         self.ever = [limits]  # all that were in force at some time
         self.trim_step = trim_step
         self.server: ServerRecord | None = None
-        self.epoch = 0
+        self.lease = Lease()
         self.writers: dict[int, object] = {}  # by epoch
         self.batch_number = 0
         self.logs: dict[int, Log] = {}
@@ -114,7 +124,7 @@ class ModelStore:
     ) -> Result:
         """Make the batch true; it was sealed within these limits. Raises LeaseLostError for a
         server that does not lead any more."""
-        if epoch != self.epoch:
+        if epoch != self.lease.epoch:
             raise LeaseLostError("another server leads")
         assert self.writers.setdefault(epoch, writer) is writer or not epoch, "two servers write"
         self._limits = limits

@@ -58,6 +58,7 @@ class Port:
         self.receive: Callable[[Frame], None] | None = None
         self.hears = True
         self.speaks = True
+        self.far_ns = 0  # how much longer its way from clients may be
 
     @property
     def up(self) -> bool:
@@ -111,7 +112,7 @@ class Network:
         free_ns = connection.to_server_free_ns
         for port in self.ports:
             if not self._is_lost():
-                when_ns = max(free_ns.get(port, 0), self._events.now_ns + self._delay())
+                when_ns = max(free_ns.get(port, 0), self._events.now_ns + self._delay(port.far_ns))
                 free_ns[port] = when_ns
                 self._events.at(when_ns, self._arrive, port, frame)
 
@@ -142,5 +143,6 @@ class Network:
     def _is_lost(self) -> bool:
         return self.lose_frame > 0.0 and self._rng.random() < self.lose_frame
 
-    def _delay(self) -> int:
-        return int(self._rng.random() * self._delay_ns) if self._delay_ns else 0
+    def _delay(self, more_ns: int = 0) -> int:
+        most_ns = self._delay_ns + more_ns
+        return int(self._rng.random() * most_ns) if most_ns else 0

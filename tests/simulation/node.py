@@ -34,11 +34,11 @@ class Node:
         """This machine's clock."""
         return self.world.clock_ns(self.skew_ns)
 
-    def due_ns(self) -> int:
-        """When its server wants to be rung, in the world's time; -1 for never."""
+    def due_ns(self) -> int | None:
+        """When its server wants to be rung, in the world's time; None for never."""
         server = self.server
         if server is None or server.deadline_ns is None:
-            return -1
+            return None
         return max(self.world.moment_ns(server.deadline_ns - self.skew_ns), self.frozen_until_ns)
 
     def crashed(self) -> None:

@@ -33,6 +33,7 @@ def find_missing(world: World, living: list[Client]) -> list[str]:
         *undelivered(world, living),
         *above_limits(world),
         *differences(world),
+        *unpaid(world),
     ]
 
 
@@ -49,6 +50,13 @@ def unanswered(world: World, living: list[Client]) -> Iterator[str]:
         for error in client.errors:
             if not any(words in error for words in LAWFUL):
                 yield f"{client.client_id}: a publish was refused: {error}"
+
+
+def unpaid(world: World) -> Iterator[str]:
+    """What was held while nobody led must be stored, or its publisher be told."""
+    for guid in world.server.owed:
+        if not world.store.published.is_settled(guid):
+            yield f"{guid!r} was held, and is neither stored nor refused"
 
 
 def undelivered(world: World, living: list[Client]) -> Iterator[str]:

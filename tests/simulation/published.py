@@ -41,6 +41,7 @@ class Published:
         self._generations: dict[bytes, dict[int, int]] = {}  # guid -> channel ID -> sending
         self._refused: dict[bytes, int] = {}  # guid -> neither this sending nor earlier ones
         self._unknown: set[tuple[bytes, int]] = set()  # guid and the sending of a stranger
+        self._answered: set[bytes] = set()
         self._true_ids: set[tuple[str, str]] = set()  # channel and message ID
         self._records: list[tuple[int, bytes]] = []
         self._ids: dict[tuple[int, str], int] = {}
@@ -60,7 +61,7 @@ class Published:
                 self._store_id(channel_id, sent, batch)
         known = self._generations.setdefault(guid, {})
         assert channel_id not in known or guid in self.repeated, f"{guid!r} is stored twice"
-        if sent is not None and self.refusals_last:
+        if sent is not None and self.refusals_last:  # else another server may have refused it
             refused = self._refused.get(guid, 0)
             assert generation > refused, f"{guid!r}: copy {generation} of {refused} refused"
             assert (guid, generation) not in self._unknown, f"{guid!r} of a stranger is stored"
@@ -102,11 +103,16 @@ class Published:
                     found.add(key)
         return frozenset(found)
 
+    def is_settled(self, guid: bytes) -> bool:
+        """Whether it is stored, or its publisher was told something."""
+        return guid in self._generations or guid in self._answered
+
     # Answers.
 
     def acknowledge(self, guid: bytes, duplicate: bool) -> None:
         """A server says that this is stored."""
         self.duplicates += duplicate
+        self._answered.add(guid)
         sent = self.sent.get(guid)
         if guid in self._generations:
             return
@@ -117,7 +123,8 @@ class Published:
     def refuse(self, guid: bytes, generation: int, error: str) -> None:
         """A server says that this copy is not stored, and unless it does not know the client,
         that no earlier one is."""
-        if guid in self.repeated:
+        self._answered.add(guid)
+        if guid in self.repeated or not self.refusals_last:
             return
         stored = self._generations.get(guid, {}).values()
         if error == INVALID_PUBLISH and generation:

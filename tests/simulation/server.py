@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
 from stan.engine.records import Batch, GuidLoad, History, Load, Result, ServerRecord
+from stan.engine.replaying import Held
 from stan.errors import LeaseLostError, StoreRefusedError, StoreUnavailableError
+from stan.server.settling import Settling
 from stan.wire.frames import Frame
+from stan.wire.stan_pb2 import PubMsg
+from tests.simulation.client import PUBLISH
 from tests.simulation.observer import Observer
 
 if TYPE_CHECKING:
@@ -22,10 +26,23 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 MOST_IDLE_RINGS = 1000
+# For so long a server that took over takes what it hears for what it held.
+REPLAY_NS = 1_000_000_000
 
 
 class Crash(Exception):
     """The process dies here."""
+
+
+def read_guid(frame: Frame) -> bytes:
+    """The guid of a publish; nothing for any other frame."""
+    subject, _, payload = frame
+    if payload is None or not subject.startswith(PUBLISH):
+        return b""
+    try:
+        return PubMsg.FromString(payload).guid.encode()
+    except Exception:
+        return b""
 
 
 class Server:
@@ -43,6 +60,9 @@ class Server:
         self._rings = 0
         self._rang_at_ns = -1
         self._epoch = node.epoch
+        self._settling = Settling(node.clock_ns())
+        self.owed: set[bytes] = set()  # publishes that were held, and what became of them
+        self._replays_until_ns = 0
         record = ServerRecord("test-cluster", "_INBOX.sim")
         world.store.server = record
         self.engine = Engine(
@@ -55,12 +75,34 @@ class Server:
     @property
     def leads(self) -> bool:
         """Whether the store is this server's, whatever it knows of that itself."""
-        return self._epoch == self.world.store.epoch
+        return self._epoch == self.world.store.lease.epoch
 
     def start(self) -> None:
         """Deliver what was recovered, and run."""
         self.engine.start(self.node.clock_ns())
         self._guarded_turn()
+
+    def start_with(self, held: Held) -> None:
+        """The same, with what was held while nobody led."""
+        now_ns = self.node.clock_ns()
+        self._replays_until_ns = self.world.events.now_ns + REPLAY_NS
+        frames = [frame for _, some in held for frame in some]
+        self.owed = {guid for frame in frames if (guid := read_guid(frame))}
+        self.engine.start(now_ns)
+        self.observer.receiving(self, frames)
+        self.engine.replay(held, now_ns)
+        self._guarded_turn()
+
+    def settled_ns(self) -> int:
+        """As the pump finds it out: what came before this moment is settled."""
+        engine = self.engine
+        if not engine.publishing.guids.holds and not (
+            engine.batches.in_flight is not None
+            or engine.publishing.has_queued()
+            or engine.changes.urgent
+        ):
+            self._settling.rest(self.node.clock_ns())
+        return self._settling.settled_ns
 
     def _later(self, delay_ns: int, action: Callable[..., None], *arguments: Any) -> None:
         """Let something happen in this process, which may be frozen by then."""
@@ -84,7 +126,12 @@ class Server:
     def _read(self) -> None:
         frames, self._chunk = self._chunk, []
         self.observer.receiving(self, frames)
-        self.engine.receive(frames, self.node.clock_ns())
+        now_ns = self.node.clock_ns()
+        if self.world.events.now_ns < self._replays_until_ns:
+            # On its way to the last leader it may have been faster.
+            self.engine.replay([(now_ns, frames)], now_ns)
+        else:
+            self.engine.receive(frames, now_ns)
         self._guarded_turn()
 
     def ring(self) -> None:
@@ -150,9 +197,12 @@ class Server:
 
     def _seal(self) -> None:
         world = self.world
-        batch = self.engine.seal(self.node.clock_ns())
+        now_ns, publishing = self.node.clock_ns(), self.engine.publishing
+        queued, is_all_queued = publishing.queued_messages, not publishing.guids.holds
+        batch = self.engine.seal(now_ns)
         if batch is None:
             return
+        self._settling.seal(now_ns, queued, publishing.queued_messages, is_all_queued)
         self.observer.called(self)
         self._sealed_within = self.engine.settings.limits
         self._committing = batch
@@ -222,6 +272,7 @@ class Server:
         assert batch is not None
         self._point()
         self.engine.committed(batch, result, self.node.clock_ns())
+        self._settling.commit()
         self.observer.called(self)
         if self.world.rng.random() < 0.5:  # the pump seals again before it sends, or not
             self._send()
@@ -233,6 +284,7 @@ class Server:
         assert batch is not None
         self.world.trace("store", f"batch {batch.number} failed: {error}")
         self.engine.commit_failed(batch, error, self.node.clock_ns())
+        self._settling.fail()
         self._guarded_turn()
 
     @property
@@ -277,6 +329,11 @@ class Server:
         self._end()
         self.world.trace(self.node.name, "deposed")
         self.node.deposed()
+
+    def retire(self) -> None:
+        """It has committed and said all that it received."""
+        self._send()
+        self._end()
 
     def _end(self) -> None:
         self.dead = True

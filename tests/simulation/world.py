@@ -11,6 +11,7 @@ from random import Random
 from stan.engine.limits import StoreLimits
 from tests.simulation.client import SUB_CLOSE, UNSUBSCRIBE, Client
 from tests.simulation.client import Subscription as Orphan
+from tests.simulation.member import Member, draw_group
 from tests.simulation.model import ModelStore
 from tests.simulation.network import Events, Network
 from tests.simulation.node import Node
@@ -23,7 +24,7 @@ from tests.simulation.server import Server
 
 START_NS = 1_700_000_000_000_000_000
 MOST_STEP_NS = 4000 * MS
-KINDS = ("plain", "resending")
+KINDS = ("plain", "resending", "failover")
 PEACE_STEP_NS = 200 * MS
 MOST_PEACE_STEPS = 400
 MOST_EVENTS_IN_PEACE = 60_000
@@ -31,7 +32,7 @@ MOST_EVENTS_IN_PEACE = 60_000
 
 def choose_kind(seed: int) -> str:
     """What kind of world a seed makes."""
-    return Random(f"kind {seed}").choices(KINDS, (2, 1))[0]
+    return Random(f"kind {seed}").choices(KINDS, (2, 1, 1))[0]
 
 
 class World:
@@ -74,10 +75,37 @@ class World:
         self._number = 0
         self._clock_step_ns = 0
         self.chronicle = Chronicle()
-        self.nodes = [Node(self)]
-        self.server = Server(self, self.nodes[0])
-        self.server.start()
+        self.members: list[Member] = []
+        self.nodes: list[Node] = []
+        self.server: Server
+        if self.kind == "failover":
+            self._make_group()
+        else:
+            self.nodes.append(Node(self))
+            self.server = Server(self, self.nodes[0])
+            self.server.start()
         self.events.after(0, self._act)
+
+    def _make_group(self) -> None:
+        """Several servers on the store."""
+        group = self.group = draw_group(self.rng)
+        settings, faults = self.profile.settings, self.faults
+        settings.record_all_guids = settings.persistent = self.profile.persistent = True
+        settings.queue_bytes = 1 << 20
+        settings.queue_messages = max(settings.queue_messages, 1000)
+        self._change_limits = 0.0
+        self.store.clock_steps = True
+        faults.clock_step = 0.0
+        published = self.store.published
+        published.refusals_last = False
+        published.clocks_differ_ns = max(group.skews_ns) - min(group.skews_ns)
+        certain = not (faults.lose_frame or faults.cut_link)
+        self.store.keeps_order = certain and group.members == 2
+        self.members.extend(Member(self, n, group) for n in range(group.members))
+        self.nodes.extend(self.members)
+        self.members[0].take()
+        while not hasattr(self, "server"):
+            self.events.run_next()
 
     # What the parts ask for.
 
@@ -116,7 +144,11 @@ class World:
     def step(self) -> None:
         """The next event, or the server's deadline when that comes first."""
         self.steps += 1
-        due = [(due_ns, n) for n, node in enumerate(self.nodes) if (due_ns := node.due_ns()) >= 0]
+        due = [
+            (due_ns, n)
+            for n, node in enumerate(self.nodes)
+            if (due_ns := node.due_ns()) is not None
+        ]
         if due:
             due_ns, n = min(due)
             if due_ns <= self.events.next_ns():
@@ -134,7 +166,7 @@ class World:
         self.events.after(int(self.rng.random() * 300 * MS), self._restart)
 
     def _restart(self) -> None:
-        if self.server.dead:
+        if self.server.dead and not self.members:
             self.trace("crash", "the server starts again")
             self.server = Server(self, self.nodes[0])
             self.server.start()
@@ -149,8 +181,10 @@ class World:
             self._take_limits(draw_limits(self._dice))
         rng = self.rng
         chance = rng.random()
+        if self.members:
+            self._disturb(rng.random())
         if chance < self.faults.cut_link:
-            self._cut_link()
+            self._cut_link(rng.choice(self.nodes) if self.members else self.nodes[0])
         elif chance < self.faults.cut_link + self.faults.clock_step:
             self._step_clock(rng.choice((-2000, -100, -1, 1, 100, 2000)) * MS)
         index = rng.randrange(len(self.clients))
@@ -165,7 +199,7 @@ class World:
             self._act_as(client)
 
     def _make_client(self, client_id: str) -> Client:
-        if self.kind == "resending" and self.rng.random() < 0.7:
+        if self.kind != "plain" and self.rng.random() < 0.7:
             return ResendingClient(self, client_id)
         return Client(self, client_id)
 
@@ -218,17 +252,37 @@ class World:
         else:
             self.server.change_limits(limits)
 
-    def _cut_link(self) -> None:
-        if self.nodes[0].port.up:
-            self.nodes[0].port.up = False
-            self.trace("link", "cut")
-            self.events.after(int(self.rng.random() * 500 * MS), self._restore_link)
+    def _disturb(self, chance: float) -> None:
+        """Something befalls a member of the group."""
+        faults, member = self.group.faults, self.rng.choice(self.members)
+        if chance < faults.freeze:
+            length_ns = int(self.rng.random() * 2 * self.group.lease_ns)
+            member.frozen_until_ns = self.events.now_ns + length_ns
+            self.trace(member.name, f"freezes for {length_ns / MS:.0f} ms")
+        elif chance < faults.freeze + faults.early:
+            member.take()
+        elif chance < faults.freeze + faults.early + faults.hand_over:
+            member.hand_over()
 
-    def _restore_link(self) -> None:
-        self.nodes[0].port.up = True
+    def _cut_link(self, node: Node) -> None:
+        port = node.port
+        if not port.up:
+            return
+        if self.members:  # one direction, or both
+            port.hears = self.rng.random() < 0.3
+            port.speaks = not port.hears and self.rng.random() < 0.4
+        else:
+            port.up = False
+        self.trace("link", "cut")
+        self.events.after(int(self.rng.random() * 500 * MS), self._restore_link, node)
+
+    def _restore_link(self, node: Node) -> None:
+        node.port.up = True
         self.trace("link", "back")
-        if not self.server.dead:
-            self.server.ring()
+        if isinstance(node, Member):
+            node.standby.miss()
+        if node.server is not None and not node.server.dead:
+            node.server.ring()
 
     # Peace.
 
@@ -238,9 +292,13 @@ class World:
         self.trace("world", "peace")
         self.faults = Faults()
         self.network.lose_frame = 0.0
-        if not self.nodes[0].port.up:
-            self._restore_link()
+        for node in self.nodes:
+            if not node.port.up:
+                self._restore_link(node)
+            node.frozen_until_ns = 0
         self._restart()
+        if self.members:
+            self._live_until(self.events.now_ns + 3 * self.group.lease_ns)
         # Frames on their way were sent in the faulty world; let them arrive first.
         self._live_until(self.events.now_ns + 2000 * MS)
         for client in self.everybody:
