@@ -133,7 +133,7 @@ class ResendingClient(Client):
             return
         now_ns = self.world.events.now_ns
         for one in list(self.window.values()):
-            if now_ns - one.first_ns >= self._deadline_ns and not self.world.peaceful:
+            if now_ns - one.first_ns >= self._deadline_ns:
                 self._settle(one.guid)  # nobody will ever know
         oldest_ns = min((one.first_ns for one in self.window.values()), default=now_ns)
         if now_ns - oldest_ns >= self._patience_ns:
@@ -170,5 +170,7 @@ class ResendingClient(Client):
         self._is_returning = False
         self.generation += 1
         self._listen()
-        for one in self.window.values():
-            self._send(one)
+        now_ns = self.world.events.now_ns
+        for one in list(self.window.values()):
+            if now_ns - one.first_ns < self._deadline_ns:
+                self._send(one)

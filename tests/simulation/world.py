@@ -99,8 +99,10 @@ class World:
         published = self.store.published
         published.refusals_last = False
         published.clocks_differ_ns = max(group.skews_ns) - min(group.skews_ns)
-        certain = not (faults.lose_frame or faults.cut_link)
-        self.store.keeps_order = certain and group.members == 2
+        # What a server that has just begun to listen did not hear may be heard by another one,
+        # who leads later.
+        deaf = faults.lose_frame or faults.cut_link or faults.crash or group.faults.early
+        self.store.keeps_order = not deaf and group.members == 2
         self.members.extend(Member(self, n, group) for n in range(group.members))
         self.nodes.extend(self.members)
         self.members[0].take()
@@ -255,7 +257,7 @@ class World:
     def _disturb(self, chance: float) -> None:
         """Something befalls a member of the group."""
         faults, member = self.group.faults, self.rng.choice(self.members)
-        if chance < faults.freeze:
+        if chance < faults.freeze and member.frozen_until_ns < self.events.now_ns:
             length_ns = int(self.rng.random() * 2 * self.group.lease_ns)
             member.frozen_until_ns = self.events.now_ns + length_ns
             self.trace(member.name, f"freezes for {length_ns / MS:.0f} ms")
@@ -295,10 +297,10 @@ class World:
         for node in self.nodes:
             if not node.port.up:
                 self._restore_link(node)
-            node.frozen_until_ns = 0
         self._restart()
         if self.members:
-            self._live_until(self.events.now_ns + 3 * self.group.lease_ns)
+            awake_ns = max(member.frozen_until_ns for member in self.members)
+            self._live_until(max(self.events.now_ns, awake_ns) + 3 * self.group.lease_ns)
         # Frames on their way were sent in the faulty world; let them arrive first.
         self._live_until(self.events.now_ns + 2000 * MS)
         for client in self.everybody:
