@@ -374,6 +374,7 @@ class Publishing:
         """Queue a held publish that is not stored."""
         message = PubMsg.FromString(publish.payload)
         burst = self._queue_one(message, publish.payload, publish.reply, now_ns)
+        self._shape = None  # what comes alike may have to stay behind one that is still held
         if burst is not None and message.messageId:
             burst.message_ids.append(message.messageId.encode())
         return burst

@@ -71,6 +71,19 @@ def test_what_comes_behind_a_held_publish_stays_behind_it(rig: Rig) -> None:
     assert stored(rig) == [b"one", b"two", b"three"]
 
 
+def test_one_that_is_alike_stays_behind_those_that_are_still_held(rig: Rig) -> None:
+    rig.hold_loads = True
+    rig.receive(again(b"1"), publish(b"2"), publish(b"3"))
+    load = rig.loads.pop()
+    rig.receive(again(b"4"))
+    rig.hold = True
+    rig.engine.loaded(load, rig.store.load_now(load), rig.now_ns)
+    rig.receive(publish(b"5"))
+    rig.hold = rig.hold_loads = False
+    rig.run()
+    assert stored(rig) == [b"1", b"2", b"3", b"4", b"5"]
+
+
 def test_others_do_not_wait_behind_a_held_publish(rig: Rig) -> None:
     rig.connect("other", b"theirs")
     rig.hold_loads = True
