@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from stan.engine.replaying import Held
 from stan.server.failover import MARGIN_NS
 from stan.server.settling import Questions
 from stan.server.silence import Silence
 from stan.server.standby import Standby
 from stan.wire.frames import Frame
 from tests.simulation.node import MS, Node
-from tests.simulation.server import Server
+from tests.simulation.server import Server, read_guid
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LOOK_NS = 100 * MS
+# All that was sent before a server led has reached it so long after.
+SETTLED_NS = 500 * MS
 
 
 @dataclass(slots=True)
@@ -75,6 +78,8 @@ class Member(Node):
         self.port.far_ns = int(world.rng.random() * group.farthest_ns)
         self.state = "down"
         self.takeovers = 0
+        self._heard: list[tuple[int, bytes]] = []  # by its clock, since it listens
+        self._listens_since_ns = 0
         self.standby = Standby(group.buffer_bytes, self.clock_ns)
         self._silence = Silence()
         self._questions = Questions()
@@ -107,15 +112,22 @@ class Member(Node):
 
     def _stand_by(self) -> None:
         self.state = "standby"
-        self.standby.listen()
+        self._listen()
         self._silence.forget()
         self.port.receive = self._hear
+
+    def _listen(self) -> None:
+        self.standby.listen()
+        self._heard = []
+        self._listens_since_ns = self.world.events.now_ns
 
     def _hear(self, frame: Frame) -> None:
         if self.frozen_until_ns > self.world.events.now_ns:
             self._later(0, self._hear_late, frame)
-        else:
-            self.standby.receive([frame])
+            return
+        self.standby.receive([frame])
+        if guid := read_guid(frame):
+            self._heard.append((self.clock_ns(), guid))
 
     def _hear_late(self, frame: Frame) -> None:
         if self.port.receive is not None:
@@ -199,13 +211,28 @@ class Member(Node):
         if epoch != self.world.store.lease.epoch:
             self.state = "standby"  # another one took it meanwhile; what is held stays
             return
+        gap_ns = self.standby.gap_ns
         held = self.standby.take()
+        self._check_held(held, gap_ns)
         self.state = "active"
         self.takeovers += 1
         self._questions = Questions()
         server = Server(self.world, self)
         self.world.server = server
         server.start_with(held)
+
+    def _check_held(self, held: Held, gap_ns: int) -> None:
+        """What it heard while it listened, and the last leader led, is held, settled, or known
+        to be missing."""
+        world = self.world
+        last_ns, world.led_since_ns = world.led_since_ns, world.events.now_ns
+        if not world.is_lossless or self._listens_since_ns < last_ns + SETTLED_NS:
+            return
+        guids = {read_guid(frame) for _, frames in held for frame in frames}
+        for arrived_ns, guid in self._heard:
+            if arrived_ns > gap_ns and guid not in guids:
+                settled = world.store.published.is_settled(guid)
+                assert settled, f"{self.name}: {guid!r} was let go, and is not settled"
 
     def _renew(self) -> None:
         lease = self.world.store.lease
@@ -235,7 +262,7 @@ class Member(Node):
         if self.state == "active" and self.server is not None:
             self.world.trace(self.name, "hands over")
             self.state = "leaving"
-            self.standby.listen()
+            self._listen()
             self.port.receive = self._hear
             self._leave(self.server)
 

@@ -103,6 +103,8 @@ class World:
         # who leads later.
         deaf = faults.lose_frame or faults.cut_link or faults.crash or group.faults.early
         self.store.keeps_order = not deaf and group.members == 2
+        self.is_lossless = not (faults.lose_frame or faults.cut_link)
+        self.led_since_ns = 0
         self.members.extend(Member(self, n, group) for n in range(group.members))
         self.nodes.extend(self.members)
         self.members[0].take()
@@ -222,7 +224,8 @@ class World:
         if chance < 0.45:
             client.publish(channel, 1 + rng.randrange(self.profile.publish_burst))
         elif chance < 0.6:
-            if len(client.subscriptions) < 5:
+            # What a client asked for before it was connected a takeover may ask for again.
+            if len(client.subscriptions) < 5 and (client.state == "up" or not self.members):
                 client.subscribe(channel)
         elif chance < 0.8:
             if client.subscriptions:
