@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LOOK_NS = 100 * MS
 # All that was sent before a server led has reached it so long after.
-SETTLED_NS = 500 * MS
+SETTLED_NS = 200 * MS
 
 
 @dataclass(slots=True)
@@ -78,8 +78,8 @@ class Member(Node):
         self.port.far_ns = int(world.rng.random() * group.farthest_ns)
         self.state = "down"
         self.takeovers = 0
-        self._heard: list[tuple[int, bytes]] = []  # by its clock, since it listens
-        self._listens_since_ns = 0
+        # Publishes since it listens: when by its clock, and by the world's.
+        self._heard: list[tuple[int, int, bytes]] = []
         self.standby = Standby(group.buffer_bytes, self.clock_ns)
         self._silence = Silence()
         self._questions = Questions()
@@ -119,7 +119,6 @@ class Member(Node):
     def _listen(self) -> None:
         self.standby.listen()
         self._heard = []
-        self._listens_since_ns = self.world.events.now_ns
 
     def _hear(self, frame: Frame) -> None:
         if self.frozen_until_ns > self.world.events.now_ns:
@@ -127,7 +126,7 @@ class Member(Node):
             return
         self.standby.receive([frame])
         if guid := read_guid(frame):
-            self._heard.append((self.clock_ns(), guid))
+            self._heard.append((self.clock_ns(), self.world.events.now_ns, guid))
 
     def _hear_late(self, frame: Frame) -> None:
         if self.port.receive is not None:
@@ -222,15 +221,14 @@ class Member(Node):
         server.start_with(held)
 
     def _check_held(self, held: Held, gap_ns: int) -> None:
-        """What it heard while it listened, and the last leader led, is held, settled, or known
-        to be missing."""
+        """What it heard since the last leader led is held, settled, or known to be missing."""
         world = self.world
-        last_ns, world.led_since_ns = world.led_since_ns, world.events.now_ns
-        if not world.is_lossless or self._listens_since_ns < last_ns + SETTLED_NS:
+        since_ns, world.led_since_ns = world.led_since_ns + SETTLED_NS, world.events.now_ns
+        if not world.is_lossless:
             return
         guids = {read_guid(frame) for _, frames in held for frame in frames}
-        for arrived_ns, guid in self._heard:
-            if arrived_ns > gap_ns and guid not in guids:
+        for arrived_ns, heard_ns, guid in self._heard:
+            if arrived_ns > gap_ns and heard_ns > since_ns and guid not in guids:
                 settled = world.store.published.is_settled(guid)
                 assert settled, f"{self.name}: {guid!r} was let go, and is not settled"
 
