@@ -34,6 +34,8 @@ class Story:
         self.received = received
         self.sent: set[int] = set()  # in this run
         self.acked: set[int] = set()  # in this run
+        # Acks of what another server sent: the engine may take them behind its own sending.
+        self.early: set[int] = set()
         self.holders: dict[bytes, set[int]] = {}  # inbox -> sent to it and not acked
 
 
@@ -175,6 +177,8 @@ class Observer:
                     story.acked.add(ack.sequence)
                 for held in holders:
                     held.discard(ack.sequence)
+            elif self.world.members:
+                story.early.add(ack.sequence)
 
     # Out.
 
@@ -260,7 +264,8 @@ class Observer:
         story.last_first = sequence
         story.sent.add(sequence)
         new = {s for s in held if s >= first}
-        new.add(sequence)
+        if sequence not in story.early:
+            new.add(sequence)
         story.holders[inbox] = new
         assert len(new) <= listener.max_in_flight, f"{inbox!r}: more in flight than allowed"
 
