@@ -42,6 +42,7 @@ class Published:
         self._refused: dict[bytes, int] = {}  # guid -> neither this sending nor earlier ones
         self._unknown: set[tuple[bytes, int]] = set()  # guid and the sending of a stranger
         self._answered: set[bytes] = set()
+        self._turned_away: set[bytes] = set()
         self._true_ids: set[tuple[str, str]] = set()  # channel and message ID
         self._records: list[tuple[int, bytes]] = []
         self._ids: dict[tuple[int, str], int] = {}
@@ -107,6 +108,10 @@ class Published:
         """Whether it is stored, or its publisher was told something."""
         return guid in self._generations or guid in self._answered
 
+    def may_be_late(self, guid: bytes) -> bool:
+        """Whether one server refused it, and the next one may have stored it."""
+        return not self.refusals_last and guid in self._turned_away
+
     # Answers.
 
     def acknowledge(self, guid: bytes, duplicate: bool) -> None:
@@ -124,6 +129,7 @@ class Published:
         """A server says that this copy is not stored, and unless it does not know the client,
         that no earlier one is."""
         self._answered.add(guid)
+        self._turned_away.add(guid)
         if guid in self.repeated or not self.refusals_last:
             return
         stored = self._generations.get(guid, {}).values()

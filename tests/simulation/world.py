@@ -100,11 +100,10 @@ class World:
         published.refusals_last = False
         published.clocks_differ_ns = max(group.skews_ns) - min(group.skews_ns)
         self.is_lossless = not (faults.lose_frame or faults.cut_link)
-        # What a server that has just begun to listen did not hear, or refused, another one may
-        # store that heard it and leads later.
+        # What a server that has just begun to listen did not hear may be heard by another one,
+        # who leads later.
         deaf = not self.is_lossless or faults.crash or group.faults.early
-        refuses = faults.commit_refused > 0
-        self.store.keeps_order = not (deaf or refuses) and group.members == 2
+        self.store.keeps_order = not deaf and group.members == 2
         self.led_since_ns = 0
         self.members.extend(Member(self, n, group) for n in range(group.members))
         self.nodes.extend(self.members)
