@@ -129,10 +129,18 @@ class Clients:
         self._changes.reply(answer)
         self._log(request.clientID, f"Connected (Inbox={request.heartbeatInbox})")
 
+    def is_session(self, request: ConnectRequest) -> bool:
+        """Whether the client is registered as this request wants it."""
+        client = self.by_id.get(request.clientID)
+        return (
+            client is not None
+            and client.record.connection_id == request.connID
+            and client.record.heartbeat_inbox == request.heartbeatInbox
+        )
+
     def answer_again(self, request: ConnectRequest, reply: bytes) -> bool:
         """Answer a client that is registered by this very connection; False for any other."""
-        client = self.by_connection_id.get(request.connID) if request.connID else None
-        if client is None or client.client_id != request.clientID:
+        if not self.is_session(request):
             return False
         self._outbox.send(reply, self._grant(request).SerializeToString())
         return True
