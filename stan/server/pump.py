@@ -338,7 +338,7 @@ class Pump:
             if batch is None:
                 self._send()
                 self._arm()
-                if self._stopping and not engine.publishing.has_queued():
+                if self._stopping and not engine.publishing.queued_messages:
                     self._idle.set()
                     return
                 if not self._stopping:
