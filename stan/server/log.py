@@ -20,7 +20,7 @@ from stan.server.config.config import Config
 
 TRACE = 5
 # The engine's words for how much a line matters.
-LEVELS = {
+NOTICE_LEVELS = {
     "info": logging.INFO,
     "warning": logging.WARNING,
     "error": logging.ERROR,

@@ -25,7 +25,7 @@ from stan.errors import (
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
 from stan.server.intake import Intake
-from stan.server.log import LEVELS, TRACE, on_one_line
+from stan.server.log import NOTICE_LEVELS, TRACE, on_one_line
 from stan.server.ownership import SLEEP_S, Ownership, read_uptime_s
 from stan.server.settling import Settling
 from stan.server.spill import Spill
@@ -270,7 +270,7 @@ class Pump:
 
     def _say(self) -> None:
         for level, text in self.engine.take_notices():
-            log.log(LEVELS[level], "%s", on_one_line(text))
+            log.log(NOTICE_LEVELS[level], "%s", on_one_line(text))
 
     def _arm(self) -> None:
         """Set the one timer to the engine's next deadline."""
