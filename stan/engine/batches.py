@@ -271,10 +271,12 @@ class Batches:
         return self._taken.replies + self._changes.replies
 
     def is_storing(self, channel: Channel) -> bool:
-        """Whether messages for this channel wait for a commit, or are in one."""
+        """Whether messages for this channel are held, wait for a commit, or are in one."""
         runs = self.in_flight.runs if self.in_flight is not None else ()
-        return any(run.channel_id == channel.channel_id for run in runs) or any(
-            burst.channel is channel for burst in self._publishing.queued()
+        return (
+            any(run.channel_id == channel.channel_id for run in runs)
+            or any(burst.channel is channel for burst in self._publishing.queued())
+            or self._publishing.guids.is_held(channel.channel_id)
         )
 
     def is_trimming(self, channel_id: int) -> bool:

@@ -24,17 +24,15 @@ _SLACK_NS = 10_000_000_000
 
 
 class HeldPublish:
-    """A PubMsg that waits for the store's word. `key` is None for one that is not marked and
-    only keeps its place."""
+    """A PubMsg that waits for the store's word, or only keeps its place behind such a one."""
 
-    def __init__(
-        self, payload: bytes, reply: bytes, guid: str, key: Key | None, since_ns: int
-    ) -> None:
+    def __init__(self, payload: bytes, reply: bytes, guid: str, key: Key, since_ns: int) -> None:
         self.payload: bytes = payload
         self.reply: bytes = reply
         self.guid: str = guid
-        self.key: Key | None = key
-        self.since_ns: int = since_ns  # when it was first sent, at the earliest
+        self.key: Key = key
+        # When it was first sent, at the earliest; -1 for one that is not marked.
+        self.since_ns: int = since_ns
 
 
 class Hold:
@@ -61,7 +59,7 @@ class Guids:
         self.closes: list[tuple[bytes, bytes]] = []
         self.held_bytes: int = 0
         self.duplicates: int = 0
-        # Marked publishes on their way to the store.
+        # Publishes that were held, on their way to the store.
         self.passing: set[Key] = set()
         # By client ID: how many of its bursts are queued or in a batch.
         self.unsettled: dict[str, int] = {}
@@ -78,6 +76,21 @@ class Guids:
             hold = self.holds[client_id] = Hold()
         hold.publishes.append(publish)
         self.held_bytes += len(publish.payload)
+
+    def held_of(self, client_id: str) -> set[bytes]:
+        """The guids of this client's publishes that wait for the store's word."""
+        hold = self.holds.get(client_id)
+        if hold is None:
+            return set()
+        return {one.guid.encode() for one in hold.publishes if one.since_ns >= 0}
+
+    def is_held(self, channel_id: int) -> bool:
+        """Whether any publish to this channel is held."""
+        return any(
+            publish.key[0] == channel_id
+            for hold in self.holds.values()
+            for publish in hold.publishes
+        )
 
     # What is on its way.
 
@@ -113,11 +126,10 @@ class Guids:
             if client_id in self.unsettled:
                 continue
             for publish in hold.publishes:
-                key = publish.key
-                if key is not None:
-                    if key in self.passing:
+                if publish.since_ns >= 0:
+                    if publish.key in self.passing:
                         break
-                    keys.add(key)
+                    keys.add(publish.key)
                     since_ns = min(since_ns, publish.since_ns)
                 hold.asked += 1
         if keys:
@@ -125,8 +137,10 @@ class Guids:
             self._load_id += 1
             window_ns = self._settings.dedupe_window_ns
             since_ns = max(since_ns, now_ns - window_ns) - _SLACK_NS
+            # A copy finds the first one also when the window ends while it is on its way.
+            ids_since_ns = min(since_ns, now_ns - window_ns)
             self._outbox.loads.append(
-                GuidLoad(self._load_id, since_ns, now_ns - window_ns, frozenset(keys))
+                GuidLoad(self._load_id, since_ns, ids_since_ns, frozenset(keys))
             )
         elif any(hold.asked for hold in self.holds.values()):
             self._decide(frozenset(), now_ns)
@@ -153,13 +167,13 @@ class Guids:
                 publish = hold.publishes.popleft()
                 self.held_bytes -= len(publish.payload)
                 key = publish.key
-                if key is not None and key in found:
+                if publish.since_ns >= 0 and key in found:
                     self.duplicates += 1
                     ack = PubAck(guid=publish.guid, duplicate=True)
                     self._outbox.send(publish.reply, ack.SerializeToString())
                     continue
                 burst = self._admit(publish, now_ns)
-                if burst is not None and key is not None:
+                if burst is not None:
                     burst.keys.append(key)
                     self.passing.add(key)
             hold.asked = 0

@@ -16,7 +16,7 @@ from stan.engine.clients import Clients
 from stan.engine.guids import Guids, HeldPublish
 from stan.engine.lanes import Lanes
 from stan.engine.outbox import Outbox
-from stan.engine.records import Key, Run
+from stan.engine.records import Run
 from stan.engine.settings import MILLISECOND_NS, Settings
 from stan.engine.state import Channel, Client
 from stan.wire.frames import Frame
@@ -235,7 +235,7 @@ class Publishing:
             self._take(payload, reply, now_ns)
             return
         if not self._is_too_large(message, len(payload), reply):
-            since_ns = arrived_ns - max(message.resentAfter, 0) * MILLISECOND_NS
+            since_ns = min(arrived_ns, now_ns - 1) - max(message.resentAfter, 0) * MILLISECOND_NS
             client_id = self._client_id_of(message)
             self._hold(client_id, message, payload, reply, since_ns, now_ns)
 
@@ -330,11 +330,12 @@ class Publishing:
     def _validate(self, message: PubMsg) -> str:
         if self._is_full():
             return OVERLOADED
+        return "" if self._is_valid(message) else INVALID_PUBLISH
+
+    def _is_valid(self, message: PubMsg) -> bool:
         if self._client_of(message) is None or not message.guid:
-            return INVALID_PUBLISH
-        if message.subject in self._channels.by_name or is_acceptable_channel(message.subject):
-            return ""
-        return INVALID_PUBLISH
+            return False
+        return message.subject in self._channels.by_name or is_acceptable_channel(message.subject)
 
     def _client_of(self, message: PubMsg) -> Client | None:
         """Who published this: the connection ID alone tells, where there is one."""
@@ -359,24 +360,31 @@ class Publishing:
     ) -> None:
         """Keep a publish that may be stored since `since_ns`, or with -1 one that comes behind
         such a one, until the store was asked."""
-        guid, message_id = message.guid, message.messageId
-        key: Key | None = None
-        error = self._validate(message)
+        guid = message.guid
+        may_be_stored = 0 <= since_ns < now_ns
+        error = ""
+        if not may_be_stored:
+            error = self._validate(message)
+        elif not self._is_valid(message):
+            error = INVALID_PUBLISH
         if not error and self.guids.held_bytes > self._settings.queue_bytes:
+            if may_be_stored:  # an error would say that it is not
+                self.refused += 1
+                return
             error = OVERLOADED
-        if not error and since_ns >= 0:
+        channel_id = 0
+        if not error:
             try:
                 channel_id = self._channels.open(message.subject, now_ns).channel_id
             except Refusal as refusal:
                 error = str(refusal)
-            else:
-                key = (channel_id, client_id, guid.encode())
-                if message_id:
-                    key = (channel_id, "", message_id.encode())
         if error:
             if error is not INVALID_PUBLISH or not is_control_message(payload):
                 self.refuse(reply, guid, error)
             return
+        key = (channel_id, client_id, guid.encode())
+        if message.messageId:
+            key = (channel_id, "", message.messageId.encode())
         self.interrupt()
         self.guids.hold(client_id, HeldPublish(payload, reply, guid, key, since_ns))
 
@@ -384,6 +392,7 @@ class Publishing:
         """Queue a held publish that is not stored."""
         message = PubMsg.FromString(publish.payload)
         burst = self._queue_one(message, publish.payload, publish.reply, now_ns)
+        self._shape = None  # what comes alike may have to stay behind one that is still held
         if burst is not None and message.messageId:
             burst.message_ids.append(message.messageId.encode())
         return burst
@@ -442,7 +451,10 @@ class Publishing:
         write_acks(bursts, self._outbox.operations)
 
     def refuse_all(self, bursts: list[Burst], error: str) -> None:
-        """Tell the publishers that their messages are not stored."""
+        """Tell the publishers that their messages are not stored, but of those that were sent
+        again meanwhile: the copy is tried, and answered."""
         for burst in bursts:
+            again = self.guids.held_of(burst.publisher)
             for guid in burst.guids:
-                self.refuse(burst.ack_subject, guid.decode(), error)
+                if guid not in again:
+                    self.refuse(burst.ack_subject, guid.decode(), error)

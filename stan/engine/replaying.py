@@ -50,20 +50,36 @@ class Replaying:
             subjects.subscription_close.encode(),
         )
         self._close: bytes = subjects.close.encode()
-        # Client and channel of subscriptions that began and ended under the last leader.
-        self._ended: set[tuple[str, str]] = set()
+        # By client and channel: how many requests to come end a subscription that the last
+        # leader both began and ended.
+        self._ended: dict[tuple[str, str], int] = {}
+        # By client: how many frames before which the last leader took all that it asked for,
+        # because there it came back as the session that is registered.
+        self._taken: dict[str, int] = {}
+        self._position: int = 0
 
     def begin(self, held: Held) -> None:
-        """Look ahead for what the last leader both began and ended."""
-        self._ended = set()
+        """Look ahead for what the last leader took."""
+        self._ended = {}
+        self._taken = {}
+        self._position = position = 0
         for _, frames in held:
             for subject, _, payload in frames:
-                if payload is not None and subject in self._leave:
-                    request = self._read_leave(payload)
-                    if request is not None and not self._is_known(request):
-                        self._ended.add((request.clientID, request.subject))
+                position += 1
+                if payload is None:
+                    continue
+                if subject in self._leave:
+                    leave = self._read_leave(payload)
+                    if leave is not None and not self._is_known(leave):
+                        key = leave.clientID, leave.subject
+                        self._ended[key] = self._ended.get(key, 0) + 1
+                elif subject == self._connect:
+                    connect = self._read_connect(payload)
+                    if connect is not None and self._clients.is_session(connect):
+                        self._taken[connect.clientID] = position
 
     def take(self, frame: Frame, arrived_ns: int, now_ns: int) -> bool:
+        self._position += 1
         subject, reply, payload = frame
         if payload is None:
             return True  # an answer to a question of the last leader's
@@ -72,7 +88,8 @@ class Replaying:
                 self._publishing.replay(payload, reply, arrived_ns, now_ns)
                 return True
             if subject == self._connect:
-                return self._clients.answer_again(parse(ConnectRequest, payload), reply)
+                request = parse(ConnectRequest, payload)
+                return self._clients.answer_again(request, reply) or self._is_past(request.clientID)
             if subject == self._subscribe:
                 return self._subscribe_again(parse(SubscriptionRequest, payload), reply)
             if subject in self._leave:
@@ -83,6 +100,10 @@ class Replaying:
             return False  # refused like any other that is malformed
         return False
 
+    def _is_past(self, client_id: str) -> bool:
+        """Whether the client has come back since, so that this was taken."""
+        return self._position < self._taken.get(client_id, 0)
+
     def _subscribe_again(self, request: SubscriptionRequest, reply: bytes) -> bool:
         client = self._clients.by_id.get(request.clientID)
         if client is not None:
@@ -91,20 +112,29 @@ class Replaying:
                     response = SubscriptionResponse(ackInbox=one.ack_inbox)
                     self._outbox.send(reply, response.SerializeToString())
                     return True
-        return (request.clientID, request.subject) in self._ended
+        ended = self._ended.get((request.clientID, request.subject), 0)
+        return ended > 0 or self._is_past(request.clientID)
 
     def _leave_again(self, payload: bytes, reply: bytes) -> bool:
         request = self._read_leave(payload)
         if request is None or self._is_known(request):
             return False
+        key = request.clientID, request.subject
+        self._ended[key] = self._ended.get(key, 0) - 1
         self._outbox.send(reply, SubscriptionResponse().SerializeToString())
         return True
 
     def _close_again(self, request: CloseRequest, reply: bytes) -> bool:
-        if request.clientID in self._clients.by_id:
+        if request.clientID in self._clients.by_id and not self._is_past(request.clientID):
             return False
         self._outbox.send(reply, CloseResponse().SerializeToString())
         return True
+
+    def _read_connect(self, payload: bytes) -> ConnectRequest | None:
+        try:
+            return parse(ConnectRequest, payload)
+        except ValueError:
+            return None
 
     def _read_leave(self, payload: bytes) -> UnsubscribeRequest | None:
         try:

@@ -115,6 +115,53 @@ def test_a_subscription_that_began_and_ended_does_not_come_back(old: Rig) -> Non
     assert new.sequences() == []
 
 
+def test_a_subscription_behind_one_that_ended_is_made(old: Rig) -> None:
+    granted = old.subscribe()
+    old.unsubscribe(granted.ackInbox)
+    leave = UnsubscribeRequest(clientID="me", subject="foo", inbox=granted.ackInbox)
+    other = subscription(inbox="other")
+    new = take_over(
+        old,
+        request("_STAN.unsub.test-cluster", leave.SerializeToString(), b"first"),
+        request("_STAN.sub.test-cluster", other.SerializeToString(), b"second"),
+    )
+    (answer,) = new.take_payloads("second")
+    assert SubscriptionResponse.FromString(answer).ackInbox
+    new.publish(b"x")
+    assert new.sequences("other") == [1]
+
+
+def test_what_an_earlier_session_asked_for_touches_not_the_one_that_is_registered(
+    old: Rig,
+) -> None:
+    old.subscribe()
+    old.close()
+    old.connect("me", b"again")
+    close = CloseRequest(clientID="me").SerializeToString()
+    new = take_over(
+        old,
+        request(CONNECT, connect("me", b"mine").SerializeToString(), b"first"),
+        request("_STAN.sub.test-cluster", subscription().SerializeToString(), b"second"),
+        request("_STAN.close.test-cluster", close, b"third"),
+        request(CONNECT, connect("me", b"again").SerializeToString(), b"fourth"),
+    )
+    assert new.take_payloads("first") == new.take_payloads("second") == []
+    assert new.take_payloads("third") == [b""]
+    (answer,) = new.take_payloads("fourth")
+    assert ConnectResponse.FromString(answer).error == ""
+    client = new.engine.clients.by_id["me"]
+    assert (client.record.connection_id, client.subscriptions) == (b"again", {})
+
+
+def test_a_session_that_moved_its_heartbeats_is_registered_anew(old: Rig) -> None:
+    moved = connect("me", b"mine")
+    moved.heartbeatInbox = "hb.moved"
+    new = take_over(old, request(CONNECT, moved.SerializeToString()))
+    (answer,) = new.take_payloads("answer")
+    assert ConnectResponse.FromString(answer).error == ""
+    assert new.engine.clients.by_id["me"].record.heartbeat_inbox == "hb.moved"
+
+
 def test_an_unsubscribe_that_was_lost_is_done(old: Rig) -> None:
     granted = old.subscribe()
     leave = UnsubscribeRequest(clientID="me", subject="foo", inbox=granted.ackInbox)

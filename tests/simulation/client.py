@@ -130,7 +130,7 @@ class Client:
             times = 1
             if world.rng.random() < world.profile.misbehave:
                 times = 2
-                world.repeated_guids.add(guid)
+                world.store.published.repeated.add(guid.encode())
             for _ in range(times):
                 self._publish(channel, guid, guid.encode() + b"x" * size)
 
@@ -150,6 +150,10 @@ class Client:
         ack = PubAck.FromString(payload)
         if self.pending.pop(ack.guid, None) is not None and ack.error:
             self.errors.append(ack.error)
+
+    def forgive(self) -> None:
+        """What was lost in the faulty world is lost."""
+        self.pending.clear()
 
     # Subscribing.
 
@@ -188,7 +192,7 @@ class Client:
         if self.hung:
             return
         message = MsgProto.FromString(payload)
-        self.world.observer.received(mine.inbox.encode(), message.sequence)
+        self.world.chronicle.received(mine.inbox.encode(), message.sequence)
         chance = 1.0 if self.world.peaceful else mine.ack_chance
         if mine.answered and (chance >= 1.0 or self.world.rng.random() < chance):
             self._ack(mine, message.sequence)

@@ -13,6 +13,7 @@ from stan.engine.records import (
     Bounds,
     ChannelRecord,
     ClientRecord,
+    GuidLoad,
     History,
     Load,
     RangeLoad,
@@ -23,10 +24,10 @@ from stan.engine.records import (
     SubscriptionRecord,
     Trim,
 )
+from stan.errors import LeaseLostError
 from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import MsgProto
-
-GUID_BYTES = 8
+from tests.simulation.published import Published
 
 
 @dataclass(slots=True)
@@ -48,7 +49,8 @@ class Log:
     last_timestamp_ns: int = 0
     stored_at_ns: int = 0
     ever: dict[int, Entry] = field(default_factory=dict)
-    newest: dict[int, bytes] = field(default_factory=dict)  # publisher -> its last guid
+    # Publisher -> the sending and the guid of its last message.
+    newest: dict[int, tuple[int, bytes]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -71,16 +73,31 @@ class Log:
         )  # fmt: skip
 
 
+@dataclass(slots=True)
+class Lease:
+    """Who leads; the only truth about it. `expires_ns` is the world's time, as everybody asks
+    the database."""
+
+    epoch: int = 0
+    owner: object = None
+    expires_ns: int = 0
+
+
 class ModelStore:
-    def __init__(self, limits: StoreLimits, trim_step: int, overhead_bytes: int) -> None:
+    def __init__(
+        self, limits: StoreLimits, trim_step: int, overhead_bytes: int, published: Published
+    ) -> None:
+        self.published = published
+        self.keeps_order = True  # of a publisher's messages
         self.ever = [limits]  # all that were in force at some time
         self.trim_step = trim_step
         self.server: ServerRecord | None = None
+        self.lease = Lease()
+        self.writers: dict[int, object] = {}  # by epoch
         self.batch_number = 0
         self.logs: dict[int, Log] = {}
         self.clients: dict[str, ClientRecord] = {}
         self.subscriptions: dict[int, SubscriptionRecord] = {}
-        self.guids: set[bytes] = set()
         self.owners: dict[bytes, int] = {}  # guid -> who published it
         # The latest moment any server ever saw; age limits may use it, not more.
         self.newest_clock_ns = 0
@@ -102,8 +119,14 @@ class ModelStore:
             subscriptions=list(self.subscriptions.values()),
         )
 
-    def apply(self, batch: Batch, now_ns: int, limits: StoreLimits) -> Result:
-        """Make the batch true; it was sealed within these limits."""
+    def apply(
+        self, batch: Batch, now_ns: int, limits: StoreLimits, epoch: int, writer: object
+    ) -> Result:
+        """Make the batch true; it was sealed within these limits. Raises LeaseLostError for a
+        server that does not lead any more."""
+        if epoch != self.lease.epoch:
+            raise LeaseLostError("another server leads")
+        assert self.writers.setdefault(epoch, writer) is writer or not epoch, "two servers write"
         self._limits = limits
         assert batch.number == self.batch_number + 1, "batch numbers have a gap"
         for channel_id in batch.channels_deleted:
@@ -113,7 +136,7 @@ class ModelStore:
             self._last_channel_id = channel.channel_id
             self.logs[channel.channel_id] = Log(channel)
         for run in batch.runs:
-            self._append(self.logs[run.channel_id], run, now_ns)
+            self._append(self.logs[run.channel_id], run, now_ns, batch)
         unfinished = {trim.channel_id for trim in batch.trims if not self._trim(trim, now_ns)}
         for client in batch.clients_put:
             self.clients[client.client_id] = client
@@ -126,6 +149,7 @@ class ModelStore:
             self._last_subscription_id = max(self._last_subscription_id, number)
         for number in batch.subscriptions_deleted:
             self.subscriptions.pop(number, None)
+        self.published.record(batch)
         self.batch_number = batch.number
         touched = {run.channel_id for run in batch.runs} | {t.channel_id for t in batch.trims}
         for channel_id in touched - unfinished:
@@ -135,6 +159,8 @@ class ModelStore:
 
     def load(self, load: Load) -> History:
         """Answer a load from what is committed."""
+        if isinstance(load, GuidLoad):
+            return History([], [], self.published.find(load))
         log = self.logs.get(load.channel_id)
         if log is None:
             return History([], [])
@@ -154,7 +180,7 @@ class ModelStore:
             held += entry.size
         return history
 
-    def _append(self, log: Log, run: Run, now_ns: int) -> None:
+    def _append(self, log: Log, run: Run, now_ns: int, batch: Batch) -> None:
         assert run.framed, "an empty run"
         assert run.first_sequence == log.last + 1, "a sequence was repeated or skipped"
         assert run.position == log.end_position, "a position was repeated or skipped"
@@ -168,7 +194,7 @@ class ModelStore:
             assert proto.subject == run.channel == log.record.name
             assert proto.data == run.payloads[index]
             assert proto.timestamp == run.timestamp_ns
-            self._check_order(log, proto.data[:GUID_BYTES])
+            self._check_order(log, self.published.store(run.channel_id, proto.data, batch))
             proto.data += bytes(self._overhead_bytes) if proto.data else b""
             size = proto.ByteSize()
             assert size == run.sizes[index]
@@ -178,12 +204,15 @@ class ModelStore:
         log.last_timestamp_ns = run.timestamp_ns
         log.stored_at_ns = now_ns
 
-    def _check_order(self, log: Log, guid: bytes) -> None:
-        """Guids are numbers that rise; the messages of one publisher keep their order."""
-        owner = self.owners[guid]
-        assert log.newest.get(owner, b"") <= guid, f"{guid!r} was stored behind a later message"
-        log.newest[owner] = guid
-        self.guids.add(guid)
+    def _check_order(self, log: Log, key: tuple[int, bytes]) -> None:
+        """Sendings and guids rise; the messages of one publisher keep their order."""
+        if self.published.may_be_late(key[1]):
+            return
+        owner = self.owners[key[1]]
+        if self.keeps_order:
+            late = key < log.newest.get(owner, (0, b""))
+            assert not late, f"{key} was stored behind a later message"
+        log.newest[owner] = key
 
     def _trim(self, trim: Trim, now_ns: int) -> bool:
         """Drop what is below the floors, at most a step. False: there is more to drop."""
@@ -219,6 +248,7 @@ class ModelStore:
 
     def _delete(self, channel_id: int, now_ns: int) -> None:
         log = self.logs.pop(channel_id)
+        self.published.delete(channel_id)
         # It was decided before the batch was sealed, maybe within other limits.
         ever = [limits.resolve(log.record.name).max_inactivity_ns for limits in self.ever]
         assert any(ever), "a channel without such a limit was deleted"

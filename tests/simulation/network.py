@@ -1,8 +1,9 @@
 """Simulated time and a simulated NATS server: a heap of events, and subjects to deliver to.
 
 NATS keeps the order of one connection and delivers at most once; nothing more is promised.
-So each client has one queue towards the server and one back, frames of different clients
-overtake each other, and a frame may be lost. Nobody listening is answered with a 503.
+So each client has one queue towards each server and one back, frames of different clients
+overtake each other, and a frame may be lost. Every server hears every client. Nobody
+listening is answered with a 503.
 """
 
 from collections.abc import Callable
@@ -46,17 +47,34 @@ class Connection:
     def __init__(self) -> None:
         self.up = True
         self.subjects: set[bytes] = set()
-        self.to_server_free_ns = 0
+        self.to_server_free_ns: dict[Port, int] = {}
         self.to_client_free_ns = 0
 
 
+class Port:
+    """A server's NATS connection. `receive` is None while no server runs there."""
+
+    def __init__(self) -> None:
+        self.receive: Callable[[Frame], None] | None = None
+        self.hears = True
+        self.speaks = True
+        self.far_ns = 0  # how much longer its way from clients may be
+
+    @property
+    def up(self) -> bool:
+        return self.hears and self.speaks
+
+    @up.setter
+    def up(self, up: bool) -> None:
+        self.hears = self.speaks = up
+
+
 class Network:
-    """`to_server` is the server's listener, None while no server runs."""
+    """`ports` are the servers'; each gets all that clients send."""
 
     def __init__(self, events: Events, rng: Random, delay_ns: int) -> None:
         self.lose_frame = 0.0
-        self.server_up = True
-        self.to_server: Callable[[Frame], None] | None = None
+        self.ports: list[Port] = []
         self._listeners: dict[bytes, tuple[Connection, Listener]] = {}
         self._events = events
         self._rng = rng
@@ -77,21 +95,34 @@ class Network:
             self._listeners.pop(subject, None)
         connection.subjects.clear()
 
+    def move(self, old: Connection, new: Connection) -> None:
+        """A client has another connection; what was on its way to the old one is lost."""
+        for subject in old.subjects:
+            self._listeners[subject] = new, self._listeners[subject][1]
+        new.subjects = set(old.subjects)
+        old.subjects.clear()
+        old.up = False
+
     def from_client(
         self, connection: Connection, subject: bytes, payload: bytes, reply: bytes = b""
     ) -> None:
-        if connection.up and not self._is_lost():
-            when_ns = max(connection.to_server_free_ns, self._events.now_ns + self._delay())
-            connection.to_server_free_ns = when_ns
-            self._events.at(when_ns, self._arrive, (subject, reply, payload))
+        if not connection.up:
+            return
+        frame = subject, reply, payload
+        free_ns = connection.to_server_free_ns
+        for port in self.ports:
+            if not self._is_lost():
+                when_ns = max(free_ns.get(port, 0), self._events.now_ns + self._delay(port.far_ns))
+                free_ns[port] = when_ns
+                self._events.at(when_ns, self._arrive, port, frame)
 
-    def from_server(self, subject: bytes, payload: bytes, reply: bytes) -> None:
-        if not self.server_up:
+    def from_server(self, port: Port, subject: bytes, payload: bytes, reply: bytes) -> None:
+        if not port.speaks:
             return
         found = self._listeners.get(subject)
         if found is None:
             if reply:
-                self._events.after(self._delay(), self._arrive, (reply, b"", None))
+                self._events.after(self._delay(), self._arrive, port, (reply, b"", None))
             return
         if not self._is_lost():
             connection, listener = found
@@ -99,9 +130,9 @@ class Network:
             connection.to_client_free_ns = when_ns
             self._events.at(when_ns, self._deliver, connection, listener, payload, reply)
 
-    def _arrive(self, frame: Frame) -> None:
-        if self.server_up and self.to_server is not None:
-            self.to_server(frame)
+    def _arrive(self, port: Port, frame: Frame) -> None:
+        if port.hears and port.receive is not None:
+            port.receive(frame)
 
     def _deliver(
         self, connection: Connection, listener: Listener, payload: bytes, reply: bytes
@@ -112,5 +143,6 @@ class Network:
     def _is_lost(self) -> bool:
         return self.lose_frame > 0.0 and self._rng.random() < self.lose_frame
 
-    def _delay(self) -> int:
-        return int(self._rng.random() * self._delay_ns) if self._delay_ns else 0
+    def _delay(self, more_ns: int = 0) -> int:
+        most_ns = self._delay_ns + more_ns
+        return int(self._rng.random() * most_ns) if most_ns else 0

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stan.engine import invariants
+from stan.engine.records import Batch, GuidLoad
 from stan.engine.state import Cursor, Subscription
 from stan.wire.frames import Frame
 from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import Ack, ConnectResponse, MsgProto, PubAck, SubscriptionResponse
 from tests.simulation.client import PUBLISH
-from tests.simulation.model import GUID_BYTES, Log
+from tests.simulation.model import Log
 from tests.simulation.operations import Operation, read_operations
 
 if TYPE_CHECKING:
@@ -23,50 +24,62 @@ if TYPE_CHECKING:
 
 
 class Story:
-    """What became of one cursor: a subscription, durable or group, through all crashes."""
+    """What became of one cursor: a subscription, durable or group, in one run of a server.
+    What clients received they received from whichever server."""
 
-    def __init__(self, channel_id: int, start: int) -> None:
+    def __init__(self, channel_id: int, start: int, received: set[int]) -> None:
         self.channel_id = channel_id
         self.start = start
         self.last_first = start  # the last sequence sent for the first time in this run
-        self.received: set[int] = set()
+        self.received = received
         self.sent: set[int] = set()  # in this run
         self.acked: set[int] = set()  # in this run
+        # Acks of what another server sent: the engine may take them behind its own sending.
+        self.early: set[int] = set()
         self.holders: dict[bytes, set[int]] = {}  # inbox -> sent to it and not acked
 
 
 class Listener:
     """Who a delivery inbox belongs to."""
 
-    def __init__(self, story: Story, member: Subscription, resumed: bool) -> None:
+    def __init__(self, story: Story, max_in_flight: int) -> None:
         self.story = story
-        self.max_in_flight = member.max_in_flight
+        self.max_in_flight = max_in_flight
         # What was in flight when a durable was resumed is sent again in order.
-        self.resume_end = story.last_first if resumed and not member.group else 0
+        self.resume_end = 0
         self.resent: set[int] = set()
         self.last_resent = 0
 
 
-class Observer:
-    def __init__(self, world: World) -> None:
-        self.world = world
+class Chronicle:
+    """What the observers of all servers that ever ran know together."""
+
+    def __init__(self) -> None:
+        self.stored: dict[int, Story] = {}  # by the IDs of the subscriptions that were stored
+        self.by_inbox: dict[bytes, Story] = {}
+        self.granted: set[str] = set()  # the ack inboxes that were stored at some time
         self.checks = 0
         self.delivered = 0
         self.acks = 0
+
+    def received(self, inbox: bytes, sequence: int) -> None:
+        """A client really got a message."""
+        story = self.by_inbox.get(inbox)
+        if story is not None:
+            story.received.add(sequence)
+
+
+class Observer:
+    """Of one run of a server, from its recovery to its end."""
+
+    def __init__(self, world: World, server: Server) -> None:
+        """A server starts: runs end, stories go on."""
+        self.world = world
         self._stories: dict[Cursor, Story] = {}
         self._by_subscription: dict[int, Story] = {}
         self._listeners: dict[bytes, Listener] = {}
-        self._next_subscription_id = 0
         self._calls = 0
-
-    # The server's life.
-
-    def recovered(self, server: Server) -> None:
-        """A server starts: runs end, stories go on."""
-        known = self._by_subscription
-        self._stories = {}
-        self._by_subscription = {}
-        self._listeners = {}
+        known = world.chronicle.stored
         subscriptions = server.engine.subscriptions
         self._next_subscription_id = subscriptions.next_subscription_id
         for channel in server.engine.channels.by_id.values():
@@ -75,13 +88,23 @@ class Observer:
                 story = self._stories.get(cursor)
                 if story is None:
                     assert number in known, "a subscription that nobody asked for was recovered"
-                    story = self._stories[cursor] = known[number]
+                    old = known[number]
+                    story = Story(old.channel_id, old.start, old.received)
                     story.last_first = cursor.last_sent
-                    story.sent, story.acked, story.holders = set(), set(), {}
+                    self._stories[cursor] = story
                 self._by_subscription[number] = story
         for member in subscriptions.by_ack_inbox.values():
             self._listen(member, False)
         invariants.check(server.engine)
+
+    def stored(self, batch: Batch) -> None:
+        """A batch of this server is true."""
+        chronicle = self.world.chronicle
+        for record in batch.subscriptions_put:
+            story = self._by_subscription.get(record.subscription_id)
+            if story is not None:
+                chronicle.stored[record.subscription_id] = story
+            chronicle.granted.add(record.ack_inbox)
 
     def called(self, server: Server) -> None:
         """After a call of the engine."""
@@ -90,10 +113,12 @@ class Observer:
         if engine.subscriptions.next_subscription_id != self._next_subscription_id:
             self._find_new(server)
         if self._calls % self.world.check_every == 0:
-            self.checks += 1
+            self.world.chronicle.checks += 1
             invariants.check(engine)
             loads = set(engine.loads.asked)
-            untaken = {load.load_id for load in engine.outbox.loads}
+            untaken = {
+                load.load_id for load in engine.outbox.loads if not isinstance(load, GuidLoad)
+            }
             assert loads == server.outstanding | untaken, "somebody waits for no load"
 
     def _find_new(self, server: Server) -> None:
@@ -106,14 +131,22 @@ class Observer:
                 cursor = member.cursor
                 story = self._stories.get(cursor)
                 if story is None:
-                    story = Story(channel.channel_id, cursor.last_sent)
+                    story = Story(channel.channel_id, cursor.last_sent, set())
                     self._stories[cursor] = story
                 self._by_subscription[number] = story
 
     def _listen(self, member: Subscription, resumed: bool) -> None:
         story = self._stories[member.cursor]
-        self._listeners[member.inbox.encode()] = Listener(story, member, resumed)
-        story.holders[member.inbox.encode()] = set()
+        listener = self._hear(story, member.inbox, member.max_in_flight)
+        if resumed and not member.group:
+            listener.resume_end = story.last_first
+
+    def _hear(self, story: Story, inbox: str, max_in_flight: int) -> Listener:
+        listener = Listener(story, max_in_flight)
+        self._listeners[inbox.encode()] = listener
+        self.world.chronicle.by_inbox[inbox.encode()] = story
+        story.holders[inbox.encode()] = set()
+        return listener
 
     # In.
 
@@ -144,6 +177,8 @@ class Observer:
                     story.acked.add(ack.sequence)
                 for held in holders:
                     held.discard(ack.sequence)
+            elif self.world.members:
+                story.early.add(ack.sequence)
 
     # Out.
 
@@ -154,39 +189,51 @@ class Observer:
             if subject.startswith(b"in."):
                 self._message(subject, payload)
             elif subject.startswith(b"acks."):
-                self._publish_ack(payload)
+                self._publish_ack(subject, payload)
             elif subject.startswith(b"sub."):
                 self._granted(server, payload)
             elif subject.startswith(b"connect."):
                 self._connected(server, payload)
         return operations
 
-    def _publish_ack(self, payload: bytes) -> None:
+    def _publish_ack(self, subject: bytes, payload: bytes) -> None:
         ack = PubAck.FromString(payload)
+        published = self.world.store.published
         if not ack.error:
-            self.acks += 1
-            assert ack.guid.encode() in self.world.store.guids, f"{ack.guid} acked, not stored"
-        elif ack.guid and ack.guid not in self.world.repeated_guids:
-            stored = ack.guid.encode() in self.world.store.guids
-            assert not stored, f"{ack.guid} refused ({ack.error}), but stored"
+            self.world.chronicle.acks += 1
+            published.acknowledge(ack.guid.encode(), ack.duplicate)
+        elif ack.guid:
+            _, _, generation = subject.removeprefix(b"acks.").partition(b".")
+            published.refuse(ack.guid.encode(), int(generation or 0), ack.error)
 
     def _granted(self, server: Server, payload: bytes) -> None:
         response = SubscriptionResponse.FromString(payload)
         if response.error or not response.ackInbox:
             return
         member = server.engine.subscriptions.by_ack_inbox.get(response.ackInbox.encode())
-        if member is not None:
-            record = self.world.store.subscriptions.get(member.subscription_id)
-            assert record is not None, "a subscription was granted that is not stored"
-            assert record.ack_inbox == response.ackInbox, "granted other than stored"
+        if member is None:  # it ended while this was prepared
+            self._listen_late(response.ackInbox)
+        else:
+            granted = response.ackInbox in self.world.chronicle.granted
+            assert granted, "a subscription was granted that is not stored"
+            if server.leads:
+                record = self.world.store.subscriptions.get(member.subscription_id)
+                assert record is not None, "a subscription was granted that is not stored"
+                assert record.ack_inbox == response.ackInbox, "granted other than stored"
             self._listen(member, True)
+
+    def _listen_late(self, ack_inbox: str) -> None:
+        for number, record in self.world.store.subscriptions.items():
+            if record.ack_inbox == ack_inbox and number in self._by_subscription:
+                story = self._by_subscription[number]
+                self._hear(story, record.inbox, record.max_in_flight)
 
     def _connected(self, server: Server, payload: bytes) -> None:
         response = ConnectResponse.FromString(payload)
         assert response.error or response.pubPrefix, "an empty connect response"
 
     def _message(self, inbox: bytes, payload: bytes) -> None:
-        self.delivered += 1
+        self.world.chronicle.delivered += 1
         message = MsgProto.FromString(payload)
         listener = self._listeners.get(inbox)
         assert listener is not None, f"{inbox!r}: a message before the response"
@@ -217,7 +264,8 @@ class Observer:
         story.last_first = sequence
         story.sent.add(sequence)
         new = {s for s in held if s >= first}
-        new.add(sequence)
+        if sequence not in story.early:
+            new.add(sequence)
         story.holders[inbox] = new
         assert len(new) <= listener.max_in_flight, f"{inbox!r}: more in flight than allowed"
 
@@ -228,14 +276,5 @@ class Observer:
         assert payload.startswith(stored), f"{message.sequence} was sent with other content"
         assert message.redelivered or payload == stored
 
-    def received(self, inbox: bytes, sequence: int) -> None:
-        """A client really got a message."""
-        listener = self._listeners.get(inbox)
-        if listener is not None:
-            listener.story.received.add(sequence)
-
     def story_of(self, subscription_id: int) -> Story | None:
         return self._by_subscription.get(subscription_id)
-
-    def is_stored(self, guid: bytes) -> bool:
-        return guid[:GUID_BYTES] in self.world.store.guids

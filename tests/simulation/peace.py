@@ -33,6 +33,7 @@ def find_missing(world: World, living: list[Client]) -> list[str]:
         *undelivered(world, living),
         *above_limits(world),
         *differences(world),
+        *unpaid(world),
     ]
 
 
@@ -51,12 +52,19 @@ def unanswered(world: World, living: list[Client]) -> Iterator[str]:
                 yield f"{client.client_id}: a publish was refused: {error}"
 
 
+def unpaid(world: World) -> Iterator[str]:
+    """What was held while nobody led must be stored, or its publisher be told."""
+    for guid in world.server.owed:
+        if not world.store.published.is_settled(guid):
+            yield f"{guid!r} was held, and is neither stored nor refused"
+
+
 def undelivered(world: World, living: list[Client]) -> Iterator[str]:
     inboxes = {mine.inbox for client in living for mine in client.subscriptions}
     for record in world.store.subscriptions.values():
         if record.is_closed or record.inbox not in inboxes:
             continue
-        story = world.observer.story_of(record.subscription_id)
+        story = world.server.observer.story_of(record.subscription_id)
         log = world.store.logs[record.channel_id]
         who = f"{log.record.name}/{record.subscription_id} {record.queue_group}"
         if story is None:
@@ -89,6 +97,9 @@ def differences(world: World) -> Iterator[str]:
     if engine.changes.urgent or engine.changes.progressed or engine.publishing.has_queued():
         yield "something waits to be stored"
         return
+    guids = engine.publishing.guids
+    if guids.holds or guids.passing or guids.unsettled or guids.held_bytes or guids.closes:
+        yield "publishes are held, or thought to be on their way"
     yield from channel_differences(world, engine)
     stored, believed = world.store.subscriptions, {}
     for channel in engine.channels.by_id.values():

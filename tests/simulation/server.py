@@ -2,7 +2,7 @@
 
 A commit and a load take simulated time and may fail in every way the contract allows. The
 process can die between any two of its steps; what the store was doing then may still
-become true, or not. Each engine call is followed by a look of the observer.
+become true, or not. Each engine call is followed by a look of the self.observer.
 """
 
 from __future__ import annotations
@@ -12,59 +12,126 @@ from typing import TYPE_CHECKING, Any
 
 from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
-from stan.engine.records import Batch, History, Load, Result, ServerRecord
-from stan.errors import StoreRefusedError, StoreUnavailableError
+from stan.engine.records import Batch, GuidLoad, History, Load, Result, ServerRecord
+from stan.engine.replaying import Held
+from stan.errors import LeaseLostError, StoreRefusedError, StoreUnavailableError
+from stan.server.settling import Settling
 from stan.wire.frames import Frame
+from stan.wire.stan_pb2 import PubMsg
+from tests.simulation.client import PUBLISH
+from tests.simulation.observer import Observer
 
 if TYPE_CHECKING:
+    from tests.simulation.node import Node
     from tests.simulation.world import World
 
 MOST_IDLE_RINGS = 1000
+# For so long a server that took over takes what it hears for what it held.
+REPLAY_NS = 1_000_000_000
 
 
 class Crash(Exception):
     """The process dies here."""
 
 
+def read_guid(frame: Frame) -> bytes:
+    """The guid of a publish; nothing for any other frame."""
+    subject, _, payload = frame
+    if payload is None or not subject.startswith(PUBLISH):
+        return b""
+    try:
+        return PubMsg.FromString(payload).guid.encode()
+    except Exception:
+        return b""
+
+
 class Server:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, node: Node) -> None:
         self.world = world
+        self.node = node
         self.dead = False
         self.deadline_ns: int | None = None
-        self.outstanding: set[int] = set()
+        self.outstanding: set[int] = set()  # loads of messages
+        self.asked_guids: set[int] = set()  # loads of guids
         self._chunk: list[Frame] = []
         self._committing: Batch | None = None
         self._sealed_within = world.profile.settings.limits
         self._applied = False
         self._rings = 0
         self._rang_at_ns = -1
+        self._epoch = node.epoch
+        self._settling = Settling(node.clock_ns())
+        self.owed: set[bytes] = set()  # publishes that were held, and what became of them
+        self._replays_until_ns = 0
         record = ServerRecord("test-cluster", "_INBOX.sim")
         world.store.server = record
         self.engine = Engine(
-            world.profile.settings, world.store.recover(), record, world.new_id, world.clock_ns()
+            world.profile.settings, world.store.recover(), record, world.new_id, node.clock_ns()
         )
-        world.observer.recovered(self)
-        world.network.to_server = self.arrive
+        self.observer = Observer(world, self)
+        node.server = self
+        node.port.receive = self.arrive
+
+    @property
+    def leads(self) -> bool:
+        """Whether the store is this server's, whatever it knows of that itself."""
+        return self._epoch == self.world.store.lease.epoch
 
     def start(self) -> None:
         """Deliver what was recovered, and run."""
-        self.engine.start(self.world.clock_ns())
+        self.engine.start(self.node.clock_ns())
         self._guarded_turn()
+
+    def start_with(self, held: Held) -> None:
+        """The same, with what was held while nobody led."""
+        now_ns = self.node.clock_ns()
+        self._replays_until_ns = self.world.events.now_ns + REPLAY_NS
+        frames = [frame for _, some in held for frame in some]
+        self.owed = {guid for frame in frames if (guid := read_guid(frame))}
+        self.engine.start(now_ns)
+        self.observer.receiving(self, frames)
+        self.engine.replay(held, now_ns)
+        self._guarded_turn()
+
+    def settled_ns(self) -> int:
+        """As the pump finds it out: what came before this moment is settled."""
+        engine = self.engine
+        if not engine.publishing.guids.holds and not (
+            engine.batches.in_flight is not None
+            or engine.publishing.has_queued()
+            or engine.changes.urgent
+        ):
+            self._settling.rest(self.node.clock_ns())
+        return self._settling.settled_ns
+
+    def _later(self, delay_ns: int, action: Callable[..., None], *arguments: Any) -> None:
+        """Let something happen in this process, which may be frozen by then."""
+        self.world.events.after(delay_ns, self._when_awake, action, *arguments)
+
+    def _when_awake(self, action: Callable[..., None], *arguments: Any) -> None:
+        frozen_ns = self.node.frozen_until_ns - self.world.events.now_ns
+        if frozen_ns > 0:
+            self._later(frozen_ns, action, *arguments)
+        elif not self.dead:
+            action(*arguments)
 
     # Frames.
 
     def arrive(self, frame: Frame) -> None:
         """A frame is in the socket; a read takes all that is there."""
         if not self._chunk:
-            self.world.events.after(self.world.rng.choice((0, 0, 200_000, 2_000_000)), self._read)
+            self._later(self.world.rng.choice((0, 0, 200_000, 2_000_000)), self._read)
         self._chunk.append(frame)
 
     def _read(self) -> None:
-        if self.dead:
-            return
         frames, self._chunk = self._chunk, []
-        self.world.observer.receiving(self, frames)
-        self.engine.receive(frames, self.world.clock_ns())
+        self.observer.receiving(self, frames)
+        now_ns = self.node.clock_ns()
+        if self.world.events.now_ns < self._replays_until_ns:
+            # On its way to the last leader it may have been faster.
+            self.engine.replay([(now_ns, frames)], now_ns)
+        else:
+            self.engine.receive(frames, now_ns)
         self._guarded_turn()
 
     def ring(self) -> None:
@@ -74,12 +141,12 @@ class Server:
             assert self._rings < MOST_IDLE_RINGS, "the engine asks for the same moment for ever"
         else:
             self._rang_at_ns, self._rings = self.world.events.now_ns, 0
-        self.engine.tick(self.world.clock_ns())
+        self.engine.tick(self.node.clock_ns())
         self._guarded_turn()
 
     def change_limits(self, limits: StoreLimits) -> None:
         """The operator wants other limits."""
-        self.engine.change_limits(limits, self.world.clock_ns())
+        self.engine.change_limits(limits, self.node.clock_ns())
         self._guarded_turn()
 
     # A turn.
@@ -94,11 +161,11 @@ class Server:
             action(*arguments)
         except Crash:
             self.die()
-            self.world.restart_later()
+            self.node.crashed()
 
     def _turn(self) -> None:
         engine, world = self.engine, self.world
-        world.observer.called(self)
+        self.observer.called(self)
         if self._committing is None:
             self._seal()
         self._point()
@@ -109,15 +176,16 @@ class Server:
         for level, text in engine.take_notices():
             world.trace(level, text)
         self._point()
+        port = self.node.port
         # Without a connection nothing is ticked, as in the pump; it rings when that is back.
-        self.deadline_ns = engine.next_deadline_ns() if world.network.server_up else None
+        self.deadline_ns = engine.next_deadline_ns() if port.hears or port.speaks else None
 
     def _send(self) -> None:
         sends = self.engine.take_sends()
         if sends:
-            operations = self.world.observer.sending(self, b"".join(sends))
+            operations = self.observer.sending(self, b"".join(sends))
             for subject, reply, payload in operations:
-                self.world.network.from_server(subject, payload, reply)
+                self.world.network.from_server(self.node.port, subject, payload, reply)
 
     def _point(self) -> None:
         """A point between two steps, where the process may die."""
@@ -129,30 +197,35 @@ class Server:
 
     def _seal(self) -> None:
         world = self.world
-        batch = self.engine.seal(world.clock_ns())
+        now_ns, publishing = self.node.clock_ns(), self.engine.publishing
+        queued, is_all_queued = publishing.queued_messages, not publishing.guids.holds
+        batch = self.engine.seal(now_ns)
         if batch is None:
             return
-        world.observer.called(self)
+        self._settling.seal(now_ns, queued, publishing.queued_messages, is_all_queued)
+        self.observer.called(self)
         self._sealed_within = self.engine.settings.limits
         self._committing = batch
         self._applied = False
         faults, chance = world.faults, world.rng.random()
         delay_ns = self._store_delay()
         if chance < faults.commit_unavailable:
-            world.events.after(delay_ns, self._commit_failed, StoreUnavailableError("no store"))
+            self._later(delay_ns, self._commit_failed, StoreUnavailableError("no store"))
             return
         chance -= faults.commit_unavailable
         if chance < faults.commit_refused:
-            world.events.after(delay_ns, self._commit_failed, StoreRefusedError("disk full"))
+            self._later(delay_ns, self._commit_failed, StoreRefusedError("disk full"))
             return
         chance -= faults.commit_refused
         unknown = chance < faults.commit_unknown
         if unknown and world.rng.random() < 0.5:
             # Connection lost; asking shows that it did not happen.
-            world.events.after(delay_ns * 3, self._commit_failed, StoreUnavailableError("lost"))
+            self._later(delay_ns * 3, self._commit_failed, StoreUnavailableError("lost"))
             return
         if delay_ns == 0 and not unknown:
-            self._committed(self._apply())
+            result = self._apply()
+            if result is not None:
+                self._committed(result)
             return
         world.events.after(delay_ns, self._apply_later, unknown)
 
@@ -160,45 +233,58 @@ class Server:
         most_ns = self.world.profile.store_ns
         return int(self.world.rng.random() * most_ns) if most_ns else 0
 
-    def _apply(self) -> Result:
-        """The store makes the batch true."""
-        assert self._committing is not None
+    def _apply(self) -> Result | None:
+        """The store makes the batch true, or says that it belongs to another server."""
+        batch = self._committing
+        assert batch is not None
+        now_ns = self.node.clock_ns()
+        store = self.world.store
+        try:
+            result = store.apply(batch, now_ns, self._sealed_within, self._epoch, self)
+        except LeaseLostError:
+            self._later(0, self.depose)
+            return None
         self._applied = True
-        return self.world.store.apply(self._committing, self.world.clock_ns(), self._sealed_within)
+        self.observer.stored(batch)
+        return result
 
     def _apply_later(self, unknown: bool) -> None:
         if self.dead:
             return
         result = self._apply()
+        if result is None:
+            return
         if unknown:
             assert self._committing is not None
             trims = self._committing.trims
             result = Result(unfinished=frozenset(trim.channel_id for trim in trims))
-        self.world.events.after(self._store_delay(), self._committed_later, result)
+        self._later(self._store_delay(), self._committed_later, result, unknown)
 
-    def _committed_later(self, result: Result) -> None:
-        if not self.dead:
-            self._guarded(self._committed, result)
-            self._guarded_turn()
+    def _committed_later(self, result: Result, unknown: bool) -> None:
+        if unknown and not self.leads:
+            self.depose()  # it asks what is true, and learns who leads
+            return
+        self._guarded(self._committed, result)
+        self._guarded_turn()
 
     def _committed(self, result: Result) -> None:
         batch, self._committing = self._committing, None
         assert batch is not None
         self._point()
-        self.engine.committed(batch, result, self.world.clock_ns())
-        self.world.observer.called(self)
+        self.engine.committed(batch, result, self.node.clock_ns())
+        self._settling.commit()
+        self.observer.called(self)
         if self.world.rng.random() < 0.5:  # the pump seals again before it sends, or not
             self._send()
         if self.world.profile.store_ns == 0:
             self._seal()
 
     def _commit_failed(self, error: Exception) -> None:
-        if self.dead:
-            return
         batch, self._committing = self._committing, None
         assert batch is not None
         self.world.trace("store", f"batch {batch.number} failed: {error}")
-        self.engine.commit_failed(batch, error, self.world.clock_ns())
+        self.engine.commit_failed(batch, error, self.node.clock_ns())
+        self._settling.fail()
         self._guarded_turn()
 
     @property
@@ -209,38 +295,57 @@ class Server:
 
     def _begin_load(self, load: Load) -> None:
         world = self.world
-        assert load.load_id not in self.outstanding, "a load ID was given twice"
-        self.outstanding.add(load.load_id)
+        outstanding = self._outstanding(load)
+        assert load.load_id not in outstanding, "a load ID was given twice"
+        outstanding.add(load.load_id)
         if world.rng.random() < world.faults.load_fails:
-            world.events.after(self._store_delay() + 1_000_000, self._load_failed, load)
+            self._later(self._store_delay() + 1_000_000, self._load_failed, load)
         else:
             world.events.after(self._store_delay(), self._read_history, load)
+
+    def _outstanding(self, load: Load) -> set[int]:
+        return self.asked_guids if isinstance(load, GuidLoad) else self.outstanding
 
     def _read_history(self, load: Load) -> None:
         if not self.dead:
             history = self.world.store.load(load)
-            self.world.events.after(self._store_delay(), self._loaded, load, history)
+            self._later(self._store_delay(), self._loaded, load, history)
 
     def _loaded(self, load: Load, history: History) -> None:
-        if not self.dead:
-            self.outstanding.discard(load.load_id)
-            self.engine.loaded(load, history, self.world.clock_ns())
-            self._guarded_turn()
+        self._outstanding(load).discard(load.load_id)
+        self.engine.loaded(load, history, self.node.clock_ns())
+        self._guarded_turn()
 
     def _load_failed(self, load: Load) -> None:
-        if not self.dead:
-            self.outstanding.discard(load.load_id)
-            error = StoreUnavailableError("cannot read")
-            self.engine.load_failed(load, error, self.world.clock_ns())
-            self._guarded_turn()
+        self._outstanding(load).discard(load.load_id)
+        error = StoreUnavailableError("cannot read")
+        self.engine.load_failed(load, error, self.node.clock_ns())
+        self._guarded_turn()
 
     # The end.
 
-    def die(self) -> None:
-        """The process ends; a commit under way happens, or not."""
+    def depose(self) -> None:
+        """It has learned that it does not lead any more: it says nothing more."""
+        self._end()
+        self.world.trace(self.node.name, "deposed")
+        self.node.deposed()
+
+    def retire(self) -> None:
+        """It has committed and said all that it received."""
+        self._send()
+        self._end()
+
+    def _end(self) -> None:
         self.dead = True
         self.deadline_ns = None
-        self.world.network.to_server = None
+        self.node.port.receive = None
+
+    def die(self) -> None:
+        """The process ends; a commit under way happens, or not."""
+        self._end()
+        self.world.trace(self.node.name, "the server died")
         if self._committing is not None and not self._applied and self.world.rng.random() < 0.5:
-            self._apply()
-        self.world.trace("crash", "the server died")
+            if self.node.lingers:
+                self.world.events.after(self._store_delay(), self._apply)
+            else:
+                self._apply()
