@@ -18,7 +18,7 @@ MEASURED_TESTS ?= tests/wire tests/engine tests/simulation tests/fuzz tests/stor
 SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-unmeasured test-compiled coverage check sim fuzz conformance interop crash bench bench-compare \
+.PHONY: help run demo demo-cluster test test-unmeasured test-compiled coverage check sim fuzz conformance interop crash bench bench-compare \
 	build proto proto-check docs format clean
 
 help:  ## list the targets
@@ -47,6 +47,9 @@ run: $(VENV)/.run  ## start a server on port 4222 that keeps its messages in ./d
 
 demo: $(VENV)/.run  ## watch the tutorial happen, in under 30 seconds
 	@$(BIN)/python examples/demo/main.py
+
+demo-cluster: $(VENV)/.run  ## watch a cluster lose its parts one after the other, and no message
+	@$(BIN)/python examples/cluster/main.py
 
 test: $(VENV)/.dev  ## run all tests
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)

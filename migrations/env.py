@@ -6,7 +6,8 @@ the SQL is only written down, for the dialect in the attributes.
 
 from alembic import context
 
-from stan.store.sql.tables import REVISION_TABLE, metadata
+from stan.store.sql.schema import REVISION_TABLE
+from stan.store.sql.tables import metadata
 
 attributes = context.config.attributes
 connection = attributes.get("connection")

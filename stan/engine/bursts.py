@@ -7,12 +7,28 @@ encoded once, when its sequence and its timestamp are given.
 
 from stan.engine.records import Key, Run
 from stan.engine.state import Channel
-from stan.wire.messages import encode_message, frame_message, frame_run, varint
+from stan.wire.frames import pub
+from stan.wire.messages import (
+    ack_head,
+    encode_message,
+    frame_message,
+    frame_run,
+    string_field,
+    varint,
+)
+
+# A burst that has reached one of these is followed by another one, so that a batch can be
+# shared between publishers, and bounded.
+BURST_MESSAGES = 256
+BURST_BYTES = 256 * 1024
 
 
 class Burst:
-    def __init__(self, channel: Channel, ack_subject: bytes, guid_size: int) -> None:
+    def __init__(
+        self, channel: Channel, client_id: str, ack_subject: bytes, guid_size: int
+    ) -> None:
         self.channel: Channel = channel
+        self.client_id: str = client_id
         self.ack_subject: bytes = ack_subject
         self.guid_size: int = guid_size  # in bytes; 0: of different lengths, or too long
         self.publisher: str = ""  # the client's ID when its guids are to be recorded
@@ -21,8 +37,12 @@ class Burst:
         self.replies: list[str] = []  # empty while no message has one
         self.payload_bytes: int = 0
         self.queued_bytes: int = 0  # of the requests as they came
+        self.number: int = 0  # in the order of arrival
         self.message_ids: list[bytes] = []  # that applications gave, to be recorded
         self.keys: list[Key] = []  # of marked publishes in it, while it is on its way
+
+    def is_full(self) -> bool:
+        return len(self.guids) >= BURST_MESSAGES or self.queued_bytes >= BURST_BYTES
 
 
 def begin_run(channel: Channel, now_ns: int) -> Run:
@@ -74,3 +94,34 @@ def payload_growth(payload_size: int, overhead_bytes: int) -> int:
         return 0
     stored_size = payload_size + overhead_bytes
     return overhead_bytes + len(varint(stored_size)) - len(varint(payload_size))
+
+
+def build_runs(bursts: list[Burst], now_ns: int, overhead_bytes: int) -> dict[int, Run]:
+    """The bursts' messages with their sequences, a run for each channel, by its ID."""
+    runs: dict[int, Run] = {}
+    for burst in bursts:
+        run = runs.get(burst.channel.channel_id)
+        if run is None:
+            run = begin_run(burst.channel, now_ns)
+            runs[burst.channel.channel_id] = run
+        extend_run(run, burst, overhead_bytes)
+    return runs
+
+
+def write_acks(bursts: list[Burst], operations: list[bytes]) -> None:
+    """The acks of these bursts, in order; those of one burst are one join."""
+    head = join = subject = b""
+    guid_size = 0
+    for burst in bursts:
+        if not burst.ack_subject:
+            continue
+        if burst.guid_size:
+            if burst.guid_size != guid_size or burst.ack_subject != subject:
+                guid_size, subject = burst.guid_size, burst.ack_subject
+                head = ack_head(subject, guid_size)
+                join = b"\r\n" + head
+            operations.append(head + join.join(burst.guids) + b"\r\n")
+        else:
+            for guid in burst.guids:
+                ack = string_field(0x0A, guid)
+                operations.append(pub(burst.ack_subject, ack))

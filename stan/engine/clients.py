@@ -13,7 +13,7 @@ from stan.engine.records import ClientRecord
 from stan.engine.settings import MILLISECOND_NS, Settings
 from stan.engine.state import Client, Subscription
 from stan.engine.timers import Timer, Timers
-from stan.wire.messages import parse
+from stan.wire.messages import parse_request
 from stan.wire.stan_pb2 import (
     CloseRequest,
     CloseResponse,
@@ -69,7 +69,7 @@ class Clients:
     def connect(self, payload: bytes, reply: bytes, now_ns: int) -> None:
         """Answer a ConnectRequest, now, after the commit, or after a duplicate check."""
         try:
-            request = parse(ConnectRequest, payload)
+            request = parse_request(ConnectRequest, payload)
         except ValueError:
             self._refuse(reply, "stan: invalid connection request")
             return
@@ -238,7 +238,7 @@ class Clients:
     def ping(self, payload: bytes, reply: bytes, now_ns: int) -> None:
         """Answer a client's Ping; one without a connection ID is not for us."""
         try:
-            request = parse(Ping, payload)
+            request = parse_request(Ping, payload)
         except ValueError:
             return
         if not request.connID:
@@ -258,7 +258,7 @@ class Clients:
         """Answer a CloseRequest."""
         error = ""
         try:
-            request = parse(CloseRequest, payload)
+            request = parse_request(CloseRequest, payload)
             client = self.by_id.get(request.clientID)
             if client is None:
                 error = "stan: unknown clientID"

@@ -59,58 +59,56 @@ class Engine:
         now_ns: int,
     ) -> None:
         subjects = ServerSubjects(settings.cluster_id, settings.discover_prefix)
-        run_id = new_id()
+        own_prefix = f"{server.inbox_prefix}.{new_id()}"
+        changes, timers, outbox = Changes(), Timers(), Outbox()
+        cache = Cache(settings.cache_bytes)
+        channels = Channels(settings, changes, timers, outbox, cache)
+        loads = Loads(settings, outbox, cache)
+        delivery = Delivery(settings, changes, timers, outbox, loads)
+        clients = Clients(
+            settings, subjects, f"{own_prefix}h", changes, timers, outbox, self._leave
+        )
+        subscriptions = Subscriptions(
+            settings, f"{own_prefix}a", channels, clients, delivery, loads, changes, timers, outbox
+        )
+        publishing = Publishing(settings, channels, clients, outbox)
         self.settings: Settings = settings
         self.subjects: ServerSubjects = subjects
-        self.timers: Timers = Timers()
-        self.outbox: Outbox = Outbox()
-        self.changes: Changes = Changes()
-        self.cache: Cache = Cache(settings.cache_bytes)
-        self.channels: Channels = Channels(
-            settings, self.changes, self.timers, self.outbox, self.cache
-        )
-        self.loads: Loads = Loads(settings, self.outbox, self.cache)
-        self.delivery: Delivery = Delivery(
-            settings, self.changes, self.timers, self.outbox, self.loads
-        )
-        self.clients: Clients = Clients(
-            settings,
-            subjects,
-            f"{server.inbox_prefix}.{run_id}h",
-            self.changes,
-            self.timers,
-            self.outbox,
-            self._leave,
-        )
-        self.subscriptions: Subscriptions = Subscriptions(
-            settings,
-            f"{server.inbox_prefix}.{run_id}a",
-            self.channels,
-            self.clients,
-            self.delivery,
-            self.loads,
-            self.changes,
-            self.timers,
-            self.outbox,
-        )
-        self.publishing: Publishing = Publishing(settings, self.channels, self.clients, self.outbox)
+        self.timers: Timers = timers
+        self.outbox: Outbox = outbox
+        self.changes: Changes = changes
+        self.cache: Cache = cache
+        self.channels: Channels = channels
+        self.loads: Loads = loads
+        self.delivery: Delivery = delivery
+        self.clients: Clients = clients
+        self.subscriptions: Subscriptions = subscriptions
+        self.publishing: Publishing = publishing
         self.batches: Batches = Batches(
             settings,
-            self.channels,
-            self.clients,
-            self.subscriptions,
-            self.delivery,
-            self.publishing,
-            self.changes,
-            self.outbox,
-            self.cache,
+            channels,
+            clients,
+            subscriptions,
+            delivery,
+            publishing,
+            changes,
+            outbox,
+            cache,
             recovered.batch_number,
         )
-        self.replaying: Replaying = Replaying(
-            subjects, self.clients, self.subscriptions, self.publishing, self.outbox
-        )
+        self.replaying: Replaying = Replaying(subjects, clients, subscriptions, publishing, outbox)
         self._publish_head: bytes = subjects.publish_prefix.encode() + b"."
-        self._requests: dict[bytes, Request] = {
+        self._requests: dict[bytes, Request] = self._list_requests()
+        self._now_ns: int = now_ns
+        self._recovery: Recovery = Recovery(
+            channels, clients, subscriptions, delivery, changes, timers
+        )
+        self._recovery.run(recovered, now_ns)
+
+    def _list_requests(self) -> dict[bytes, Request]:
+        """Who answers what clients ask, by subject; the rooms stand already."""
+        subjects = self.subjects
+        return {
             subjects.connect.encode(): self.clients.connect,
             subjects.subscribe.encode(): self.subscriptions.subscribe,
             subjects.unsubscribe.encode(): self.subscriptions.unsubscribe,
@@ -118,16 +116,6 @@ class Engine:
             subjects.close.encode(): self._close,
             subjects.pings.encode(): self.clients.ping,
         }
-        self._now_ns: int = now_ns
-        self._recovery: Recovery = Recovery(
-            self.channels,
-            self.clients,
-            self.subscriptions,
-            self.delivery,
-            self.changes,
-            self.timers,
-        )
-        self._recovery.run(recovered, now_ns)
 
     def start(self, now_ns: int) -> None:
         """Begin to deliver what was recovered. To be called when sends can leave."""

@@ -6,38 +6,33 @@ whose bytes differ nowhere else are not even parsed. Bursts wait unsealed; seali
 sequences and timestamps and encodes each message once.
 """
 
-from collections import deque
 from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
-from stan.engine.bursts import Burst, begin_run, extend_run
+from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES, Burst, build_runs, write_acks
 from stan.engine.channels import Channels, Refusal, is_acceptable_channel
 from stan.engine.clients import Clients
-from stan.engine.guids import Guids, HeldPublish
+from stan.engine.guids import Guids, HeldPublish, key_of
+from stan.engine.lanes import Lanes
 from stan.engine.outbox import Outbox
 from stan.engine.records import Run
 from stan.engine.settings import MILLISECOND_NS, Settings
-from stan.engine.state import Client
-from stan.wire.frames import Frame, pub
+from stan.engine.state import Channel, Client
+from stan.wire.frames import Frame
 from stan.wire.messages import (
+    MESSAGE_OVERHEAD_BYTES,
     PublishShape,
-    ack_head,
+    delivered_bytes,
     encode_error_ack,
-    parse,
+    is_control_message,
     publish_shape,
-    string_field,
 )
-from stan.wire.server_pb2 import CtrlMsg
 from stan.wire.stan_pb2 import PubMsg
 
 INVALID_PUBLISH = "stan: invalid publish request"
 OVERLOADED = "stan: server is overloaded, publish again later"
 PAYLOAD_TOO_LARGE = "nats: maximum payload exceeded"
-
-# What a MsgProto adds to channel, reply and data, at most: two tags with varints of ten
-# bytes, the data's tag and length, and a redelivery mark.
-_MESSAGE_OVERHEAD_BYTES = 2 * 11 + 6 + 8
 
 
 class Publishing:
@@ -49,7 +44,7 @@ class Publishing:
         self.refused: int = 0
         self.queued_messages: int = 0
         self.queued_bytes: int = 0
-        self._queue: deque[Burst] = deque()
+        self.lanes: Lanes = Lanes()
         self._settings = settings
         self._channels = channels
         self._clients = clients
@@ -67,6 +62,7 @@ class Publishing:
         self._channel_name: str = ""
         self._client_id: str = ""
         self._connection_id: bytes = b""
+        self._publisher: str = ""
 
     def receive(self, frames: list[Frame], index: int, now_ns: int) -> int:
         """Take the PubMsg at `index` and those behind it that are alike. Returns the index
@@ -87,11 +83,19 @@ class Publishing:
         burst = self._burst
         if burst is None:
             return index
+        if burst.is_full():
+            if self._is_full():
+                return index
+            burst = self._queue_burst(burst.channel, burst.ack_subject, burst.guid_size)
         index += self._take_equal(frames, index, shape, to, burst)
         if index < len(frames):
             payload = frames[index][2]
             if payload is not None and len(payload) != shape.size:
                 index += self._take_similar(frames, index, shape, to, burst)
+        if not burst.guids:  # begun in vain
+            self.lanes.drop_last(burst)
+            self.guids.settled((burst,))
+            self.interrupt()
         return index
 
     def _take_equal(
@@ -104,6 +108,8 @@ class Publishing:
         room = min(
             settings.queue_messages - self.queued_messages,
             (settings.queue_bytes - self.queued_bytes) // size,
+            BURST_MESSAGES - len(burst.guids) - 1,
+            (BURST_BYTES - burst.queued_bytes - 1) // size,
         )
         if room < 0:
             return 0
@@ -140,9 +146,13 @@ class Publishing:
     ) -> int:
         """Queue those whose payloads may have another length. Returns how many."""
         settings = self._settings
-        largest = settings.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES
-        bytes_left = settings.queue_bytes - self.queued_bytes
-        room = settings.queue_messages - self.queued_messages
+        largest = settings.max_payload_bytes - MESSAGE_OVERHEAD_BYTES
+        bytes_left = min(
+            settings.queue_bytes - self.queued_bytes, BURST_BYTES - burst.queued_bytes - 1
+        )
+        room = min(
+            settings.queue_messages - self.queued_messages, BURST_MESSAGES - len(burst.guids) - 1
+        )
         first_reply = self._reply
         head, channel_field, tail = shape.head, shape.channel_field, shape.tail
         guid_start, guid_end = shape.guid_start, shape.guid_end
@@ -233,7 +243,7 @@ class Publishing:
         """Count a publish, and refuse one that nobody could be sent."""
         self.in_messages += 1
         self.in_bytes += size
-        if size <= self._settings.max_payload_bytes - _MESSAGE_OVERHEAD_BYTES or (
+        if size <= self._settings.max_payload_bytes - MESSAGE_OVERHEAD_BYTES or (
             delivered_bytes(message) <= self._settings.max_payload_bytes
         ):
             return False
@@ -254,8 +264,8 @@ class Publishing:
             or message.connID != self._connection_id
             or message.clientID != self._client_id
             or not guid
-            or self.queued_bytes > self._settings.queue_bytes
-            or self.queued_messages > self._settings.queue_messages
+            or burst.is_full()
+            or self._is_full()
         ):
             burst = self._begin(message, payload, reply, now_ns)
             if burst is None:
@@ -292,32 +302,39 @@ class Publishing:
                 self.refuse(reply, message.guid, error)
             return None
         guid_size = len(message.guid.encode())
-        burst = Burst(channel, reply, guid_size if guid_size < 128 else 0)
         client = self._client_of(message)
-        if client is not None and (client.record.resends or self._settings.record_all_guids):
-            burst.publisher = client.client_id
-            self.guids.began(burst)
-        self._queue.append(burst)
-        self._burst = burst
+        recorded = client is not None and (client.record.resends or self._settings.record_all_guids)
+        self._publisher = client.client_id if client is not None and recorded else ""
         self._reply = reply
         self._channel_name = message.subject
         self._client_id = message.clientID
         self._connection_id = message.connID
+        return self._queue_burst(channel, reply, guid_size if guid_size < 128 else 0)
+
+    def _queue_burst(self, channel: Channel, ack_subject: bytes, guid_size: int) -> Burst:
+        burst = Burst(channel, self._client_id, ack_subject, guid_size)
+        burst.publisher = self._publisher
+        if self._publisher:
+            self.guids.began(burst)
+        self.lanes.append(burst)
+        self._burst = burst
         return burst
 
-    def _validate(self, message: PubMsg) -> str:
+    def _is_full(self) -> bool:
         settings = self._settings
-        if (
+        return (
             self.queued_bytes > settings.queue_bytes
             or self.queued_messages > settings.queue_messages
-        ):
-            return OVERLOADED
-        return "" if self._is_valid(message) else INVALID_PUBLISH
+        )
 
-    def _is_valid(self, message: PubMsg) -> bool:
+    def _validate(self, message: PubMsg, is_copy: bool = False) -> str:
+        if not is_copy and self._is_full():
+            return OVERLOADED
         if self._client_of(message) is None or not message.guid:
-            return False
-        return message.subject in self._channels.by_name or is_acceptable_channel(message.subject)
+            return INVALID_PUBLISH
+        name = message.subject
+        is_valid = name in self._channels.by_name or is_acceptable_channel(name)
+        return "" if is_valid else INVALID_PUBLISH
 
     def _client_of(self, message: PubMsg) -> Client | None:
         """Who published this: the connection ID alone tells, where there is one."""
@@ -340,35 +357,25 @@ class Publishing:
         since_ns: int,
         now_ns: int,
     ) -> None:
-        """Keep a publish that may be stored since `since_ns`, or with -1 one that comes behind
-        such a one, until the store was asked."""
-        guid = message.guid
-        may_be_stored = 0 <= since_ns < now_ns
-        error = ""
-        if not may_be_stored:
-            error = self._validate(message)
-        elif not self._is_valid(message):
-            error = INVALID_PUBLISH
+        """Keep one that may be stored since then, or with -1 comes behind such a one."""
+        is_copy = 0 <= since_ns < now_ns
+        error = self._validate(message, is_copy)
         if not error and self.guids.held_bytes > self._settings.queue_bytes:
-            if may_be_stored:  # an error would say that it is not
+            if is_copy:  # an error would say that it is not stored
                 self.refused += 1
                 return
             error = OVERLOADED
-        channel_id = 0
-        if not error:
-            try:
-                channel_id = self._channels.open(message.subject, now_ns).channel_id
-            except Refusal as refusal:
-                error = str(refusal)
+        try:
+            channel_id = 0 if error else self._channels.open(message.subject, now_ns).channel_id
+        except Refusal as refusal:
+            error = str(refusal)
         if error:
             if error is not INVALID_PUBLISH or not is_control_message(payload):
-                self.refuse(reply, guid, error)
+                self.refuse(reply, message.guid, error)
             return
-        key = (channel_id, client_id, guid.encode())
-        if message.messageId:
-            key = (channel_id, "", message.messageId.encode())
+        key = key_of(channel_id, client_id, message)
         self.interrupt()
-        self.guids.hold(client_id, HeldPublish(payload, reply, guid, key, since_ns))
+        self.guids.hold(client_id, HeldPublish(payload, reply, message.guid, key, since_ns))
 
     def _admit(self, publish: HeldPublish, now_ns: int) -> Burst | None:
         """Queue a held publish that is not stored."""
@@ -385,87 +392,58 @@ class Publishing:
         if len(ack) <= self._settings.max_payload_bytes:  # else NATS would cut us off
             self._outbox.send(reply, ack)
 
+    def refuse_overloaded(self, payload: bytes, reply: bytes) -> None:
+        """Refuse a publish that can wait nowhere; in silence when a copy may be stored."""
+        try:
+            message = PubMsg.FromString(payload)
+        except DecodeError:
+            message = PubMsg()
+        if not message.resentAfter:
+            self.refuse(reply, message.guid, OVERLOADED)
+
     # Sealing.
 
     def has_queued(self) -> bool:
         return self.queued_messages > 0
 
     def queued(self) -> Iterable[Burst]:
-        """What waits for a batch, in order."""
-        return self._queue
+        """What waits for a batch; that of each publisher in order."""
+        return self.lanes
+
+    def queued_bursts(self, client_id: str) -> int:
+        """How many bursts of this publisher wait for a batch."""
+        return self.lanes.count(client_id)
 
     def seal(self, now_ns: int) -> tuple[dict[int, Run], list[Burst]]:
         """Give sequences to what is queued, up to the size of a batch."""
         self.interrupt()
-        runs: dict[int, Run] = {}
-        bursts: list[Burst] = []
-        messages = payload_bytes = 0
         settings = self._settings
-        queue = self._queue
-        while queue and messages < settings.batch_messages and payload_bytes < settings.batch_bytes:
-            burst = queue.popleft()
+        most_messages, most_bytes = settings.batch_messages, settings.batch_bytes
+        if self.queued_messages <= most_messages and self.queued_bytes <= most_bytes:
+            bursts = self.lanes.take_all()
+        else:
+            bursts = self.lanes.take(most_messages, most_bytes)
+        for burst in bursts:
             self.queued_messages -= len(burst.guids)
             self.queued_bytes -= burst.queued_bytes
-            bursts.append(burst)
-            messages += len(burst.guids)
-            payload_bytes += burst.payload_bytes
-            run = runs.get(burst.channel.channel_id)
-            if run is None:
-                run = begin_run(burst.channel, now_ns)
-                runs[burst.channel.channel_id] = run
-            extend_run(run, burst, settings.payload_overhead_bytes)
-        return runs, bursts
+        return build_runs(bursts, now_ns, settings.payload_overhead_bytes), bursts
 
     def put_back(self, bursts: list[Burst]) -> None:
         """Queue the bursts of a failed batch again, before everything that came since."""
-        for burst in reversed(bursts):
-            self._queue.appendleft(burst)
+        self.lanes.put_back(bursts)
+        for burst in bursts:
             self.queued_messages += len(burst.guids)
             self.queued_bytes += burst.queued_bytes
         self.interrupt()
 
     def acknowledge(self, bursts: list[Burst]) -> None:
         """Tell the publishers that their messages are stored, in order."""
-        operations = self._outbox.operations
-        head = join = subject = b""
-        guid_size = 0
-        for burst in bursts:
-            if not burst.ack_subject:
-                continue
-            if burst.guid_size:
-                if burst.guid_size != guid_size or burst.ack_subject != subject:
-                    guid_size, subject = burst.guid_size, burst.ack_subject
-                    head = ack_head(subject, guid_size)
-                    join = b"\r\n" + head
-                operations.append(head + join.join(burst.guids) + b"\r\n")
-            else:
-                for guid in burst.guids:
-                    ack = string_field(0x0A, guid)
-                    operations.append(pub(burst.ack_subject, ack))
+        write_acks(bursts, self._outbox.operations)
 
     def refuse_all(self, bursts: list[Burst], error: str) -> None:
-        """Tell the publishers that their messages are not stored, but of those that were sent
-        again meanwhile: the copy is tried, and answered."""
+        """Tell the publishers that these are not stored, but of those whose copy is to be tried."""
         for burst in bursts:
             again = self.guids.held_of(burst.publisher)
             for guid in burst.guids:
                 if guid not in again:
                     self.refuse(burst.ack_subject, guid.decode(), error)
-
-
-def delivered_bytes(message: PubMsg) -> int:
-    """The size of the largest operation payload that delivers this message."""
-    names_bytes = len(message.subject.encode()) + len(message.reply.encode())
-    return names_bytes + len(message.data) + _MESSAGE_OVERHEAD_BYTES
-
-
-def is_control_message(payload: bytes) -> bool:
-    """Whether this is what servers tell each other on the publish subject, to be ignored.
-
-    A CtrlMsg begins with its type, a number, where a PubMsg has the text of its client ID;
-    a decoder takes the one for the other and finds that field missing.
-    """
-    try:
-        return parse(CtrlMsg, payload).MsgType != 0
-    except ValueError:
-        return False

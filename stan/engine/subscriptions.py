@@ -16,7 +16,7 @@ from stan.engine.records import History, TimeLoad
 from stan.engine.settings import Settings
 from stan.engine.state import Channel, Client, Cursor, Subscription
 from stan.engine.timers import Timers
-from stan.wire.messages import parse
+from stan.wire.messages import parse_request
 from stan.wire.stan_pb2 import (
     StartPosition,
     SubscriptionRequest,
@@ -65,7 +65,7 @@ class Subscriptions:
     def subscribe(self, payload: bytes, reply: bytes, now_ns: int) -> None:
         """Answer a SubscriptionRequest, now with an error or after the commit."""
         try:
-            request = parse(SubscriptionRequest, payload)
+            request = parse_request(SubscriptionRequest, payload)
         except ValueError:
             self._refuse(reply, INVALID_REQUEST)
             return
@@ -273,7 +273,7 @@ class Subscriptions:
 
     def _leave(self, payload: bytes, reply: bytes, remove: bool, now_ns: int) -> None:
         try:
-            request = parse(UnsubscribeRequest, payload)
+            request = parse_request(UnsubscribeRequest, payload)
         except ValueError:
             self._refuse(reply, "stan: invalid unsubscribe request")
             return

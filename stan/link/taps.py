@@ -73,6 +73,17 @@ class Link(SecureClient):
                 self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
         return True
 
+    async def flush(self, timeout: int = 10) -> None:
+        """Return when NATS has dealt with all that was asked before.
+
+        nats-py alone would send its PING ahead of what its flusher still holds, such as a SUB.
+        """
+        if self._pending and self._transport is not None and self.is_connected:
+            self._transport.writelines(self._pending)
+            self._pending = []
+            self._pending_data_size = 0
+        await super().flush(timeout)
+
     async def _process_connect_init(self) -> None:
         """A connection is made: from here on the taps stand before nats-py's stream."""
         await super()._process_connect_init()

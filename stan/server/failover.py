@@ -27,6 +27,7 @@ from stan.errors import (
 from stan.server.clock import SteadyClock
 from stan.server.config.config import Config
 from stan.server.monitor.identity import FT_ACTIVE, FT_STANDBY
+from stan.server.pump import Pump
 from stan.server.serving import Serving
 from stan.server.settling import Questions
 from stan.server.silence import Silence
@@ -230,18 +231,12 @@ class Failover:
         gap_ns = self.standby.gap_ns
         if not gap_ns or not holder.owner:
             return
-        ago_s = (self.clock() - gap_ns) / SECOND_NS
         dropped = self.standby.dropped_frames
-        reason = (
-            f"{dropped} were dropped for want of room (ft_buffer)"
-            if dropped
-            else ("it did not listen yet")
-        )
         log.warning(
-            "What clients sent more than %.1fs ago, and the last server did not answer, is"
-            " not answered: %s",
-            ago_s,
-            reason,
+            "What clients sent more than %.1fs ago is not held (%s): what the last server did"
+            " not answer of it they have to send again",
+            (self.clock() - gap_ns) / SECOND_NS,
+            f"ft_buffer had no room for {dropped}" if dropped else "it was not heard",
         )
 
     async def _ask(self, holder: Holder) -> None:
@@ -345,7 +340,9 @@ class Failover:
         self._news.set()
         is_active = news.get("state") == "active"
         if is_active and self._is_active and _number(news, "epoch") > self._epoch:
-            self.serving.pump.doubt()
+            ownership = self.serving.pump.ownership
+            if ownership is not None:
+                ownership.doubt()
 
     def _answer(self, question: bytes) -> bytes | None:
         """What a standby asked: up to where, in its own time, all is settled."""
@@ -357,13 +354,30 @@ class Failover:
             self._leaving.set()
         asked = _decode(question)
         pump = self.serving.pump
-        settled_ns = pump.settled_ns()
+        settled_ns = _find_settled(pump)
         if settled_ns is None:
             return _encode(server_id=self._server_id, epoch=self._epoch)
         moment_ns = self._questions.ask(
-            str(asked.get("server_id")), _number(asked, "moment_ns"), pump.now_ns(), settled_ns
+            str(asked.get("server_id")), _number(asked, "moment_ns"), pump.clock(), settled_ns
         )
         return _encode(server_id=self._server_id, epoch=self._epoch, settled_ns=moment_ns)
+
+
+def _find_settled(pump: Pump) -> int | None:
+    """Everything that this pump received before the moment returned is stored and answered, or
+    refused; None when it is not known whether the answers have left."""
+    ownership, engine = pump.ownership, pump.engine
+    if ownership is None or ownership.is_silent or ownership.is_holding:
+        return None
+    is_idle = (
+        pump.is_all_queued()
+        and engine.batches.in_flight is None
+        and not engine.publishing.has_queued()
+        and not engine.changes.urgent
+    )
+    if is_idle:
+        pump.settling.rest(pump.clock())
+    return pump.settling.settled_ns
 
 
 def _encode(**words: str | int) -> bytes:

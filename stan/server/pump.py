@@ -24,9 +24,11 @@ from stan.errors import (
 )
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
+from stan.server.intake import Intake
 from stan.server.log import TRACE, on_one_line
 from stan.server.ownership import SLEEP_S, Ownership, read_uptime_s
 from stan.server.settling import Settling
+from stan.server.spill import Spill
 from stan.server.tracing import trace_frames, trace_operations
 from stan.server.transport import Transport
 from stan.store.contract import InstantStore, Store
@@ -46,6 +48,7 @@ RETRY_S = 0.25
 # The same for a read that was refused: somebody must act before it can succeed.
 REFUSED_RETRY_S = 5.0
 STOP_TIMEOUT_S = 10.0
+INTAKE_BYTES = 32 * 1024 * 1024
 
 
 class Pump:
@@ -58,9 +61,19 @@ class Pump:
         transport: Transport,
         clock: Callable[[], int] | None = None,
         uptime_s: Callable[[], float] = read_uptime_s,
+        intake_bytes: int = INTAKE_BYTES,
+        spill: Spill | None = None,
         sleep_s: float = SLEEP_S,
     ) -> None:
         self.engine = engine
+        self.intake = Intake(
+            engine.publishing,
+            spill or Spill(),
+            engine.subjects.publish_prefix,
+            engine.subjects.close,
+            intake_bytes,
+            engine.publishing.refuse_overloaded,
+        )
         # For the monitoring: how long commits take, how many messages each stores, and how
         # many pieces of output were dropped because there was no NATS connection.
         self.commit_s = Histogram(LATENCY_S)
@@ -69,14 +82,14 @@ class Pump:
         self._store = store
         self._instant = store.instant
         # A store that nobody else can reach is nobody else's.
-        self._ownership: Ownership | None = None
+        self.ownership: Ownership | None = None
         if self._instant is None:
-            self._ownership = Ownership(
+            self.ownership = Ownership(
                 store.outcome, self._say_failure, self._turn, uptime_s, sleep_s
             )
         self._transport = transport
-        self._clock = clock or SteadyClock()
-        self._settling = Settling(self._clock())
+        self.clock = clock or SteadyClock()
+        self.settling = Settling(self.clock())
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -93,13 +106,14 @@ class Pump:
 
     def start(self, held: Held | None = None) -> None:
         """Begin: deliver what was recovered, take what was held while nobody led, and run."""
-        if self._ownership is not None:
+        if self.ownership is not None:
             self._spawn(self._commit_loop())
-            self._spawn(self._ownership.watch())
+            self._spawn(self.ownership.watch())
+            self._spawn(self._watch_lease(self.ownership))
         self._transport.on_up = self._ring
-        self.engine.start(self._clock())
+        self.engine.start(self.clock())
         if held:
-            self.engine.replay(held, self._clock())
+            self.engine.replay(held, self.clock())
         self._turn()
 
     async def stop(self) -> None:
@@ -110,13 +124,17 @@ class Pump:
             await self._finish()
         await self._end_tasks()
         await self._transport.flush(2.0)
+        if dropped := self.intake.close():
+            log.warning("%d publishes still waited: they are not stored, nor acknowledged", dropped)
         self._forget_failure()
 
     async def abandon(self) -> None:
         """Another server has taken over: say and commit nothing more."""
-        self.depose()
+        if self.ownership is not None:
+            self.ownership.depose()
         self._stop_intake()
         await self._end_tasks()
+        self.intake.close()
         self._forget_failure()
 
     def _stop_intake(self) -> None:
@@ -154,43 +172,9 @@ class Pump:
         """Wait for the reason why the server must end; raises it."""
         await asyncio.shield(self._failure)
 
-    # In a group of servers.
-
-    def doubt(self) -> None:
-        """Somebody says that another server took over: ask the store, and wait for its word."""
-        if self._ownership is not None:
-            self._ownership.doubt()
-
-    def depose(self) -> None:
-        """Say nothing more."""
-        if self._ownership is not None:
-            self._ownership.depose()
-
-    def settled_ns(self) -> int | None:
-        """Everything received before this moment is stored and answered, or refused; None
-        when it is not known whether the answers have left."""
-        ownership = self._ownership
-        if ownership is None or ownership.is_silent or ownership.is_holding:
-            return None
-        if self._is_all_queued() and not self._has_unsettled():
-            self._settling.rest(self._clock())
-        return self._settling.settled_ns
-
-    def now_ns(self) -> int:
-        """The time by the clock that `settled_ns` is read from."""
-        return self._clock()
-
-    def _is_all_queued(self) -> bool:
+    def is_all_queued(self) -> bool:
         """Whether every publish received, and not settled, is in the queue or in a batch."""
-        return not self.engine.publishing.guids.holds
-
-    def _has_unsettled(self) -> bool:
-        engine = self.engine
-        return bool(
-            engine.batches.in_flight is not None
-            or engine.publishing.has_queued()
-            or engine.changes.urgent
-        )
+        return self.intake.is_empty and not self.engine.publishing.guids.holds
 
     def receive(self, frames: list[Frame]) -> None:
         """What the transport calls with each chunk. Never raises: a defect ends the server,
@@ -199,7 +183,7 @@ class Pump:
             if log.isEnabledFor(TRACE):
                 for line in trace_frames(frames, self.engine.subjects):
                     log.log(TRACE, "%s", line)
-            self.engine.receive(frames, self._clock())
+            self.engine.receive(self.intake.admit(frames), self.clock())
             self._turn()
         except Exception as error:
             self._fail(error)
@@ -207,7 +191,7 @@ class Pump:
     def change_limits(self, limits: StoreLimits) -> None:
         """Live within other limits from now on. Never raises, as `receive`."""
         try:
-            self.engine.change_limits(limits, self._clock())
+            self.engine.change_limits(limits, self.clock())
             if self._transport.is_connected and not self._stopping and not self._congested():
                 self._turn()
         except Exception as error:
@@ -222,13 +206,13 @@ class Pump:
             self._commit_now(self._instant)
         elif not self._work.is_set():
             due_ns = engine.next_deadline_ns()
-            if due_ns is not None and due_ns <= self._clock():
+            if due_ns is not None and due_ns <= self.clock():
                 self._work.set()
         self._send()
         loads = engine.take_loads()
         while loads and self._instant is not None:
             for load in loads:
-                engine.loaded(load, self._instant.load_now(load), self._clock())
+                engine.loaded(load, self._instant.load_now(load), self.clock())
             self._send()
             loads = engine.take_loads()
         for load in loads:
@@ -236,19 +220,32 @@ class Pump:
         self._say()
         self._arm()
 
+    def _take_back(self) -> None:
+        """Let the engine have what was held, as far as it has room."""
+        if not self.intake.is_empty and not self._stopping:
+            self.engine.receive(self.intake.take_back(), self.clock())
+
     def _commit_now(self, store: InstantStore) -> None:
         engine = self.engine
+        if not self.intake.is_empty and not self._congested():
+            self._take_back()
+            self._loop.call_soon(self._go_on)
         while not self._congested():
-            batch = engine.seal(self._clock(), self._stopping)
+            batch = engine.seal(self.clock(), self._stopping)
             if batch is None:
                 return
             began_s = time.perf_counter()
             result = store.commit_now(batch)
             self._count(batch, time.perf_counter() - began_s)
-            engine.committed(batch, result, self._clock())
+            engine.committed(batch, result, self.clock())
+
+    def _go_on(self) -> None:
+        """Another turn, for what is held, after the socket was read."""
+        if not (self.intake.is_empty or self._stopping):
+            self._turn()
 
     def _send(self) -> None:
-        ownership = self._ownership
+        ownership = self.ownership
         if ownership is None:
             operations = self.engine.take_sends()
             sent = b"".join(operations)
@@ -281,7 +278,7 @@ class Pump:
             return
         self._disarm()
         self._timer_ns = due_ns
-        delay_s = max(0.0, (due_ns - self._clock()) / 1e9)
+        delay_s = max(0.0, (due_ns - self.clock()) / 1e9)
         self._timer = self._loop.call_later(delay_s, self._ring)
 
     def _disarm(self) -> None:
@@ -296,7 +293,7 @@ class Pump:
             return
         if self._transport.is_connected:
             try:
-                self.engine.tick(self._clock())
+                self.engine.tick(self.clock())
                 self._turn()
             except Exception as error:
                 self._fail(error)
@@ -323,8 +320,10 @@ class Pump:
             if self._transport.is_congested:
                 await self._transport.drained()
             self._work.clear()
-            now_ns, queued = self._clock(), engine.publishing.queued_messages
-            is_all_queued = self._is_all_queued()
+            self._take_back()
+            lanes = engine.publishing.lanes
+            now_ns, last = self.clock(), lanes.last_number
+            is_all_queued = self.is_all_queued()
             batch = engine.seal(now_ns, self._stopping)
             if batch is None:
                 self._send()
@@ -337,19 +336,18 @@ class Pump:
                 else:
                     await asyncio.sleep(RETRY_S)
                 continue
-            left = engine.publishing.queued_messages
-            self._settling.seal(now_ns, queued, left, is_all_queued)
+            self.settling.seal(now_ns, last, lanes.first_number(), is_all_queued)
             began_s = time.perf_counter()
             try:
                 result = await self._commit(batch)
             except LeaseLostError as error:
-                if self._ownership is not None:
-                    self._ownership.depose()
+                if self.ownership is not None:
+                    self.ownership.depose()
                 self._fail(error)
                 return
             except StoreError as error:
-                engine.commit_failed(batch, error, self._clock())
-                self._settling.fail()
+                engine.commit_failed(batch, error, self.clock())
+                self.settling.fail()
                 self._say_failure(error)
             except Exception as error:
                 self._fail(error)
@@ -359,9 +357,17 @@ class Pump:
                 if self._unavailable:
                     self._unavailable = False
                     log.info("The store is back")
-                engine.committed(batch, result, self._clock())
-                self._settling.commit()
+                engine.committed(batch, result, self.clock())
+                self.settling.commit()
             self._turn()
+
+    async def _watch_lease(self, ownership: Ownership) -> None:
+        """Notice that the store is another server's, also while there is nothing to commit."""
+        try:
+            await self._store.lost()
+        except LeaseLostError:
+            ownership.depose()
+            raise
 
     async def _commit(self, batch: Batch) -> Result:
         """Commit, and when the outcome is unknown ask until it is known."""
@@ -393,9 +399,9 @@ class Pump:
             else:
                 self._say_failure(error)
                 await asyncio.sleep(RETRY_S)
-            self.engine.load_failed(load, error, self._clock())
+            self.engine.load_failed(load, error, self.clock())
         else:
-            self.engine.loaded(load, history, self._clock())
+            self.engine.loaded(load, history, self.clock())
         self._turn()
 
     def _count(self, batch: Batch, took_s: float) -> None:

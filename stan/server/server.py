@@ -8,6 +8,7 @@ user can cause ends in one line of the log.
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -332,10 +333,15 @@ class Server:
 
 
 def _load_parts(store: str) -> None:
-    """Import what only a server that serves needs."""
-    importlib.import_module("stan.server.serving")
-    if store == "SQL":
-        importlib.import_module("stan.store.sql.store")
+    """Import what only a server that serves needs. What a module makes stays, so looking for
+    garbage meanwhile would only take time."""
+    gc.disable()
+    try:
+        importlib.import_module("stan.server.serving")
+        if store == "SQL":
+            importlib.import_module("stan.store.sql.store")
+    finally:
+        gc.enable()
 
 
 def _say(lines: list[str]) -> None:

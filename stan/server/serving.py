@@ -19,8 +19,10 @@ from stan.engine.settings import SECOND_NS, Settings
 from stan.errors import ClusterIDMismatchError, StoreRefusedError
 from stan.server import banner
 from stan.server.config.config import Config
+from stan.server.memory import keep_freed_memory
 from stan.server.ownership import SLEEP_S
 from stan.server.pump import Pump
+from stan.server.spill import Spill
 from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store
@@ -109,6 +111,7 @@ class Serving:
         self._pump = pump = self._make_pump(server, recovered)
         await self._transport.listen(subjects, server.inbox_prefix, pump.receive)
         _relieve_collector()
+        keep_freed_memory()
         pump.start()
 
     def start_with(
@@ -122,6 +125,7 @@ class Serving:
         times of this clock. The transport listens already."""
         self._pump = pump = self._make_pump(server, recovered, clock)
         _relieve_collector()
+        keep_freed_memory()
         self._transport.hand_to(pump.receive)
         pump.start(take_held())
 
@@ -135,7 +139,15 @@ class Serving:
     ) -> Pump:
         engine = Engine(self._settings(), recovered, server, self._new_id, (clock or time_ns)())
         sleep_s = min(SLEEP_S, self._lease_s * 2 / 3)
-        return Pump(engine, self.store, self._transport, clock, sleep_s=sleep_s)
+        return Pump(
+            engine,
+            self.store,
+            self._transport,
+            clock,
+            sleep_s=sleep_s,
+            intake_bytes=self._config.intake_bytes,
+            spill=Spill(self._config.intake_dir, self._config.spill_bytes),
+        )
 
     def change_limits(self, limits: StoreLimits) -> None:
         """Live within other limits from now on, or from the start."""

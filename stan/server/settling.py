@@ -1,9 +1,10 @@
 """Up to which moment everything that was received is settled: stored and answered, or refused.
 
-Publishes leave their queue in the order in which they entered it. So a *mark* is made when
-everything received is in the queue, with how many stand there; when the batches have taken as
-many and are true, what came before the mark is settled. Costs a few steps a batch. Invariant:
-`settled_ns` is never later than the arrival of anything that is not settled.
+Bursts of publishes are numbered as they come, and may leave the queue in another order. So a
+*mark* is made when everything received is in the queue, with the last number given; when the
+batches have taken all numbers up to it and are true, what came before the mark is settled.
+Costs a few steps a batch. Invariant: `settled_ns` is never later than the arrival of anything
+that is not settled.
 """
 
 # More standbys than any group has.
@@ -14,18 +15,20 @@ class Settling:
     def __init__(self, now_ns: int) -> None:
         self.settled_ns = now_ns
         self._mark_ns = 0  # 0: there is none
-        self._left = 0  # publishes before the mark that no batch has taken
+        self._mark_number = 0
+        self._is_taken = False  # whether the batch in flight takes the last before the mark
 
-    def seal(self, now_ns: int, queued: int, left: int, is_all_queued: bool) -> None:
-        """A batch is sealed: of `queued` publishes it left some. Whether all that was
-        received, and asks for anything, was in the queue."""
+    def seal(self, now_ns: int, last: int, first_left: int, is_all_queued: bool) -> None:
+        """A batch is sealed. Before that `last` was the number of the last burst; it left
+        `first_left` as the first one, or 0 for none. Whether all that was received, and asks
+        for anything, was in the queue."""
         if self._mark_ns == 0 and is_all_queued:
-            self._mark_ns, self._left = now_ns, queued
-        self._left -= queued - left
+            self._mark_ns, self._mark_number = now_ns, last
+        self._is_taken = first_left == 0 or first_left > self._mark_number
 
     def commit(self) -> None:
         """The batch is true."""
-        if self._mark_ns and self._left <= 0:
+        if self._mark_ns and self._is_taken:
             self.settled_ns, self._mark_ns = self._mark_ns, 0
 
     def fail(self) -> None:

@@ -221,7 +221,10 @@ class Transport:
                 await self.say(word.reply, answer)
 
         self._listening.add(subject)
-        subscription = await self._link.subscribe(subject, cb=heard)
+        try:
+            subscription = await self._link.subscribe(subject, cb=heard)
+        except nats.errors.Error as error:
+            raise NatsServerError(f"cannot subscribe to {subject}: {explain(error)}") from None
         await self._require_heard()
         return subscription
 

@@ -114,6 +114,11 @@ class Store(Protocol):
         """The number of the last batch that is true. Settles a StoreOutcomeUnknownError."""
         ...
 
+    async def lost(self) -> None:
+        """Wait until the store belongs to another server. Raises LeaseLostError then; a store
+        that nobody shares waits for ever."""
+        ...
+
     async def load(self, load: Load) -> History:
         """Read history. Never sees a batch in part, never waits for a commit for long.
 

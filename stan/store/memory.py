@@ -5,6 +5,7 @@ the databases with it. Each message's bytes are held once, as the engine encoded
 Invariant: in a channel the lists run in parallel, ascending, and nothing below `head` counts.
 """
 
+import asyncio
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -196,6 +197,10 @@ class MemoryStore:
 
     async def read_server(self) -> ServerRecord | None:
         raise StoreRefusedError(_UNSHARED)
+
+    async def lost(self) -> None:
+        """Never: nobody else can reach it."""
+        await asyncio.get_running_loop().create_future()
 
     async def take(self, seen: Holder) -> bool:
         raise StoreRefusedError(_UNSHARED)

@@ -14,16 +14,14 @@ CRLF = b"\r\n"
 def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[bytes], int, int]:
     """Split the complete operations at the start of `chunk`.
 
-    `tapped` holds subscription IDs as they stand on the wire. Returns the frames of
-    those, the other operations whole (each with its CRLF, in order), how many bytes were
-    consumed, and how many bytes the unfinished operation behind them is known to need
-    (0 when its length is not known yet).
+    `tapped` holds subscription IDs as they stand on the wire. Returns the frames of those, the
+    other operations whole (in order), how many bytes were consumed, and how many the unfinished
+    operation behind them is known to need (0 when its length is not known yet).
     """
     frames: list[Frame] = []
     others: list[bytes] = []
     find, startswith = chunk.find, chunk.startswith
-    # The last frame's line, and all of it but the size. Neighbors often share the one or the
-    # other to the byte, and then little is looked at.
+    # The last frame's line, and all of it but the size: neighbors often share one of the two.
     line = head = subject = reply = b""
     line_size = head_size = length = 0
     position, size = 0, len(chunk)
@@ -41,8 +39,7 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
             line_end = find(CRLF, position + head_size)
             digits = chunk[position + head_size : line_end] if line_end > 0 else b""
             if digits.isdigit():
-                length = int(digits)
-                line_size = line_end + 2 - position
+                length, line_size = int(digits), line_end + 2 - position
                 line = chunk[position : line_end + 2]
                 continue
         line_end = find(CRLF, position)
@@ -50,40 +47,34 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
             return frames, others, position, 0
         first = chunk[position]
         # M: "MSG subject sid [reply] size", H: "HMSG subject sid [reply] header-size size".
-        if first == 77 or first == 72:
-            words = chunk[position:line_end].split()
-            extra = 0 if first == 77 else 1
-            count = len(words) - extra
-            if (count != 4 and count != 5) or words[0] != (b"HMSG" if extra else b"MSG"):
-                others.append(chunk[position : line_end + 2])
-                position = line_end + 2
-                continue
-            start = line_end + 2
-            end = start + int(words[-1])
-            if end + 2 > size:
-                return frames, others, position, end + 2 - position
-            body = start + int(words[-2]) if extra else start
-            if not start <= body <= end:
-                raise ValueError("impossible size")
-            if words[2] in tapped:
-                # Not with white space behind the size, which NATS never writes.
-                if not extra and chunk.endswith(words[-1], position, line_end):
-                    line = chunk[position : line_end + 2]
-                    line_size = len(line)
-                    length = end - start
-                    head_size = line_size - 2 - len(words[-1])
-                    head = line[:head_size]
-                else:
-                    head_size = 0
-                subject, reply = words[1], words[3] if count == 5 else b""
-                nobody = extra and body == end and startswith(b"NATS/1.0 503", start)
-                frames.append((subject, reply, None if nobody else chunk[body:end]))
-            else:
-                others.append(chunk[position : end + 2])
-            position = end + 2
-        else:
+        words = chunk[position:line_end].split() if first == 77 or first == 72 else []
+        extra = 0 if first == 77 else 1
+        count = len(words) - extra
+        if (count != 4 and count != 5) or words[0] != (b"HMSG" if extra else b"MSG"):
             others.append(chunk[position : line_end + 2])
             position = line_end + 2
+            continue
+        start = line_end + 2
+        end = start + int(words[-1])
+        if end + 2 > size:
+            return frames, others, position, end + 2 - position
+        body = start + int(words[-2]) if extra else start
+        if not start <= body <= end:
+            raise ValueError("impossible size")
+        if words[2] in tapped:
+            # Not with white space behind the size, which NATS never writes.
+            head_size = 0
+            if not extra and chunk.endswith(words[-1], position, line_end):
+                line = chunk[position:start]
+                line_size, length = start - position, end - start
+                head_size = line_size - 2 - len(words[-1])
+                head = line[:head_size]
+            subject, reply = words[1], words[3] if count == 5 else b""
+            nobody = extra and body == end and startswith(b"NATS/1.0 503", start)
+            frames.append((subject, reply, None if nobody else chunk[body:end]))
+        else:
+            others.append(chunk[position : end + 2])
+        position = end + 2
     return frames, others, position, 0
 
 

@@ -13,9 +13,17 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from stan.wire.server_pb2 import CtrlMsg
 from stan.wire.stan_pb2 import MsgProto, PubAck, PubMsg
 
 M = TypeVar("M", bound=Message)
+
+# Five names of the longest that NATS can carry, and plenty.
+MAX_REQUEST_BYTES = 64 * 1024
+
+# What a MsgProto adds to channel, reply and data, at most: two tags with varints of ten
+# bytes, the data's tag and length, and a redelivery mark.
+MESSAGE_OVERHEAD_BYTES = 2 * 11 + 6 + 8
 
 _SMALL = [bytes((n,)) for n in range(128)]
 _LOW_BYTES = [bytes((n | 128,)) for n in range(128)]
@@ -27,6 +35,13 @@ def parse(kind: type[M], payload: bytes) -> M:
         return kind.FromString(payload)
     except DecodeError as error:
         raise ValueError(str(error)) from None
+
+
+def parse_request(kind: type[M], payload: bytes) -> M:
+    """`parse` for what is no publish: none is large, and a large one is not looked at."""
+    if len(payload) > MAX_REQUEST_BYTES:
+        raise ValueError(f"a request of {len(payload)} bytes")
+    return parse(kind, payload)
 
 
 def varint(value: int) -> bytes:
@@ -185,3 +200,21 @@ def publish_shape(payload: bytes, message: PubMsg, guid: bytes) -> PublishShape 
 def encode_error_ack(guid: str, error: str) -> bytes:
     """A PubAck that refuses a message."""
     return PubAck(guid=guid, error=error).SerializeToString()
+
+
+def is_control_message(payload: bytes) -> bool:
+    """Whether this is what servers tell each other on the publish subject, to be ignored.
+
+    A CtrlMsg begins with its type, a number, where a PubMsg has the text of its client ID;
+    a decoder takes the one for the other and finds that field missing.
+    """
+    try:
+        return parse(CtrlMsg, payload).MsgType != 0
+    except ValueError:
+        return False
+
+
+def delivered_bytes(message: PubMsg) -> int:
+    """The size of the largest operation payload that delivers this message."""
+    names_bytes = len(message.subject.encode()) + len(message.reply.encode())
+    return names_bytes + len(message.data) + MESSAGE_OVERHEAD_BYTES

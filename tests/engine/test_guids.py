@@ -256,6 +256,14 @@ def test_a_queue_that_is_full_refuses_no_copy_of_what_is_stored() -> None:
     assert stored(rig).count(b"one") == 1
 
 
+def test_a_copy_that_can_wait_nowhere_is_not_refused(rig: Rig) -> None:
+    for frame in (again(b"one"), publish(b"two")):
+        assert frame[2] is not None
+        rig.engine.publishing.refuse_overloaded(frame[2], frame[1])
+    rig.run()
+    assert rig.acks() == [("two", OVERLOADED)]
+
+
 def test_a_copy_of_what_is_held_without_a_mark_is_no_other_publish(rig: Rig) -> None:
     rig.hold_loads = True
     rig.receive(again(b"one"), publish(b"two"), again(b"two"))
@@ -307,7 +315,7 @@ def make_bursts(random: Random) -> list[Burst]:
     for _ in range(random.randrange(6)):
         channel = Channel(ChannelRecord(random.randrange(1, 400), "foo"), ChannelLimits())
         sizes = [22] if random.random() < 0.5 else [1, 22, 127, 300]
-        burst = Burst(channel, b"acks", 22 if sizes == [22] else 0)
+        burst = Burst(channel, "me", b"acks", 22 if sizes == [22] else 0)
         burst.publisher = random.choice(["", "me", "you-" + "x" * 200])
         burst.guids = [
             random.randbytes(random.choice(sizes)) for _ in range(random.randrange(1, 9))
@@ -333,7 +341,7 @@ def test_a_record_holds_exactly_what_was_packed() -> None:
 
 
 def test_a_stem_is_recorded_once() -> None:
-    burst = Burst(Channel(ChannelRecord(1, "foo"), ChannelLimits()), b"acks", 22)
+    burst = Burst(Channel(ChannelRecord(1, "foo"), ChannelLimits()), "me", b"acks", 22)
     burst.publisher = "me"
     burst.guids = [b"ABCDEFGHIJKL%010d" % n for n in range(1000)]
     assert len(pack_guids([burst])) < 3 * 1000 + 100

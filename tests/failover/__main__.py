@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.failover.group import Group, Member
+from tests.failover.group import ELSEWHERE, Group, Member
 from tests.failover.publisher import Publisher
 from tests.tools.databases import PostgresServer
 from tests.tools.processes import NatsServer
@@ -22,7 +22,11 @@ Fault = Callable[[Group, Member], Awaitable[None]]
 
 
 async def kill(group: Group, active: Member) -> None:
-    """kill -9; another one is started when the standby serves."""
+    await active.kill()
+
+
+async def lose_machine(group: Group, active: Member) -> None:
+    """Where the others cannot see that the process is gone."""
     await active.kill()
 
 
@@ -35,11 +39,12 @@ async def terminate(group: Group, active: Member) -> None:
 
 
 async def freeze(group: Group, active: Member) -> None:
-    active.signal(signal.SIGSTOP)
+    await active.freeze()
 
 
 FAULTS: dict[str, Fault] = {
     "kill -9": kill,
+    "kill -9 elsewhere": lose_machine,
     "handover": hand_over,
     "SIGTERM": terminate,
     "SIGSTOP": freeze,
@@ -50,7 +55,8 @@ async def measure(group: Group, fault: Fault, times: int) -> list[float]:
     """The longest wait for an ack around each fault."""
     waits_s = []
     async with Clients() as clients:
-        active, standby = await group.pair()
+        under = ELSEWHERE if fault is lose_machine else ()
+        active, standby = await group.pair(under=under)
         led = {active: 1, standby: 0}
         subscription = await (await clients.connect(group)).subscribe("foo", maxInFlight=100_000)
         publisher = Publisher(await clients.connect(group), "foo")
@@ -68,7 +74,7 @@ async def measure(group: Group, fault: Fault, times: int) -> list[float]:
                 continue
             former.signal(signal.SIGKILL)
             await asyncio.to_thread(former.process.wait)
-            standby = group.spawn()
+            standby = group.spawn(under=under)
             led[standby] = 0
             await standby.stands_by()
         count = await publisher.stop()

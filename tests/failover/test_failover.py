@@ -10,7 +10,7 @@ from tests.failover.publisher import Publisher
 from tests.tools.streaming_client import Clients
 
 
-async def test_one_serves_and_the_others_stand_by_105(group: Group) -> None:
+async def test_one_serves_and_the_others_stand_by(group: Group) -> None:
     active, standby = await group.pair()
     assert (await active.get("/streaming/isFTActive"))[0] == 200
     assert (await standby.get("/streaming/isFTActive"))[0] == 204
@@ -27,7 +27,7 @@ async def test_one_serves_and_the_others_stand_by_105(group: Group) -> None:
     assert "nss_ft_takeovers_total{" in metrics
 
 
-async def test_an_active_that_is_killed_is_replaced_and_nothing_is_lost_105(
+async def test_an_active_that_is_killed_is_replaced_and_nothing_is_lost(
     group: Group, clients: Clients
 ) -> None:
     active, standby = await group.pair()

@@ -3,6 +3,8 @@ was replaced says nothing more and stands by again, in the same process."""
 
 import asyncio
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -29,7 +31,7 @@ async def test_a_frozen_active_is_replaced_and_stands_by_when_it_wakes_up(
     active, standby = await group.pair(*LEASE)
     publisher = Publisher(await clients.connect(group), "foo")
     await publisher.acked(20)
-    active.signal(signal.SIGSTOP)
+    await active.freeze()
     await standby.leads()
     await publisher.acked(20)
     active.signal(signal.SIGCONT)
@@ -44,7 +46,7 @@ async def test_the_one_that_was_deposed_takes_over_again(group: Group, clients: 
     first, second = await group.pair(*LEASE)
     publisher = Publisher(await clients.connect(group), "foo")
     await publisher.acked(20)
-    first.signal(signal.SIGSTOP)
+    await first.freeze()
     await second.leads()
     first.signal(signal.SIGCONT)
     await first.stands_by(times=2)
@@ -59,7 +61,8 @@ async def test_what_is_handed_over_goes_on_with_the_other(group: Group, clients:
     first, second = await group.pair()
     publisher = Publisher(await clients.connect(group), "foo")
     await publisher.acked(20)
-    first.signal(signal.SIGUSR2)
+    order = (sys.executable, "-m", "stan.cli.server", "-sl", f"handover={first.process.pid}")
+    await asyncio.to_thread(subprocess.run, order, check=True)
     await second.leads()
     await first.stands_by(times=2)
     await publisher.acked(20)

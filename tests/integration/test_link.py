@@ -71,6 +71,32 @@ async def test_what_nats_py_asked_for_earlier_leaves_earlier(nats_server: NatsSe
     await link.close()
 
 
+async def test_a_flush_comes_behind_what_was_asked_before(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, _ = await open_link(nats_server.url)
+    await link.flush()
+    written: list[bytes] = []
+    write, write_lines = link._transport.write, link._transport.writelines
+
+    def watch(data: bytes) -> None:
+        written.append(data)
+        write(data)
+
+    def watch_lines(lines: list[bytes]) -> None:
+        written.extend(lines)
+        write_lines(lines)
+
+    monkeypatch.setattr(link._transport, "write", watch)
+    monkeypatch.setattr(link._transport, "writelines", watch_lines)
+    await link.tap("orders")
+    await link.tap("invoices")
+    await link.flush()
+    words = [line.split()[0] for line in b"".join(written).splitlines()]
+    assert words == [b"SUB", b"SUB", b"PING"]
+    await link.close()
+
+
 async def test_ordinary_subscriptions_and_requests_work_beside(nats_server: NatsServer) -> None:
     link, frames = await open_link(nats_server.url)
     tapped, plain = link.new_inbox(), link.new_inbox()

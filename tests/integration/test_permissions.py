@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import stan
-from tests.tools.processes import NatsServer, StartFailed
+from tests.tools.processes import LoggedProcess, NatsServer, StartFailed
 from tests.tools.streaming_server import StreamingServer, implementation_under_test
 
 GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -114,6 +114,23 @@ async def test_the_permissions_of_the_guide_are_enough_for_everything(make_place
     assert "Violation" not in place.nats.process.output
     assert place.server.process is not None
     assert "violation" not in place.server.process.output
+
+
+async def test_they_are_enough_for_a_group(make_place: Make) -> None:
+    place = make_place(permissions())
+    place.server.flags = (*place.server.flags, "-ft_group", "a")
+    await asyncio.to_thread(place.server.start)
+    standby = LoggedProcess(place.server.arguments())
+    try:
+        await asyncio.to_thread(standby.wait_for, "Starting in standby mode")
+        async with place.connect("me") as sc:
+            await sc.publish("orders.new", b"1")
+            await asyncio.to_thread(place.server.kill)
+            await asyncio.to_thread(standby.wait_for, "Server is active")
+            await sc.publish("orders.new", b"2")
+        assert "Violation" not in place.nats.process.output
+    finally:
+        standby.stop()
 
 
 async def test_a_client_is_not_a_server(make_place: Make) -> None:

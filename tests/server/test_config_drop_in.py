@@ -59,6 +59,7 @@ def blocks(names: str, *within: str) -> str:
 ROWS = (
     text("cluster_id", "cid cluster_id", "cluster_id id cid"),
     text("discover_prefix", "", "discover_prefix"),
+    text("ft_group", "ft_group", "ft_group ft_group_name"),
     Row("store", "st store", "store st store_type storetype", "sql", "sql", "SQL"),
     whole("max_channels", "mc max_channels", blocks("max_channels mc maxchannels", *LIMITS)),
     whole(
@@ -181,7 +182,6 @@ UNHEEDED = (
 # Refused, because a server that went on without them would break a promise.
 RAFT = "clustering by Raft is not offered"
 REFUSED = (
-    ("ft_group", "ft_group ft_group_name", '"group"', "fault tolerance groups are not available"),
     ("", "partitioning", "true", "channel partitioning is not available"),
     ("clustered", "", "true", RAFT),
     ("cluster_node_id", "cluster.node_id", '"a"', RAFT),
@@ -212,8 +212,9 @@ REFUSED = (
 FILES = {"sc", "stan_config", "c", "config"}
 # What this server has and the original has not.
 OURS = {
+    *("intake_bytes", "intake_dir", "spill_bytes"),
     *("cache_bytes", "test_timers", "check_config", "welcome", "sql_durability", "sql_migrate"),
-    *("http_addr", "log_format"),
+    *("http_addr", "log_format", "dedupe_window", "ft_lease", "ft_buffer"),
 }
 
 

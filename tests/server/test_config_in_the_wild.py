@@ -135,8 +135,10 @@ def test_a_fault_tolerance_group_on_a_database(tmp_path: Path) -> None:
     group = (
         'store: SQL, ft_group_name: "stan"\nsql_options { driver: postgres, source: "dbname=x" }'
     )
-    told = refusal(tmp_path, CHART % group)
-    assert told == "-ft_group: fault tolerance groups are not available in this version"
+    config = load(tmp_path, CHART % group)
+    config.check()
+    assert (config.ft_group, config.ft_lease_ns) == ("stan", 3 * 10**9)
+    assert (config.store, config.warnings) == ("SQL", [])
 
 
 def test_a_partition(tmp_path: Path) -> None:
@@ -218,8 +220,9 @@ def test_the_command_line_of_a_compose_file() -> None:
 def test_the_command_line_of_a_fault_tolerant_pair() -> None:
     with pytest.raises(ConfigError, match="this server has no FILE store"):
         load_config(["-store", "file", "-dir", "/nfs/stan", "-ft_group", "a", "-cid", "c"], {})
-    with pytest.raises(ConfigError, match="-ft_group: fault tolerance groups"):
-        load_config(["-store", "sql", "-sql_source", "x.db", "-ft_group", "a"], {})
+    config = load_config(["-store", "sql", "-sql_source", "x.db", "-ft_group", "a"], {})
+    config.check()
+    assert config.ft_group == "a"
 
 
 def test_the_command_line_of_a_cluster_node() -> None:

@@ -14,7 +14,16 @@ _SERVER = ("stan.server", "stan.store", "stan.engine", "sqlalchemy", "alembic", 
         ("stan", _SERVER),
         ("stan.cli.server", ("sqlalchemy", "alembic", "aiohttp", "stan.store")),
         ("stan.server.serving", ("sqlalchemy", "alembic", "aiohttp")),
-        ("stan.store.sql.store", ("alembic", "aiohttp")),
+        (
+            "stan.store.sql.store",
+            (
+                "alembic",
+                "aiohttp",
+                "sqlalchemy.ext.asyncio",
+                "sqlalchemy.orm",
+                "sqlalchemy.dialects.mysql",
+            ),
+        ),
     ],
 )
 def test_importing_loads_nothing_that_is_not_needed(module: str, unwanted: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stan.errors import ConfigError
-from stan.server.child.configuration import write_nats_configuration
+from stan.server.child.configuration import MAX_PENDING_BYTES, write_nats_configuration
 from stan.server.config.access import connection_options
 from stan.server.config.config import load_config
 from stan.server.config.language import parse_file, plain
@@ -18,14 +18,31 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def told(*arguments: str) -> dict[str, object]:
+    """Everything but what is told always."""
+    tree = told_everything(*arguments)
+    if tree["max_pending"] == MAX_PENDING_BYTES:
+        del tree["max_pending"]
+    return tree
+
+
+def told_everything(*arguments: str) -> dict[str, object]:
     Path("child.conf").write_text(write_nats_configuration(load_config(arguments, {})))
-    return plain(parse_file("child.conf"))
+    tree: dict[str, object] = plain(parse_file("child.conf"))
+    return tree
 
 
 def write(tmp_path: Path, text: str) -> str:
     path = tmp_path / "nats.conf"
     path.write_text(text)
     return str(path)
+
+
+def test_a_connection_may_lag_unless_the_operator_says_how_far(tmp_path: Path) -> None:
+    assert told_everything()["max_pending"] == 256 << 20
+    for key in ("max_pending", "MAX_PENDING"):
+        tree = told_everything("-c", write(tmp_path, f"{key}: 8MB"))
+        assert {name.lower(): value for name, value in tree.items()}["max_pending"] == 8 << 20
+        assert len(tree) == 3
 
 
 def test_the_listener_is_the_defaults_or_the_flags() -> None:

@@ -46,6 +46,9 @@ class WaitingStore:
     async def open(self) -> None:
         """Nothing to do."""
 
+    async def lost(self) -> None:
+        await self._memory.lost()
+
     async def recover(self) -> Recovered:
         return await self._memory.recover()
 

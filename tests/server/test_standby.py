@@ -104,7 +104,7 @@ def test_whoever_listens_anew_holds_nothing_old() -> None:
 
 def test_a_batch_that_takes_all_settles_what_came_before_it() -> None:
     settling = Settling(1)
-    settling.seal(10, queued=5, left=0, is_all_queued=True)
+    settling.seal(10, last=5, first_left=0, is_all_queued=True)
     assert settling.settled_ns == 1
     settling.commit()
     assert settling.settled_ns == 10
@@ -112,25 +112,25 @@ def test_a_batch_that_takes_all_settles_what_came_before_it() -> None:
 
 def test_a_queue_that_is_never_empty_is_settled_as_well() -> None:
     settling = Settling(1)
-    settling.seal(10, queued=10, left=6, is_all_queued=True)
+    settling.seal(10, last=10, first_left=5, is_all_queued=True)
     settling.commit()
     assert settling.settled_ns == 1
-    settling.seal(20, queued=12, left=8, is_all_queued=True)  # six more came
+    settling.seal(20, last=16, first_left=10, is_all_queued=True)
     settling.commit()
     assert settling.settled_ns == 1
-    settling.seal(30, queued=12, left=8, is_all_queued=True)
+    settling.seal(30, last=18, first_left=11, is_all_queued=True)
     settling.commit()
     assert settling.settled_ns == 10
-    settling.seal(40, queued=12, left=8, is_all_queued=True)
+    settling.seal(40, last=20, first_left=15, is_all_queued=True)
     settling.commit()
     assert settling.settled_ns == 10
 
 
 def test_a_batch_that_failed_settles_nothing() -> None:
     settling = Settling(1)
-    settling.seal(10, queued=5, left=0, is_all_queued=True)
+    settling.seal(10, last=5, first_left=0, is_all_queued=True)
     settling.fail()
-    settling.seal(20, queued=5, left=0, is_all_queued=True)
+    settling.seal(20, last=5, first_left=0, is_all_queued=True)
     assert settling.settled_ns == 1
     settling.commit()
     assert settling.settled_ns == 20
@@ -138,7 +138,7 @@ def test_a_batch_that_failed_settles_nothing() -> None:
 
 def test_what_is_not_in_the_queue_is_not_settled_by_it() -> None:
     settling = Settling(1)
-    settling.seal(10, queued=5, left=0, is_all_queued=False)
+    settling.seal(10, last=5, first_left=0, is_all_queued=False)
     settling.commit()
     assert settling.settled_ns == 1
     settling.rest(30)

@@ -198,11 +198,11 @@ class Server:
     def _seal(self) -> None:
         world = self.world
         now_ns, publishing = self.node.clock_ns(), self.engine.publishing
-        queued, is_all_queued = publishing.queued_messages, not publishing.guids.holds
+        last, is_all_queued = publishing.lanes.last_number, not publishing.guids.holds
         batch = self.engine.seal(now_ns)
         if batch is None:
             return
-        self._settling.seal(now_ns, queued, publishing.queued_messages, is_all_queued)
+        self._settling.seal(now_ns, last, publishing.lanes.first_number(), is_all_queued)
         self.observer.called(self)
         self._sealed_within = self.engine.settings.limits
         self._committing = batch

@@ -19,8 +19,8 @@ from stan.errors import (
 )
 from stan.store.contract import Store
 from stan.store.sql import store as sql_store
-from stan.store.sql.database import Step
 from stan.store.sql.lease import read_holder
+from stan.store.sql.running import Step
 from stan.store.sql.store import SqlStore
 from tests.tools.proxy import Proxy
 

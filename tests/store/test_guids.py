@@ -17,7 +17,7 @@ _load_ids = count(1)
 
 
 def record(*guids: bytes, client_id: str = "me", channel_id: int = 1) -> bytes:
-    burst = Burst(Channel(ChannelRecord(channel_id, "foo"), ChannelLimits()), b"acks", 0)
+    burst = Burst(Channel(ChannelRecord(channel_id, "foo"), ChannelLimits()), "me", b"acks", 0)
     burst.publisher = client_id
     burst.guids = list(guids)
     return pack_guids([burst])

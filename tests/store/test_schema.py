@@ -14,6 +14,7 @@ from stan.store.sql.dialect import Session
 from stan.store.sql.lease import owner_name, read_holder, take
 from stan.store.sql.schema import SCHEMA_REVISION
 from stan.store.sql.sources import parse_source
+from stan.store.sql.tables import metadata
 
 from .conftest import Place
 from .records import Writer
@@ -41,7 +42,7 @@ def differences(connection: Connection) -> list[Any]:
 
     options = {"version_table": schema.REVISION_TABLE, "compare_type": True}
     context = MigrationContext.configure(connection, opts=options)
-    return [change for change in compare_metadata(context, schema.metadata) if ours(change)]
+    return [change for change in compare_metadata(context, metadata) if ours(change)]
 
 
 def ours(change: Any) -> bool:
@@ -63,6 +64,10 @@ async def test_up_down_up_is_what_the_tables_say(database: Database) -> None:
 
 async def test_the_newest_revision_is_the_one_the_code_speaks() -> None:
     assert schema.known_revisions()[-1] == SCHEMA_REVISION
+
+
+def test_the_tables_known_by_name_are_all() -> None:
+    assert set(metadata.tables) == schema.TABLES
 
 
 async def test_concurrent_starters_create_it_once(sql_place: Place) -> None:
@@ -119,7 +124,7 @@ async def test_an_impossible_revision_is_one_clear_line(
 @pytest.mark.parametrize("driver", ["sqlite", "postgres", "mysql"])
 def test_the_sql_can_be_read_before_it_is_run(driver: str) -> None:
     sql = schema.offline_sql(driver)
-    for table in schema.metadata.tables:
+    for table in schema.TABLES:
         assert f"CREATE TABLE {table}" in sql
     assert "INSERT INTO stan_server" in sql
 

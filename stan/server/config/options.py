@@ -109,6 +109,14 @@ class Options:
         3 * SECOND_NS)
     ft_buffer_bytes: int = size(Group.STREAMING, "ft_buffer", "ft_buffer",
         "Memory in which a standby keeps what clients sent lately", 64 * 1024 * 1024)
+    intake_bytes: int = size(Group.STREAMING, "intake_bytes", "intake_bytes",
+        "Memory for publishes that wait to be stored; more of them wait on disk",
+        32 * 1024 * 1024)
+    intake_dir: str = text(Group.STREAMING, "intake_dir", "intake_dir",
+        "Folder for the temporary files in which publishes wait (default: the system's)")
+    spill_bytes: int = size(Group.STREAMING, "spill_bytes", "spill_bytes",
+        "How much may wait on disk before publishes are refused (0 for unlimited)",
+        4 * 1024 * 1024 * 1024)
     test_timers: bool = switch(Group.STREAMING, "test_timers", "",
         "For tests only: negative ack waits and ping intervals of clients are milliseconds")
     check_config: bool = switch(Group.STREAMING, "check_config", "",

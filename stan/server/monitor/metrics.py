@@ -139,6 +139,8 @@ class Metrics:
         for name, text, value in (
             ("queued_msgs", "Messages waiting for a commit", totals.queued_messages),
             ("queued_bytes", "Bytes waiting for a commit", totals.queued_bytes),
+            ("held_msgs", "Messages waiting outside the queue", pump.intake.held_messages),
+            ("held_bytes", "Bytes waiting outside the queue", pump.intake.held_bytes),
             ("cache_bytes", "Bytes of messages held for delivery", totals.cache_bytes),
             ("cache_limit_bytes", "What cache_bytes may grow to", totals.cache_limit_bytes),
         ):

@@ -1,39 +1,35 @@
 """Connections: one that writes, a few that read, and how a step reaches them.
 
 A step is a blocking function over a Session. `ThreadDatabase` (SQLite) runs it whole in
-the writer's own thread; `GreenletDatabase` runs it by `run_sync` of SQLAlchemy's asyncio
-engine. Invariant: readers never share a connection with the writer, and a connection on
-which anything is in doubt is dropped, never used again.
+the writer's own thread; `GreenletDatabase` (the others, in stan.store.sql.greenlets) runs it
+by `run_sync` of SQLAlchemy's asyncio engine. Invariant: readers never share a connection
+with the writer.
 """
 
 import asyncio
-import logging
+import importlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from stan.errors import ConfigError, StoreError, StoreRefusedError, StoreUnavailableError
+from stan.errors import StoreError, StoreRefusedError, StoreUnavailableError
 from stan.store.settings import StoreSettings
-from stan.store.sql.dialect import Dialect, Phase, Session
+from stan.store.sql.dialect import Dialect, Phase
 from stan.store.sql.failures import explain
-from stan.store.sql.mysql import MysqlDialect
-from stan.store.sql.postgres import PostgresDialect
+from stan.store.sql.running import Step, T, prepare, run_step
 from stan.store.sql.sources import Source
 from stan.store.sql.sqlite import SqliteDialect, find_reason, is_busy
 
-T = TypeVar("T")
-Step = Callable[[Session], T]
+if TYPE_CHECKING:
+    from stan.store.sql.greenlets import Greenlets
 
-_READERS = 4
 _BUSY_PAUSE_S = 0.01
-_log = logging.getLogger("stan.store")
 
 
 class Database(Protocol):
@@ -65,51 +61,12 @@ def connect_database(source: Source, settings: StoreSettings) -> Database:
     """The database of this source; nothing is connected yet. Raises ConfigError."""
     if source.family == "sqlite":
         return ThreadDatabase(source, SqliteDialect(settings.durability), settings)
+    from stan.store.sql.greenlets import GreenletDatabase  # not for SQLite: it loads slowly
+    from stan.store.sql.mysql import MysqlDialect
+    from stan.store.sql.postgres import PostgresDialect
+
     dialect = PostgresDialect if source.family == "postgres" else MysqlDialect
     return GreenletDatabase(source, dialect(settings.durability), settings)
-
-
-def run_step(step: Step[T], connection: Connection, dialect: Dialect) -> T:
-    """Run the step; on an error leave no transaction open, or the connection dropped."""
-    session = Session(connection, dialect)
-    try:
-        return step(session)
-    except Exception as error:
-        failure, dropped = explain(error, session.phase, dialect)
-        if not dropped:
-            try:
-                session.rollback()
-            except Exception:
-                dropped = True
-        if dropped:
-            _abandon(connection, dialect)
-        raise failure from error
-    except BaseException:  # cancelled in the middle: what the connection does now is unknown
-        _abandon(connection, dialect)
-        raise
-
-
-def _abandon(connection: Connection, dialect: Dialect) -> None:
-    """Drop a connection for good. A polite farewell could wait for a peer that is silent,
-    so the driver lets go first."""
-    with suppress(Exception):
-        dialect.abort(connection.connection.driver_connection)
-    with suppress(Exception):
-        connection.invalidate()
-
-
-def _prepare(engine: Engine, dialect: Dialect, settings: StoreSettings) -> None:
-    """Tell every new connection what it must know."""
-
-    def on_connect(dbapi: Any, record: object) -> None:
-        cursor = dbapi.cursor()
-        try:
-            for sql in dialect.setup_sql(settings.timeout_s, settings.lease_s):
-                cursor.execute(sql)
-        finally:
-            cursor.close()
-
-    event.listen(engine, "connect", on_connect)
 
 
 class ThreadDatabase:
@@ -118,22 +75,17 @@ class ThreadDatabase:
     def __init__(self, source: Source, dialect: Dialect, settings: StoreSettings) -> None:
         self.dialect = dialect
         self._source = source
+        self._settings = settings
         self._timeout_s = settings.timeout_s
-        connect_args = {"timeout": settings.timeout_s, "cached_statements": 256}
+        self._connect_args = {"timeout": settings.timeout_s, "cached_statements": 256}
         self._engine = create_engine(
             source.url,
             isolation_level="AUTOCOMMIT",
             poolclass=NullPool,
-            connect_args=connect_args,
+            connect_args=self._connect_args,
         )
-        self._readers = Greenlets(
-            source.url.set(drivername="sqlite+aiosqlite"),
-            connect_args,
-            source.location,
-            dialect,
-            settings,
-        )
-        _prepare(self._engine, dialect, settings)
+        prepare(self._engine, dialect, settings)
+        self._readers: Greenlets | None = None
         self._writer: Connection | None = None
         self._write_thread = ThreadPoolExecutor(1, "stan-store-writer")
         self._ready = False
@@ -142,6 +94,10 @@ class ThreadDatabase:
         return await self._run(self._write, step)
 
     async def read(self, step: Step[T]) -> T:
+        if self._readers is None:
+            # Loaded in a thread, so that nobody waits meanwhile who does not read.
+            await asyncio.to_thread(importlib.import_module, "stan.store.sql.greenlets")
+            self._readers = self._readers or self._make_readers()
         return await self._readers.read(step)
 
     async def settle(self, step: Step[T]) -> T:
@@ -153,7 +109,15 @@ class ThreadDatabase:
             await self._run(lambda _: self._drop_writer(), None)
         self._write_thread.shutdown(wait=False)
         self._engine.dispose()
-        await self._readers.close()
+        if self._readers is not None:
+            await self._readers.close()
+
+    def _make_readers(self) -> "Greenlets":
+        from stan.store.sql.greenlets import Greenlets
+
+        url = self._source.url.set(drivername="sqlite+aiosqlite")
+        location = self._source.location
+        return Greenlets(url, self._connect_args, location, self.dialect, self._settings)
 
     async def _run(self, work: Callable[[Any], T], step: Any) -> T:
         try:
@@ -196,136 +160,3 @@ class ThreadDatabase:
             with suppress(SQLAlchemyError):
                 writer.invalidate()
             writer.close()
-
-
-class Greenlets:
-    """SQLAlchemy's asyncio engine and the connections that read; an exchange bounded in time."""
-
-    def __init__(
-        self,
-        url: URL,
-        connect_args: dict[str, Any],
-        location: str,
-        dialect: Dialect,
-        settings: StoreSettings,
-    ) -> None:
-        self._dialect = dialect
-        self._settings = settings
-        self._timeout_s = settings.timeout_s
-        self._location = location
-        self._url = url
-        self._connect_args = connect_args
-        self._engine = self.engine(
-            pool_size=_READERS,
-            max_overflow=0,
-            pool_timeout=settings.timeout_s,
-            pool_reset_on_return=None,
-        )
-
-    def engine(self, **options: Any) -> AsyncEngine:
-        """An engine of this database. Raises ImportError when its driver is missing."""
-        engine = create_async_engine(
-            self._url,
-            isolation_level="AUTOCOMMIT",
-            connect_args=self._connect_args,
-            **options,
-        )
-        _prepare(engine.sync_engine, self._dialect, self._settings)
-        return engine
-
-    async def read(self, step: Step[T]) -> T:
-        # Connections that died while they waited in the pool are found out one by one.
-        for _ in range(_READERS):
-            connection = await self.connect(self._engine)
-            try:
-                return await self.run(connection, step, self._timeout_s)
-            except StoreUnavailableError as error:
-                if not connection.invalidated or isinstance(error.__cause__, TimeoutError):
-                    raise
-            finally:
-                await self.close_quietly(connection)
-        raise StoreUnavailableError(f"{self._location}: no connection stays open")
-
-    async def connect(self, engine: AsyncEngine) -> AsyncConnection:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await engine.connect()
-        except Exception as error:
-            failure = explain(error, Phase.IDLE, self._dialect)[0]
-            raise type(failure)(f"{self._location}: {failure}") from error
-
-    async def run(self, connection: AsyncConnection, step: Step[T], timeout_s: float | None) -> T:
-        phase = Phase.IDLE
-
-        def run(blocking: Connection) -> T:
-            def watched(session: Session) -> T:
-                nonlocal phase
-                try:
-                    return step(session)
-                finally:
-                    phase = session.phase
-
-            return run_step(watched, blocking, self._dialect)
-
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await connection.run_sync(run)
-        except TimeoutError as error:
-            raise explain(error, phase, self._dialect)[0] from error
-
-    async def close_quietly(self, connection: AsyncConnection) -> None:
-        """Close a connection that may already be dead."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await connection.close()
-        except Exception as error:
-            _log.debug("closing a database connection: %s", error)
-
-    async def close(self, *engines: AsyncEngine) -> None:
-        """Close the readers, and these engines with them."""
-        for engine in (self._engine, *engines):
-            with suppress(Exception):
-                async with asyncio.timeout(self._timeout_s):
-                    await engine.dispose()
-
-
-class GreenletDatabase:
-    """A database server: every step in a greenlet over the asynchronous driver."""
-
-    def __init__(self, source: Source, dialect: Dialect, settings: StoreSettings) -> None:
-        self.dialect = dialect
-        self._timeout_s = settings.timeout_s
-        try:
-            self._greenlets = Greenlets(
-                source.url, source.connect_args, source.location, dialect, settings
-            )
-            self._write_engine = self._greenlets.engine(poolclass=NullPool)
-        except ImportError as error:
-            raise ConfigError(
-                f"the driver for {source.family} is missing ({error.name}): "
-                f"pip install {dialect.driver_package}"
-            ) from error
-        self._writer: AsyncConnection | None = None
-
-    async def write(self, step: Step[T], *, patient: bool = False) -> T:
-        if self._writer is None or self._writer.invalidated:
-            await self._drop_writer()
-            self._writer = await self._greenlets.connect(self._write_engine)
-        timeout_s = None if patient else self._timeout_s
-        return await self._greenlets.run(self._writer, step, timeout_s)
-
-    async def read(self, step: Step[T]) -> T:
-        return await self._greenlets.read(step)
-
-    async def settle(self, step: Step[T]) -> T:
-        await self._drop_writer()
-        return await self.write(step)
-
-    async def close(self) -> None:
-        await self._drop_writer()
-        await self._greenlets.close(self._write_engine)
-
-    async def _drop_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            await self._greenlets.close_quietly(writer)

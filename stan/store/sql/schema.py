@@ -17,10 +17,21 @@ from sqlalchemy import Connection, inspect
 from stan.errors import SchemaError
 from stan.store.sql.dialect import Session
 from stan.store.sql.lease import Lease
-from stan.store.sql.tables import REVISION_TABLE, metadata
 
 SCHEMA_REVISION = "0002"
 """The newest revision in migrations/versions: what this code reads and writes."""
+
+REVISION_TABLE = "stan_revision"
+"""Where alembic keeps the revision of the database."""
+
+# Of stan.store.sql.tables, which takes long to load.
+TABLES = frozenset(
+    f"stan_{name}"
+    for name in (
+        *("server", "channels", "messages", "clients", "subscriptions"),
+        *("guids", "message_ids"),
+    )
+)
 
 
 def find_migrations() -> Path:
@@ -42,7 +53,7 @@ def read_revision(connection: Connection) -> str:
         row = connection.exec_driver_sql(f"SELECT version_num FROM {REVISION_TABLE}").fetchone()
         if row is not None:
             return str(row[0])
-    ours = sorted(present & set(metadata.tables))
+    ours = sorted(present & TABLES)
     if ours:
         raise SchemaError(f"the database has a table {ours[0]} that is not known to be ours")
     return ""

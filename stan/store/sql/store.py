@@ -48,7 +48,7 @@ from stan.store.sql.reading import (
     read_server,
 )
 from stan.store.sql.rows import pack_text
-from stan.store.sql.sampling import find_unreadable, require_plain, take_samples
+from stan.store.sql.sampling import Sample, find_unreadable, require_plain, take_samples
 from stan.store.sql.sources import parse_source
 from stan.store.sql.sweeping import next_chunk, record_swept, sweep
 from stan.store.sql.transaction import apply_batch
@@ -83,6 +83,7 @@ class SqlStore:
         self._lease = Lease("", -1, 0)  # nobody's, until it is taken
         self._renewed_s = 0.0
         self._lost: LeaseLostError | None = None
+        self._losing = asyncio.Event()
         self._writing = asyncio.Lock()
         self._unsettled = False
         self._forget_ns = 0  # what was published before is to be forgotten; 0: nothing is
@@ -148,8 +149,10 @@ class SqlStore:
         async with self._writing:
             await self._settle()
             recovered, self._ledger = await self._write(read_everything, patient=True)
+            # On the connection that writes: at the start no other is needed.
+            samples = await self._database.write(partial(take_samples, recovered=recovered))
         self._notice_garbage()
-        await self._check_key(recovered)
+        self._check_key(samples)
         return recovered
 
     async def initialize(self, server: ServerRecord) -> None:
@@ -195,6 +198,12 @@ class SqlStore:
             await self._settle()
             return await self._write(self._lease.read_batch_number)
 
+    async def lost(self) -> None:
+        """Wait until another server owns the store, as a commit or the renewal finds out."""
+        await self._losing.wait()
+        if self._lost is not None:
+            raise self._lost
+
     async def load(self, load: Load) -> History:
         """Read history, on a connection that never waits for commits."""
         if isinstance(load, GuidLoad):
@@ -229,10 +238,9 @@ class SqlStore:
                     await self._database.write(self._lease.release)
             await self._database.close()
 
-    async def _check_key(self, recovered: Recovered) -> None:
+    def _check_key(self, samples: list[Sample]) -> None:
         """Refuse what nobody could read without the key. A wrong one is no reason: it may be
         a new one, and the messages to come are readable."""
-        samples = await self._database.read(partial(take_samples, recovered=recovered))
         if self._settings.encryption is not None:
             problem = find_unreadable(samples, self._settings.encryption)
             if problem:
@@ -250,7 +258,7 @@ class SqlStore:
         try:
             result = await self._database.write(step, patient=patient)
         except LeaseLostError as error:
-            self._lost = error
+            self._lose(error)
             raise
         except StoreOutcomeUnknownError:
             self._unsettled = True
@@ -260,6 +268,10 @@ class SqlStore:
             raise
         self._renewed_s = time.monotonic()
         return result
+
+    def _lose(self, error: LeaseLostError) -> None:
+        self._lost = error
+        self._losing.set()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -274,7 +286,7 @@ class SqlStore:
         try:
             self._lease = await self._database.settle(self._lease.renumber)
         except LeaseLostError as error:
-            self._lost = error
+            self._lose(error)
             raise
         self._ledger = await self._database.write(read_ledger, patient=True)
         self._unsettled = False

@@ -1,7 +1,8 @@
 """The tables, column by column. docs/store.md explains them to people with a SQL prompt.
 
-Nothing is queried here. The names carry a prefix because the original server's schema has
-tables called Clients, Channels and Messages, and may stand in the same database.
+Nothing is queried here, and a server that finds its schema current does not load this. The
+names carry a prefix because the original server's schema has tables called Clients, Channels
+and Messages, and may stand in the same database.
 Invariant: migrations/ produces exactly this metadata (tests/store proves it).
 """
 
@@ -20,9 +21,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT
 from sqlalchemy.types import TypeEngine
-
-REVISION_TABLE = "stan_revision"
-"""Where alembic keeps the revision of the database."""
 
 # Case and trailing spaces distinguish names, so MySQL compares bytes.
 _MYSQL: dict[str, Any] = {

@@ -1,0 +1,113 @@
+"""A batch is shared between publishers, and bounded, however much one of them has queued."""
+
+import pytest
+
+from stan.engine import invariants
+from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES
+from stan.engine.settings import Settings
+from stan.errors import StoreUnavailableError
+from stan.wire.stan_pb2 import PubMsg
+from tests.tools.rig import Rig
+
+MESSAGES = 4 * BURST_MESSAGES
+
+
+def publishes(client: str, count: int, size: int = 8, channel: str = "foo") -> list[bytes]:
+    return [
+        PubMsg(
+            clientID=client, guid=f"{client}{number:09}", subject=channel, data=bytes(size)
+        ).SerializeToString()
+        for number in range(count)
+    ]
+
+
+@pytest.fixture
+def rig() -> Rig:
+    rig = Rig(Settings(batch_messages=2 * BURST_MESSAGES, batch_bytes=4 * BURST_BYTES))
+    for client in ("flood", "other", "single"):
+        rig.connect(client)
+    rig.hold = True
+    return rig
+
+
+def send(rig: Rig, *payloads: bytes) -> None:
+    head = payloads[0][2 : 2 + payloads[0][1]]
+    frames = [(b"_STAN.pub.test-cluster.foo", b"acks." + head, one) for one in payloads]
+    rig.engine.receive(frames, rig.now_ns)
+    invariants.check(rig.engine)
+
+
+def batch_guids(rig: Rig) -> list[bytes]:
+    """Seal and commit one batch; the guids that it acknowledges, in order."""
+    batch = rig.engine.seal(rig.now_ns)
+    assert batch is not None
+    guids = [guid for burst in rig.engine.batches._bursts for guid in burst.guids]
+    assert [len(run.framed) for run in batch.runs if run.channel == "foo"] == [len(guids)]
+    rig.engine.committed(batch, rig.store.commit_now(batch), rig.now_ns)
+    invariants.check(rig.engine)
+    return guids
+
+
+def test_one_publisher_fills_a_batch_up_to_its_bound(rig: Rig) -> None:
+    send(rig, *publishes("flood", MESSAGES))
+    sizes = []
+    while rig.engine.publishing.has_queued():
+        sizes.append(len(batch_guids(rig)))
+    assert sizes == [2 * BURST_MESSAGES] * 2
+
+
+def test_large_messages_fill_a_batch_by_their_bytes(rig: Rig) -> None:
+    send(rig, *publishes("flood", 10, BURST_BYTES))
+    assert [len(batch_guids(rig)) for _ in range(3)] == [4, 4, 2]
+
+
+def test_who_publishes_one_message_is_in_the_next_batch(rig: Rig) -> None:
+    send(rig, *publishes("flood", MESSAGES))
+    send(rig, *publishes("single", 1))
+    assert batch_guids(rig)[-1] == b"single000000000"
+    assert len(batch_guids(rig)) == MESSAGES - 2 * BURST_MESSAGES
+
+
+def test_floods_share_a_batch_and_keep_their_own_order(rig: Rig) -> None:
+    send(rig, *publishes("flood", MESSAGES))
+    send(rig, *publishes("other", MESSAGES))
+    first = batch_guids(rig)
+    assert len([guid for guid in first if guid.startswith(b"other")]) == BURST_MESSAGES
+    everything = list(first)
+    while rig.engine.publishing.has_queued():
+        everything += batch_guids(rig)
+    for name in (b"flood", b"other"):
+        own = [guid for guid in everything if guid.startswith(name)]
+        assert own == sorted(own)
+        assert len(own) == MESSAGES
+
+
+def test_what_fits_into_a_batch_keeps_the_order_of_arrival(rig: Rig) -> None:
+    for number in range(4):
+        send(rig, publishes("flood", 4)[number])
+        send(rig, publishes("other", 4)[number])
+    assert batch_guids(rig) == [
+        f"{client}{number:09}".encode() for number in range(4) for client in ("flood", "other")
+    ]
+
+
+def test_a_failed_batch_is_queued_again_before_what_came_since(rig: Rig) -> None:
+    send(rig, *publishes("flood", MESSAGES))
+    batch = rig.engine.seal(rig.now_ns)
+    assert batch is not None
+    send(rig, *publishes("flood", MESSAGES + 9)[MESSAGES:])
+    rig.engine.commit_failed(batch, StoreUnavailableError("away"), rig.now_ns)
+    invariants.check(rig.engine)
+    rig.now_ns += rig.settings.retry_interval_ns
+    everything: list[bytes] = []
+    while rig.engine.publishing.has_queued():
+        everything += batch_guids(rig)
+    assert everything == sorted(everything)
+    assert len(everything) == MESSAGES + 9
+
+
+def test_a_burst_that_is_begun_in_vain_leaves_no_trace(rig: Rig) -> None:
+    send(rig, *publishes("flood", BURST_MESSAGES))
+    send(rig, *publishes("flood", 1, channel="bar"))
+    assert len(list(rig.engine.publishing.queued())) == 2
+    assert all(burst.guids for burst in rig.engine.publishing.queued())
