@@ -6,7 +6,13 @@
 
 from stan import link  # noqa: F401  # first: it loads nats-py without what few need
 from stan.client.connecting import connect
-from stan.client.connection import Connection, ConnectionLostCallback
+from stan.client.connection import (
+    Connection,
+    ConnectionLostCallback,
+    InterruptedCallback,
+    ResumedCallback,
+)
+from stan.client.events import Event, Gap, Interrupted, Lost, Resumed
 from stan.client.message import Message
 from stan.client.options import ConnectOptions, StartPosition, SubscribeOptions
 from stan.client.receipt import AckCallback, Receipt
@@ -22,6 +28,7 @@ from stan.errors import (
     InvalidConnectionError,
     InvalidSubscriptionError,
     ManualAckError,
+    MessageTimeoutError,
     PayloadTooLargeError,
     PublishError,
     PublishTimeoutError,
@@ -29,6 +36,8 @@ from stan.errors import (
     StanError,
     SubscribeError,
 )
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AckCallback",
@@ -42,20 +51,29 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionLostCallback",
     "ConnectionLostError",
+    "Event",
+    "Gap",
+    "Interrupted",
+    "InterruptedCallback",
     "InvalidConnectionError",
     "InvalidSubscriptionError",
+    "Lost",
     "ManualAckError",
     "Message",
     "MessageCallback",
+    "MessageTimeoutError",
     "PayloadTooLargeError",
     "PublishError",
     "PublishTimeoutError",
     "Receipt",
     "RequestTimeoutError",
+    "Resumed",
+    "ResumedCallback",
     "StanError",
     "StartPosition",
     "SubscribeError",
     "SubscribeOptions",
     "Subscription",
+    "__version__",
     "connect",
 ]

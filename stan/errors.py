@@ -7,13 +7,14 @@ StanError
 │   │   ├── ConnectTimeoutError     nobody answered the connect request (also a TimeoutError)
 │   │   └── ClientIDTakenError      the client ID is in use by a live client
 │   ├── ConnectionClosedError   the connection was closed, or was never open
-│   ├── ConnectionLostError     pings went unanswered, or the server said so
+│   ├── ConnectionLostError     lost for good: given up, or without resuming
 │   ├── InvalidConnectionError  the NATS connection underneath is not usable
 │   ├── PublishError            the server refused a message; its words are str(error)
 │   ├── PublishTimeoutError     no ack in time: stored or not is unknown (also a TimeoutError)
 │   ├── PayloadTooLargeError    the encoded message exceeds what NATS carries
 │   ├── SubscribeError          the server refused a subscription
 │   ├── RequestTimeoutError     a subscribe, unsubscribe or close went unanswered
+│   ├── MessageTimeoutError     no message came in time (also a TimeoutError)
 │   ├── InvalidSubscriptionError    the subscription is closed or unknown to the server
 │   └── ManualAckError          ack() on a subscription that acks by itself
 └── ServerError                 what the server's operator meets; one clear line each
@@ -67,7 +68,8 @@ class ConnectionClosedError(ClientError):
 
 
 class ConnectionLostError(ClientError):
-    """The server stopped answering pings, or said that this client was replaced."""
+    """The connection is lost for good: the server was away for longer than `give_up_after`,
+    NATS was closed; or, without resuming, it stopped answering or forgot this client."""
 
 
 class InvalidConnectionError(ClientError):
@@ -92,6 +94,10 @@ class SubscribeError(ClientError):
 
 class RequestTimeoutError(ClientError, TimeoutError):
     """A subscribe, unsubscribe or close request was not answered in time."""
+
+
+class MessageTimeoutError(ClientError, TimeoutError):
+    """No message came within the time that was given."""
 
 
 class InvalidSubscriptionError(ClientError):

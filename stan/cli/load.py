@@ -109,16 +109,17 @@ class QueueMember(Subscriber):
 async def run_load(plan: Plan, on_progress: OnProgress) -> tuple[list[Sample], list[Sample]]:
     """Run the plan; returns the publishers' and the subscribers' samples.
 
-    Raises LoadError when a client cannot connect or subscribe, or a connection is lost.
+    Raises LoadError when a client cannot connect or subscribe, or is interrupted.
     """
     shares = share(plan.messages, plan.publishers) if plan.publishers else []
     copies = bool(plan.publishers) + (1 if plan.queue and plan.subscribers else plan.subscribers)
     progress = Progress(plan.messages * copies, on_progress)
     lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def lose(connection: stan.Connection, error: stan.ClientError) -> None:
+    def lose(connection: stan.Connection, reason: str) -> None:
+        """An interruption: what would be measured behind it is no measure of anything."""
         if not lost.done():
-            lost.set_exception(LoadError(f"{connection.client_id} lost its connection: {error}"))
+            lost.set_exception(LoadError(f"{connection.client_id} lost its connection: {reason}"))
 
     connections: list[stan.Connection] = []
     try:
@@ -137,6 +138,7 @@ async def run_load(plan: Plan, on_progress: OnProgress) -> tuple[list[Sample], l
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if lost.done():
             work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
             await lost
         samples = await work
     except stan.StanError as error:
@@ -152,7 +154,7 @@ async def _connect(
     name: str,
     kind: str,
     connections: list[stan.Connection],
-    lose: stan.ConnectionLostCallback,
+    lose: stan.InterruptedCallback,
 ) -> stan.Connection:
     try:
         connection = await stan.connect(
@@ -160,7 +162,7 @@ async def _connect(
             name,
             servers=plan.servers,
             max_pub_acks_inflight=plan.max_pub_acks_inflight,
-            connection_lost_cb=lose,
+            interrupted_cb=lose,
             **plan.nats_options,
         )
     except stan.StanError as error:
@@ -173,7 +175,7 @@ async def _subscribe(
     plan: Plan,
     progress: Progress,
     connections: list[stan.Connection],
-    lose: stan.ConnectionLostCallback,
+    lose: stan.InterruptedCallback,
 ) -> list[Subscriber]:
     subscribers: list[Subscriber] = []
     group: list[QueueMember] = []
@@ -224,12 +226,16 @@ async def _publish_ahead(
             done.set_result(None)
 
     publish = connection.publish_async
-    for _ in range(count):
-        await publish(channel, payload, acked)
-        if done.done():
-            break
-    if count:
-        await done
+    try:
+        for _ in range(count):
+            await publish(channel, payload, acked)
+            if done.done():
+                break
+        if count:
+            await done
+    finally:
+        if not done.cancel() and not done.cancelled():
+            done.exception()  # nobody may be left to ask for it
 
 
 async def _receive(plan: Plan, subscriber: Subscriber) -> Sample:

@@ -4,24 +4,72 @@ Only the options are put together here; they are checked before anything is awai
 connecting does is in `connection`.
 """
 
+import ssl
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from nats.aio.client import Client
-
-from stan.client.connection import Connection, ConnectionLostCallback
+from stan.client.connection import (
+    Connection,
+    ConnectionLostCallback,
+    InterruptedCallback,
+    ResumedCallback,
+)
 from stan.client.options import (
     DEFAULT_CONNECT_WAIT_S,
     DEFAULT_MAX_PUB_ACKS_INFLIGHT,
+    DEFAULT_MAX_PUB_BYTES_INFLIGHT,
     DEFAULT_PING_INTERVAL_S,
     DEFAULT_PING_MAX_OUT,
     DEFAULT_PUB_ACK_WAIT_S,
     ConnectOptions,
+    Resend,
+    WhileDisconnected,
     join_nats_options,
     split_urls,
 )
+from stan.client.transport import NatsClient
 from stan.wire.subjects import DEFAULT_DISCOVER_PREFIX
+
+
+class NatsOptions(TypedDict, total=False):
+    """What passes through to `nats.connect`, for a connection of our own."""
+
+    name: str
+    user: str | Callable[[], str]
+    password: str | Callable[[], str]
+    token: str | Callable[[], str]
+    user_credentials: Any
+    user_jwt_cb: Callable[[], bytes | bytearray]
+    signature_cb: Callable[[str], bytes]
+    nkeys_seed: str
+    nkeys_seed_str: str
+    tls: ssl.SSLContext
+    tls_hostname: str
+    tls_handshake_first: bool
+    connect_timeout: float
+    allow_reconnect: bool
+    reconnect_time_wait: float
+    max_reconnect_attempts: int
+    max_outstanding_pings: int
+    dont_randomize: bool
+    no_echo: bool
+    pedantic: bool
+    verbose: bool
+    flusher_queue_size: int
+    pending_size: int
+    drain_timeout: float
+    flush_timeout: float
+    inbox_prefix: str | bytes
+    ws_connection_headers: dict[str, list[str]]
+    skip_subject_validation: bool
+    reconnect_to_server_handler: Callable[..., Any]
+    error_cb: Callable[[Exception], Awaitable[None] | None]
+    disconnected_cb: Callable[[], Awaitable[None] | None]
+    reconnected_cb: Callable[[], Awaitable[None] | None]
+    closed_cb: Callable[[], Awaitable[None] | None]
+    discovered_server_cb: Callable[[], Awaitable[None]]
+    lame_duck_mode_cb: Callable[[], Awaitable[None]]
 
 
 class Connecting:
@@ -53,27 +101,36 @@ def connect(
     client_id: str,
     *,
     servers: str | Sequence[str] | None = None,
-    nats: Client | None = None,
+    nats: NatsClient | None = None,
     connection_lost_cb: ConnectionLostCallback | None = None,
+    interrupted_cb: InterruptedCallback | None = None,
+    resumed_cb: ResumedCallback | None = None,
     connect_wait: float = DEFAULT_CONNECT_WAIT_S,
     pub_ack_wait: float = DEFAULT_PUB_ACK_WAIT_S,
     max_pub_acks_inflight: int = DEFAULT_MAX_PUB_ACKS_INFLIGHT,
+    max_pub_bytes_inflight: int = DEFAULT_MAX_PUB_BYTES_INFLIGHT,
     ping_interval: int = DEFAULT_PING_INTERVAL_S,
     ping_max_out: int = DEFAULT_PING_MAX_OUT,
     allow_close_retry: bool = False,
     discover_prefix: str = DEFAULT_DISCOVER_PREFIX,
+    resume: bool = True,
+    give_up_after: float | None = None,
+    while_disconnected: WhileDisconnected = "wait",
+    resend: Resend = "safe",
     nats_options: Mapping[str, Any] | None = None,
-    **more_nats_options: Any,
+    **more_nats_options: Unpack[NatsOptions],
 ) -> Connecting:
     """Connect to the streaming server of a cluster, as this client ID.
 
     ``sc = await stan.connect(...)`` or ``async with stan.connect(...) as sc``. `servers` are
     NATS URLs (default nats://127.0.0.1:4222); or `nats` is a connected nats-py client, which
-    is used and never closed. `connection_lost_cb(connection, error)`, plain or async, is
-    called once if the connection is lost, not when it is closed. The other options are those
-    of ConnectOptions; whatever else `nats.connect` accepts (TLS, credentials, tokens, nkeys,
-    callbacks) passes through to a connection of our own. So does `nats_options`, which can
-    also hold a name that means something else here: NATS's own `ping_interval`.
+    is used and never closed. What is lost comes back by itself: `interrupted_cb(connection,
+    reason)` and `resumed_cb(connection, report)` tell of it, and `connection_lost_cb(connection,
+    error)` is called once if the connection is lost for good, not when it is closed; they may
+    be plain or async. The other options are those of ConnectOptions; whatever else
+    `nats.connect` accepts (TLS, credentials, tokens, nkeys, callbacks) passes through to a
+    connection of our own. So does `nats_options`, which can also hold a name that means
+    something else here: NATS's own `ping_interval`.
 
     Raises ConfigError for options that make no sense; awaiting raises ConnectTimeoutError,
     ClientIDTakenError, ConnectError and, for a `nats` that is not connected,
@@ -85,17 +142,22 @@ def connect(
         connect_wait=connect_wait,
         pub_ack_wait=pub_ack_wait,
         max_pub_acks_inflight=max_pub_acks_inflight,
+        max_pub_bytes_inflight=max_pub_bytes_inflight,
         ping_interval=ping_interval,
         ping_max_out=ping_max_out,
         allow_close_retry=allow_close_retry,
         discover_prefix=discover_prefix,
+        resume=resume,
+        give_up_after=give_up_after,
+        while_disconnected=while_disconnected,
+        resend=resend,
     )
     urls = split_urls(servers)
     passed = join_nats_options(nats_options, more_nats_options)
 
     async def opening() -> Connection:
-        connection = Connection(options, connection_lost_cb)
-        await connection._open(urls, nats, passed)
+        connection = Connection(options, connection_lost_cb, interrupted_cb, resumed_cb)
+        await connection._driver.open(urls, nats, passed)
         return connection
 
     return Connecting(opening)

@@ -36,10 +36,11 @@ ACKED = Acked()
 class Message:
     """One message of a channel."""
 
-    __slots__ = ("_proto", "subscription")
+    __slots__ = ("_epoch", "_proto", "subscription")
 
-    def __init__(self, proto: MsgProto, subscription: "Subscription") -> None:
+    def __init__(self, proto: MsgProto, subscription: "Subscription", epoch: int = 0) -> None:
         self._proto = proto
+        self._epoch = epoch
         self.subscription = subscription
         """The subscription that it was delivered to."""
 
@@ -92,11 +93,13 @@ class Message:
         """Acknowledge: the server will not send it again to this subscription.
 
         The ack is on its way when this returns; ``await msg.ack()`` works as well, and a
-        plain function used as callback simply calls it. Raises ManualAckError when the
-        subscription acks by itself, InvalidSubscriptionError after the subscription was
-        closed, InvalidConnectionError after the connection was closed or while it is down.
+        plain function used as callback simply calls it. One that can no longer be given,
+        because the server forgot the subscription meanwhile, is dropped in silence.
+
+        Raises ManualAckError when the subscription acks by itself, InvalidSubscriptionError
+        after the subscription was closed, and InvalidConnectionError after the connection was.
         """
-        self.subscription._ack_by_hand(self._proto.sequence)
+        self.subscription._ack_by_hand(self._epoch, self._proto.sequence)
         return ACKED
 
     def __str__(self) -> str:

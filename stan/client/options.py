@@ -8,9 +8,10 @@ that its own words come back. Seconds in the public options, nanoseconds inside.
 
 import datetime
 import enum
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 from stan.errors import ConfigError
 from stan.units import SECOND_NS
@@ -28,6 +29,7 @@ DEFAULT_SERVER_URL = "nats://127.0.0.1:4222"
 DEFAULT_CONNECT_WAIT_S = 2.0
 DEFAULT_PUB_ACK_WAIT_S = 30.0
 DEFAULT_MAX_PUB_ACKS_INFLIGHT = 16384
+DEFAULT_MAX_PUB_BYTES_INFLIGHT = 64 * 1024 * 1024
 DEFAULT_PING_INTERVAL_S = 5
 DEFAULT_PING_MAX_OUT = 88
 DEFAULT_ACK_WAIT_S = 30.0
@@ -48,6 +50,10 @@ class StartPosition(enum.StrEnum):
     """Everything that the channel still keeps."""
 
 
+StartAt = Literal["new", "last", "first"]
+WhileDisconnected = Literal["wait", "fail"]
+Resend = Literal["safe", "always", "never"]
+
 _WIRE_POSITION = {
     StartPosition.NEW: NewOnly,
     StartPosition.LAST: LastReceived,
@@ -67,23 +73,43 @@ class ConnectOptions:
     connect_wait: float = DEFAULT_CONNECT_WAIT_S
     """How long to wait for the answer to a connect, subscribe, unsubscribe or close."""
     pub_ack_wait: float = DEFAULT_PUB_ACK_WAIT_S
-    """How long to wait for a publish ack, and at most for a free place in the window."""
+    """How long a publish may take in all: waiting for a place in the window, for a server that
+    is away, for being sent again, and for its ack."""
     max_pub_acks_inflight: int = DEFAULT_MAX_PUB_ACKS_INFLIGHT
-    """How many publishes may be unacknowledged before publishing waits."""
+    max_pub_bytes_inflight: int = DEFAULT_MAX_PUB_BYTES_INFLIGHT
+    """The window: how many publishes, and bytes, may be unacknowledged before publishing waits."""
     ping_interval: int = DEFAULT_PING_INTERVAL_S
     ping_max_out: int = DEFAULT_PING_MAX_OUT
-    """The connection is lost when more pings than this went unanswered."""
+    """Without `resume` the connection is lost when more pings than this went unanswered."""
     allow_close_retry: bool = False
     """Keep the NATS connection when a close request timed out, so that it can be repeated."""
     discover_prefix: str = DEFAULT_DISCOVER_PREFIX
+    resume: bool = True
+    """Come back by itself after an interruption. False: a lost connection is final."""
+    give_up_after: float | None = None
+    """How long an interruption may last before the connection is lost; None: for ever."""
+    while_disconnected: WhileDisconnected = "wait"
+    """Whether publishing waits during an interruption, or fails at once."""
+    resend: Resend = "safe"
+    """Whether publishes without an ack are sent again after an interruption: where the server
+    recognises them, always (then one may be stored twice), or never."""
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if not is_publishable_subject(self.discover_subject):
             raise ConfigError(f"stan: invalid cluster ID {self.cluster_id!r}")
-        if self.connect_wait <= 0 or self.pub_ack_wait <= 0:
+        if not (self.connect_wait > 0 and self.pub_ack_wait > 0):
             raise ConfigError("stan: connect_wait and pub_ack_wait must be above 0")
-        if self.max_pub_acks_inflight < 1:
+        if self.max_pub_acks_inflight < 1 or self.max_pub_bytes_inflight < 1:
             raise ConfigError("stan: max_pub_acks_inflight must be at least 1")
+        if self.give_up_after is not None and not self.give_up_after > 0:
+            raise ConfigError("stan: give_up_after must be above 0")
+        if self.while_disconnected not in ("wait", "fail"):
+            raise ConfigError(
+                f"stan: while_disconnected is wait or fail, not {self.while_disconnected!r}"
+            )
+        if self.resend not in ("safe", "always", "never"):
+            raise ConfigError(f"stan: resend is safe, always or never, not {self.resend!r}")
         interval, max_out = self.ping_interval, self.ping_max_out
         if not (1 <= interval <= _MAX_INT32 and 2 <= max_out <= _MAX_INT32):
             raise ConfigError(
@@ -91,6 +117,11 @@ class ConnectOptions:
             )
         if interval != int(interval):
             raise ConfigError("stan: ping_interval is whole seconds")
+
+    @property
+    def resends(self) -> bool:
+        """Whether publishes without an ack may be sent again."""
+        return self.resume and self.resend != "never"
 
     @property
     def discover_subject(self) -> str:
@@ -109,7 +140,7 @@ class SubscribeOptions:
 
     queue: str = ""
     durable: str = ""
-    start_at: StartPosition | str | None = None
+    start_at: StartPosition | StartAt | None = None
     sequence: int | None = None
     time: datetime.datetime | float | None = None
     delta: datetime.timedelta | float | None = None
@@ -118,11 +149,14 @@ class SubscribeOptions:
     ack_wait: float = DEFAULT_ACK_WAIT_S
 
     def __post_init__(self) -> None:
+        _check_types(self)
         starts = (self.start_at, self.sequence, self.time, self.delta)
         if sum(start is not None for start in starts) > 1:
             raise ConfigError("stan: give only one of start_at, sequence, time and delta")
         if self.start_at is not None and self.start_at not in list(StartPosition):
             raise ConfigError(f"stan: start_at is new, last or first, not {self.start_at!r}")
+        if self.delta is not None and _seconds_ns(self.delta) < 0:
+            raise ConfigError(f"stan: invalid delta {self.delta}: it counts back from now")
         if self.sequence is not None and not 0 <= self.sequence < 2**64:
             raise ConfigError(f"stan: invalid start sequence {self.sequence}")
         if not abs(self.max_in_flight) <= _MAX_INT32:
@@ -149,11 +183,44 @@ class SubscribeOptions:
             request.startPosition = _WIRE_POSITION[StartPosition(self.start_at)]
 
 
+def check_channel(channel: object) -> None:
+    """Raises ConfigError for what is no text."""
+    if not isinstance(channel, str):
+        raise ConfigError(f"stan: a channel is text, not {type(channel).__name__}")
+    if not _is_encodable(channel):
+        raise ConfigError(f"stan: invalid channel {channel!r}")
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_types(options: "ConnectOptions | SubscribeOptions") -> None:
+    """Raises ConfigError for a value of another kind than its option has."""
+    for option in fields(options):
+        value = getattr(options, option.name)
+        kinds = get_args(option.type) or (option.type,)
+        if not all(isinstance(kind, type) for kind in kinds):
+            continue  # a choice of words, which is checked by itself
+        if float in kinds:
+            kinds += (int,)
+        wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+        wrong = wrong or (isinstance(value, float) and not math.isfinite(value))
+        if wrong or (isinstance(value, str) and not _is_encodable(value)):
+            raise ConfigError(f"stan: invalid {option.name} {value!r}")
+
+
 def split_urls(servers: str | Sequence[str] | None) -> list[str]:
     """The NATS URLs of a list, or of one comma separated string."""
     if servers is None:
         return [DEFAULT_SERVER_URL]
     parts = servers.split(",") if isinstance(servers, str) else servers
+    if not isinstance(parts, Iterable) or not all(isinstance(part, str) for part in parts):
+        raise ConfigError(f"stan: invalid servers {servers!r}")
     urls = [part.strip() for part in parts if part.strip()]
     if not urls:
         raise ConfigError("stan: no NATS server URL given")

@@ -8,15 +8,26 @@ module knows futures and no protocol.
 import asyncio
 from collections import deque
 from collections.abc import Sized
+from typing import Protocol
 
 from stan.errors import ClientError
 
 
-class Publishers:
-    """The queue in front of the window, whose length tells how many places are taken."""
+class Fill(Protocol):
+    """How much of the window is taken."""
 
-    def __init__(self, places: int, window: Sized) -> None:
+    pending_bytes: int
+
+    @property
+    def waiting(self) -> Sized: ...
+
+
+class Publishers:
+    """The queue in front of the window. One publish always fits, however large it is."""
+
+    def __init__(self, places: int, max_bytes: int, window: Fill) -> None:
         self._places = places
+        self._max_bytes = max_bytes
         self._window = window
         self._reserved = 0
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -24,7 +35,19 @@ class Publishers:
     @property
     def must_wait(self) -> bool:
         """Whether a publisher who comes now has to queue."""
-        return bool(self._queue) or len(self._window) + self._reserved >= self._places
+        window = self._window
+        return (  # asked for each publish, so without a call
+            bool(self._queue)
+            or len(window.waiting) + self._reserved >= self._places
+            or window.pending_bytes >= self._max_bytes
+        )
+
+    def _has_place(self) -> bool:
+        window = self._window
+        return (
+            len(window.waiting) + self._reserved < self._places
+            and window.pending_bytes < self._max_bytes
+        )
 
     async def wait(self) -> None:
         """Wait for a place, which is the caller's until it next gives up control.
@@ -46,7 +69,7 @@ class Publishers:
 
     def wake(self) -> None:
         """Places became free: give them to those who wait longest."""
-        while self._queue and len(self._window) + self._reserved < self._places:
+        while self._queue and self._has_place():
             place = self._queue.popleft()
             if not place.done():
                 self._reserved += 1

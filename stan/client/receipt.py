@@ -11,6 +11,9 @@ from collections.abc import Awaitable, Callable, Generator
 
 from stan.errors import ClientError
 
+# Open, or settled, and in both cases perhaps known as a duplicate.
+_OPEN, _DUPLICATE, _SETTLED, _SETTLED_DUPLICATE = range(4)
+
 AckCallback = Callable[[str, ClientError | None], Awaitable[None] | None]
 
 # Tasks are only weakly referenced by the loop: those of async callbacks are kept here.
@@ -25,12 +28,12 @@ class Receipt:
     be awaited any number of times; cancelling one await harms nothing.
     """
 
-    __slots__ = ("_callback", "_error", "_key", "_settled", "_waiters")
+    __slots__ = ("_callback", "_error", "_key", "_state", "_waiters")
 
     def __init__(self, callback: AckCallback | None = None) -> None:
         self._callback = callback
         self._key = b""
-        self._settled = False
+        self._state = _OPEN
         self._error: ClientError | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
 
@@ -42,7 +45,13 @@ class Receipt:
     @property
     def done(self) -> bool:
         """Whether the fate of the message is known."""
-        return self._settled
+        return self._state > _DUPLICATE
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether the server had stored it before: it was published with a `msg_id` that had
+        been used, or the ack of its first sending was lost. Known once it is done."""
+        return self._state == _SETTLED_DUPLICATE
 
     @property
     def error(self) -> ClientError | None:
@@ -53,9 +62,13 @@ class Receipt:
         """Give the receipt its guid: `key` is the success ack, two bytes and the guid."""
         self._key = key
 
+    def mark_duplicate(self) -> None:
+        """The ack says that the message was stored before."""
+        self._state = _DUPLICATE
+
     def settle(self, error: ClientError | None) -> None:
         """Make the fate known: wake those who wait and call the callback. Never raises."""
-        self._settled = True
+        self._state += _SETTLED
         self._error = error
         if self._waiters is not None:
             for waiter in self._waiters:
@@ -78,7 +91,7 @@ class Receipt:
             task.add_done_callback(_finished)
 
     def __await__(self) -> Generator[object, None, str]:
-        if not self._settled:
+        if self._state < _SETTLED:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             if self._waiters is None:
                 self._waiters = []

@@ -1,31 +1,39 @@
-"""A subscription as the user holds it: callbacks or iteration, acks, closing, counters.
+"""A subscription as the user holds it: callbacks, iteration or fetching, acks, the end.
 
 Messages are handed out one at a time and in order; an auto-ack follows when the user's code
 is done with the message, never when that code failed. A plain callback runs at once, an
 async one in the subscription's only task, which takes whatever is pending without a task
-switch per message. What a callback raises goes to the event loop's exception handler.
+switch per message. What a callback raises goes to the event loop's exception handler. An
+ack counts only in the epoch of its message: what the server forgot, nobody acknowledges.
 """
 
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from time import monotonic_ns
+from typing import Any
 
-from stan.client.feed import UNLIMITED, Feed
+from stan.client.driver import Driver
+from stan.client.feed import STALE, UNLIMITED, Feed
 from stan.client.message import Message
 from stan.client.options import SubscribeOptions
-from stan.client.session import INVALID_SUBSCRIPTION
+from stan.client.protocol import (
+    CONNECTION_CLOSED,
+    INVALID_SUBSCRIPTION,
+    read_subscribed,
+    unsubscribe_request,
+)
 from stan.errors import (
     ClientError,
     ConfigError,
+    ConnectionClosedError,
     InvalidConnectionError,
     InvalidSubscriptionError,
     ManualAckError,
+    MessageTimeoutError,
+    SubscribeError,
 )
 from stan.wire.stan_pb2 import MsgProto
-
-if TYPE_CHECKING:
-    from stan.client.connection import Connection
 
 MessageCallback = Callable[[Message], Awaitable[None] | None]
 
@@ -35,24 +43,24 @@ class Subscription:
 
     def __init__(
         self,
-        connection: "Connection",
+        driver: Driver,
         feed: Feed,
         callback: MessageCallback | None,
         options: SubscribeOptions,
-        token: object,
     ) -> None:
         self.channel = feed.channel
         self.queue = options.queue
         self.durable = options.durable
         self.manual_acks = options.manual_acks
-        self._connection = connection
+        self._driver = driver
         self._feed = feed
-        self._token = token
         self._callback = callback
         self._is_async = callback is not None and _is_async(callback)
         self._task: asyncio.Task[None] | None = None
         self._wakeup = asyncio.Event()
-        self._unacked: int | None = None
+        self._idle = asyncio.Event()
+        self._is_busy = False
+        self._unacked: list[tuple[int, int]] = []
         # Closed once the user asked for the end, ended once the server confirmed it.
         self._is_closed = False
         self._is_ended = False
@@ -74,20 +82,22 @@ class Subscription:
             self._run_plain(self._callback)
 
     def _run_plain(self, callback: MessageCallback) -> None:
-        feed, send = self._feed, self._connection._send
+        feed, send = self._feed, self._driver.send
         auto = not self.manual_acks
+        epoch = feed.epoch  # it cannot change in between: nothing is waited for
         while feed.messages:
             proto = self._decode(feed.take())
             if proto is None:
                 continue
+            stale = feed.stale
             try:
-                result = callback(Message(proto, self))
+                result = callback(Message(proto, self, STALE if stale else epoch))
                 if result is not None:
                     _refuse_awaitable(result)
             except (Exception, asyncio.CancelledError) as error:  # a cancelled future's result
                 self._report(error)
                 continue
-            if auto and not self._is_closed:
+            if auto and not stale and not self._is_closed:
                 send(feed.ack(proto.sequence))
 
     async def _run(self) -> None:
@@ -96,19 +106,23 @@ class Subscription:
         assert callback is not None
         auto = not self.manual_acks
         while True:
+            self._is_busy = True
             while feed.messages:
                 proto = self._decode(feed.take())
                 if proto is None:
                     continue
+                epoch = STALE if feed.stale else feed.epoch
                 try:
-                    await callback(Message(proto, self))  # type: ignore[misc]
+                    await callback(Message(proto, self, epoch))  # type: ignore[misc]
                 except (Exception, asyncio.CancelledError) as error:
                     if _is_being_cancelled():
                         raise
                     self._report(error)
                     continue
-                if auto and not self._is_closed:
-                    self._connection._send(feed.ack(proto.sequence))
+                if auto and epoch == feed.epoch and not self._is_closed:
+                    self._driver.send(feed.ack(proto.sequence))
+            self._is_busy = False
+            self._idle.set()
             if feed.is_stopped:
                 return
             self._wakeup.clear()
@@ -130,9 +144,12 @@ class Subscription:
         )
 
     def __aiter__(self) -> "Subscription":
+        self._refuse_callback()
+        return self
+
+    def _refuse_callback(self) -> None:
         if self._callback is not None:
             raise ConfigError("stan: a subscription with a callback cannot be iterated")
-        return self
 
     async def __anext__(self) -> Message:
         """The next message; ends when the subscription or the connection was closed.
@@ -141,53 +158,183 @@ class Subscription:
         Raises the reason when the connection was lost.
         """
         self._ack_previous()
+        message = await self._next()
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    async def next_msg(self, timeout: float | None = None) -> Message:
+        """The next message, as iterating gives it. Raises MessageTimeoutError when none comes
+        within `timeout` seconds, InvalidSubscriptionError after the end, and the reason when
+        the connection was lost."""
+        self._refuse_callback()
+        self._ack_previous()
+        try:
+            async with asyncio.timeout(timeout):
+                message = await self._next()
+        except TimeoutError:
+            raise MessageTimeoutError("stan: no message in time") from None
+        if message is None:
+            raise InvalidSubscriptionError(INVALID_SUBSCRIPTION)
+        return message
+
+    async def fetch(self, n: int, timeout: float | None = None) -> list[Message]:
+        """Up to `n` messages: as many as come within `timeout` seconds, perhaps none.
+
+        Without manual acks, asking again acknowledges all of them. Raises what `next_msg`
+        raises after the end.
+        """
+        self._refuse_callback()
+        self._ack_previous()
+        messages: list[Message] = []
+        try:
+            async with asyncio.timeout(timeout):
+                while len(messages) < n and (message := await self._next()) is not None:
+                    messages.append(message)
+        except TimeoutError:
+            return messages
+        if not messages and n > 0:
+            raise InvalidSubscriptionError(INVALID_SUBSCRIPTION)
+        return messages
+
+    async def _next(self) -> Message | None:
+        """The next message, or None at the end."""
         feed = self._feed
         while True:
             while feed.messages:
                 proto = self._decode(feed.take())
                 if proto is not None:
+                    epoch = STALE if feed.stale else feed.epoch
                     if not self.manual_acks:
-                        self._unacked = proto.sequence
-                    return Message(proto, self)
+                        self._unacked.append((epoch, proto.sequence))
+                    return Message(proto, self, epoch)
             if self._lost is not None:
                 raise self._lost
-            if feed.is_stopped:
-                raise StopAsyncIteration
+            if feed.is_stopped or feed.is_draining:
+                self._idle.set()
+                return None
             self._wakeup.clear()
             await self._wakeup.wait()
 
     def _ack_previous(self) -> None:
-        if self._unacked is not None:
-            if not self._is_closed:
-                self._connection._send(self._feed.ack(self._unacked))
-            self._unacked = None
+        for epoch, sequence in self._unacked:
+            self._ack(epoch, sequence)
+        self._unacked.clear()
 
-    def _ack_by_hand(self, sequence: int) -> None:
+    def _ack(self, epoch: int, sequence: int) -> None:
+        if epoch == self._feed.epoch and not self._is_closed:
+            self._driver.send(self._feed.ack(sequence))
+
+    def _ack_by_hand(self, epoch: int, sequence: int) -> None:
         if not self.manual_acks:
             raise ManualAckError("stan: cannot manually ack in auto-ack mode")
         if self._is_closed:
             raise InvalidSubscriptionError(INVALID_SUBSCRIPTION)
-        if not self._connection.is_connected:
+        if not self._driver.can_ack:
             raise InvalidConnectionError("stan: invalid connection")
-        self._connection._send(self._feed.ack(sequence))
+        self._ack(epoch, sequence)
 
     # Ending
 
     async def unsubscribe(self) -> None:
         """End the subscription for good; a durable is forgotten by the server.
 
-        Delivery stops at once. Raises ConnectionClosedError, InvalidSubscriptionError when
-        it was ended before, RequestTimeoutError when nobody answered (it may then be called
-        again), and SubscribeError with the server's words when it refuses.
+        Delivery stops at once. Waits for the server during an interruption, up to
+        `pub_ack_wait`. Raises ConnectionClosedError, InvalidSubscriptionError when it was ended
+        before, RequestTimeoutError when nobody answered (it may then be called again), and
+        SubscribeError with the server's words when it refuses.
         """
-        await self._connection._end_subscription(self, unsubscribe=True)
+        await self._end(unsubscribe=True)
 
     async def close(self) -> None:
         """End the subscription; a durable keeps its position and can be resumed.
 
         Delivery stops at once. Raises what `unsubscribe` raises.
         """
-        await self._connection._end_subscription(self, unsubscribe=False)
+        await self._end(unsubscribe=False)
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Take in nothing more, hand out what arrived and acknowledge it, then close.
+
+        What takes longer than `timeout` seconds (by default `pub_ack_wait`) is not waited for.
+        Raises what `unsubscribe` raises.
+        """
+        wait_s = self._driver.options.pub_ack_wait if timeout is None else timeout
+        self._begin_to_drain()
+        await self._drained(asyncio.get_running_loop().time() + wait_s)
+        await self.close()
+
+    def _begin_to_drain(self) -> None:
+        self._feed.is_draining = True
+        self._idle.clear()
+        self._wakeup.set()
+
+    async def _drained(self, deadline_s: float) -> None:
+        """Wait until all that arrived was handed out, and was done with."""
+        if not (self._feed.messages or self._is_busy or self._unacked):
+            return
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return
+
+    async def _end(self, *, unsubscribe: bool) -> None:
+        if self._is_ended:
+            raise InvalidSubscriptionError(INVALID_SUBSCRIPTION)
+        driver, session, feed = self._driver, self._driver.session, self._feed
+        self._is_closed = True
+        self._stop()
+        driver.consumers.pop(feed, None)
+        session.close_feed(feed)
+        if session.ended:
+            raise ConnectionClosedError(CONNECTION_CLOSED)
+        what = "unsubscribe" if unsubscribe else "close"
+        deadline_s = asyncio.get_running_loop().time() + driver.options.pub_ack_wait
+        is_repeated = False
+        while not self._is_ended:
+            await driver.until_up(deadline_s, what)
+            subject = (
+                session.subjects.unsubRequests if unsubscribe else session.subjects.subCloseRequests
+            )
+            if not subject:
+                raise SubscribeError("stan: not supported by server")
+            if feed.registration != session.registration:  # the server has forgotten it
+                if not (unsubscribe and self.durable):
+                    break
+                if not await self._take_up(deadline_s, what):
+                    continue
+            request = unsubscribe_request(driver.options.client_id, feed)
+            answer = await driver.ask_again(subject, request, deadline_s, what)
+            if answer is not None:
+                self._is_ended = self._read_ended(answer, is_repeated)
+            is_repeated = True
+        self._is_ended = True
+
+    def _read_ended(self, answer: bytes, is_repeated: bool) -> bool:
+        """Whether that is the end of it; otherwise it is to be asked again."""
+        try:
+            read_subscribed(answer)
+        except InvalidSubscriptionError:
+            if not is_repeated:  # the answer to the first request was lost
+                raise
+        except SubscribeError as error:
+            if not self._driver.doubts(error):
+                raise
+            return False
+        return True
+
+    async def _take_up(self, deadline_s: float, what: str) -> bool:
+        """Have the durable again, which the server would keep otherwise; False: try again."""
+        driver, feed, now_ns = self._driver, self._feed, monotonic_ns()
+        request = feed.ask_again(driver.session.new_inbox("feed"), now_ns, now_ns)
+        subject = driver.session.subjects.subRequests
+        payload = request.SerializeToString()
+        answer = await driver.ask_again(subject, payload, deadline_s, what)
+        if answer is None:
+            return False
+        feed.open(read_subscribed(answer), driver.session.registration)
+        return True
 
     def _stop(self, lost: ClientError | None = None) -> None:
         """Hand out nothing more and let whoever waits notice. What runs may finish."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from stan.engine.changes import Changes, Reply
 from stan.engine.outbox import Outbox
+from stan.engine.proofs import Proofs
 from stan.engine.records import ClientRecord
 from stan.engine.settings import MILLISECOND_NS, Settings
 from stan.engine.state import Client, Subscription
@@ -49,6 +50,7 @@ class Clients:
         changes: Changes,
         timers: Timers,
         outbox: Outbox,
+        proofs: Proofs,
         leave: Callable[[Subscription, int], None],
     ) -> None:
         self.by_id: dict[str, Client] = {}
@@ -62,6 +64,7 @@ class Clients:
         self._changes = changes
         self._timers = timers
         self._outbox = outbox
+        self._proofs = proofs
         self._leave: Callable[[Subscription, int], None] = leave
 
     # Connecting.
@@ -280,6 +283,7 @@ class Clients:
         if connection_id and self.by_connection_id.get(connection_id) is client:
             del self.by_connection_id[connection_id]
         self._timers.clear(client)
+        self._proofs.forget(client)
         if client.beat:
             self.beats.pop(client.beat, None)
         for subscription in list(client.subscriptions.values()):

@@ -2,19 +2,21 @@
 
 Everything moves by two calls. `advance` sends a cursor what waits to be sent again, then
 new messages, until its members are stalled, the channel is exhausted, history must be read
-first, or enough is prepared to leave: then it is parked until `unpark`. `acknowledge` takes
-one sequence out of flight. Only committed messages are ever sent, and none before the
-response to the subscribe request.
+first, a client must prove that it reads (`release`), or enough is prepared to leave: then it
+is parked until `unpark`. `acknowledge` takes one sequence out of flight. Only committed
+messages are ever sent, and none before the response to the subscribe request.
 """
 
 from bisect import bisect_left
 
 from stan.engine.cache import Block
 from stan.engine.changes import Changes
+from stan.engine.groups import are_all_held, choose, rotate
 from stan.engine.history import Loads
 from stan.engine.outbox import Outbox
+from stan.engine.proofs import Proofs
 from stan.engine.settings import MILLISECOND_NS, Settings
-from stan.engine.state import Cursor, Subscription
+from stan.engine.state import Client, Cursor, Subscription
 from stan.engine.timers import Timers
 from stan.wire.frames import pub
 from stan.wire.messages import (
@@ -32,7 +34,13 @@ HANDOVER_NS = 100 * MILLISECOND_NS
 
 class Delivery:
     def __init__(
-        self, settings: Settings, changes: Changes, timers: Timers, outbox: Outbox, loads: Loads
+        self,
+        settings: Settings,
+        changes: Changes,
+        timers: Timers,
+        outbox: Outbox,
+        loads: Loads,
+        proofs: Proofs,
     ) -> None:
         self.out_messages: int = 0
         self.out_bytes: int = 0
@@ -44,6 +52,7 @@ class Delivery:
         self._timers = timers
         self._outbox = outbox
         self._loads = loads
+        self._proofs = proofs
         # What a framed message may measure at most. Framing grows with the message, so that
         # this is exact.
         self._largest_framed_bytes: int = framed_bytes(settings.max_payload_bytes)
@@ -64,6 +73,30 @@ class Delivery:
             cursor = next(iter(parked))
             del parked[cursor]
             self._advance(cursor, now_ns)
+
+    def release(self, client: Client, now_ns: int) -> None:
+        """A client proved that it reads: go on with who waited for that."""
+        waiting = client.waiting
+        while waiting and not client.is_held:
+            cursor = next(iter(waiting))
+            del waiting[cursor]
+            if cursor.members:
+                self.advance(cursor, now_ns)
+
+    def _wait_for_proof(self, cursor: Cursor) -> None:
+        """Let the cursor go on when one of its held clients has proved that it reads."""
+        for member in cursor.members:
+            if member.client is not None and member.client.is_held:
+                member.client.waiting[cursor] = None
+
+    def _count(self, member: Subscription, delivered_bytes: int, now_ns: int) -> None:
+        """So much was delivered to a member."""
+        self._outbox.delivered_bytes += delivered_bytes
+        client = member.client
+        if client is not None:
+            client.unproven_bytes += delivered_bytes
+            if client.unproven_bytes >= self._proofs.ask_bytes:
+                self._proofs.ask(client, now_ns)
 
     def _is_full(self) -> bool:
         return self._outbox.delivered_bytes >= self._settings.outbox_bytes
@@ -130,11 +163,18 @@ class Delivery:
         in_flight = member.in_flight
         channel = cursor.channel
         room = member.max_in_flight - len(in_flight)
+        client = member.client
+        assert client is not None  # it is active
         while room > 0 and cursor.last_sent < channel.last:
+            if client.is_held:
+                client.waiting[cursor] = None
+                return
             found = self._find_new(cursor, room)
             if found is None:
                 return
             block, start, end = found
+            unproven = self._proofs.limit_bytes - client.unproven_bytes
+            end = min(end, start + 1 + unproven // (block.largest + len(member.head)))
             framed = block.framed[start:end]
             count = end - start
             if block.sequences is None:
@@ -151,7 +191,7 @@ class Delivery:
             in_flight.update(expiries)
             operations = member.head + member.head.join(framed)
             self._outbox.operations.append(operations)
-            self._outbox.delivered_bytes += len(operations)
+            self._count(member, len(operations), now_ns)
             self.out_messages += count
             self.out_bytes += len(operations) - count * len(member.head)
             self.out_bytes -= framing_bytes(block, framed)
@@ -179,7 +219,7 @@ class Delivery:
                 self._loads.prefetch(channel, block, sequence)
                 member.in_flight[sequence] = now_ns + member.ack_wait_ns
                 self._outbox.operations.append(member.head + framed)
-                self._outbox.delivered_bytes += len(framed)
+                self._count(member, len(framed), now_ns)
                 self.out_messages += 1
                 self.out_bytes += len(framed) - framed.index(b"\r") - 4
                 if member.deadline_ns == 0:
@@ -189,6 +229,7 @@ class Delivery:
                 member = choose(cursor)
                 if member is None or member.is_stalled or self._is_full():
                     break
+        self._wait_for_proof(cursor)
 
     # What NATS does not carry.
 
@@ -297,6 +338,9 @@ class Delivery:
             if self._is_full():
                 self.parked[cursor] = None
                 return False
+            if member.is_held and are_all_held(cursor):
+                self._wait_for_proof(cursor)
+                return False
             framed: bytes | None = None
             if sequence >= channel.first:
                 block = channel.shelf.find(sequence)
@@ -335,7 +379,8 @@ class Delivery:
             self._report_oversize(cursor, member, sequence)
             return
         target = member
-        if cursor.group and not member.unaged:  # recovered ones go back to who held them
+        # Recovered ones go back to who held them.
+        if cursor.group and (member.is_held or not member.unaged):
             target = choose(cursor) or member
             rotate(cursor, target)
         if target is not member:
@@ -350,7 +395,7 @@ class Delivery:
         if len(again) > self._settings.max_payload_bytes:
             again = message
         self._outbox.operations.append(pub(target.inbox, again))
-        self._outbox.delivered_bytes += len(again)
+        self._count(target, len(again), now_ns)
         self.out_messages += 1
         self.out_bytes += len(again)
         self.redelivered += 1
@@ -385,30 +430,3 @@ def framing_bytes(block: Block, framed: list[bytes]) -> int:
     if block.bytes_held == block.largest * len(block.framed):  # all of one size
         return len(framed) * (framed[0].index(b"\r") + 4) if framed else 0
     return sum([one.index(b"\r") for one in framed]) + 4 * len(framed)
-
-
-def choose(cursor: Cursor) -> Subscription | None:
-    """The member for the next message: not stalled, its client answering heartbeats, with
-    the fewest in flight, the earliest of equals; else the first of all (protocol 5.6)."""
-    best: Subscription | None = None
-    fewest = 0
-    for member in cursor.members:
-        count = len(member.in_flight)
-        if (
-            count >= member.max_in_flight
-            or not member.started
-            or (member.client is not None and member.client.failed_heartbeats > 0)
-        ):
-            continue
-        if best is None or count < fewest:
-            best, fewest = member, count
-    if best is None and cursor.members and cursor.members[0].started:
-        return cursor.members[0]
-    return best
-
-
-def rotate(cursor: Cursor, member: Subscription) -> None:
-    """Members take turns: a chosen head of the list goes to its tail."""
-    if cursor.members[0] is member and len(cursor.members) > 1:
-        del cursor.members[0]
-        cursor.members.append(member)

@@ -17,6 +17,7 @@ from stan.engine.delivery import Delivery
 from stan.engine.history import Loads
 from stan.engine.limits import StoreLimits
 from stan.engine.outbox import Outbox
+from stan.engine.proofs import Proofs
 from stan.engine.publishing import Publishing
 from stan.engine.records import (
     Batch,
@@ -31,7 +32,7 @@ from stan.engine.records import (
 from stan.engine.recovery import Recovery
 from stan.engine.replaying import Held, Replaying
 from stan.engine.settings import Settings
-from stan.engine.state import Channel, ChannelTimer, Client, Subscription
+from stan.engine.state import Channel, ChannelTimer, Client, Question, Subscription
 from stan.engine.subscriptions import Subscriptions
 from stan.engine.timers import Timers
 from stan.wire.frames import Frame
@@ -64,9 +65,10 @@ class Engine:
         cache = Cache(settings.cache_bytes)
         channels = Channels(settings, changes, timers, outbox, cache)
         loads = Loads(settings, outbox, cache)
-        delivery = Delivery(settings, changes, timers, outbox, loads)
+        proofs = Proofs(settings, f"{own_prefix}p", timers, outbox)
+        delivery = Delivery(settings, changes, timers, outbox, loads, proofs)
         clients = Clients(
-            settings, subjects, f"{own_prefix}h", changes, timers, outbox, self._leave
+            settings, subjects, f"{own_prefix}h", changes, timers, outbox, proofs, self._leave
         )
         subscriptions = Subscriptions(
             settings, f"{own_prefix}a", channels, clients, delivery, loads, changes, timers, outbox
@@ -80,6 +82,7 @@ class Engine:
         self.cache: Cache = cache
         self.channels: Channels = channels
         self.loads: Loads = loads
+        self.proofs: Proofs = proofs
         self.delivery: Delivery = delivery
         self.clients: Clients = clients
         self.subscriptions: Subscriptions = subscriptions
@@ -99,6 +102,7 @@ class Engine:
         self.replaying: Replaying = Replaying(subjects, clients, subscriptions, publishing, outbox)
         self._publish_head: bytes = subjects.publish_prefix.encode() + b"."
         self._requests: dict[bytes, Request] = self._list_requests()
+        self._proven: list[Client] = []  # who answered in the chunk under way
         self._now_ns: int = now_ns
         self._recovery: Recovery = Recovery(
             channels, clients, subscriptions, delivery, changes, timers
@@ -155,6 +159,8 @@ class Engine:
         for member in touched:
             if member.active:
                 self.delivery.advance(member.cursor, now_ns)
+        while self._proven:  # behind the acks, or what they are for might be sent again
+            self.delivery.release(self._proven.pop(), now_ns)
         if self.publishing.guids.holds:
             self.publishing.guids.ask(now_ns)
             self._close_late(now_ns)
@@ -232,6 +238,8 @@ class Engine:
         request = self._requests.get(subject)
         if request is not None:
             request(payload, reply, now_ns)
+        elif subject in self.proofs.asked:
+            self._proven.append(self.proofs.answered(subject, now_ns))
         else:
             self.clients.beat_answered(subject, True, now_ns)
 
@@ -245,6 +253,8 @@ class Engine:
                 self.delivery.expire(timer, now_ns)
             elif isinstance(timer, Client | DuplicateCheck):
                 self.clients.due(timer, now_ns)
+            elif isinstance(timer, Question):
+                self.proofs.due(timer, now_ns)
             elif isinstance(timer, ChannelTimer):
                 self._channel_due(timer.channel, timer.inactivity, now_ns)
         self.delivery.unpark(now_ns)

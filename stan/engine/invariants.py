@@ -245,6 +245,7 @@ def check_clients(engine: Engine, armed: set[int]) -> None:
         assert not client.gone, f"{client_id} is gone"
         assert is_armed(client, armed), f"{client_id}: no heartbeat is planned"
         assert not client.beat or clients.beats.get(client.beat) is client
+        check_proofs(engine, client, armed)
         for number, member in client.subscriptions.items():
             assert member.subscription_id == number
             assert member.client is client
@@ -253,6 +254,8 @@ def check_clients(engine: Engine, armed: set[int]) -> None:
     for connection_id, client in clients.by_connection_id.items():
         assert client.record.connection_id == connection_id
         assert clients.by_id.get(client.client_id) is client, "a connection ID of nobody"
+    for client in engine.proofs.asked.values():
+        assert clients.by_id.get(client.client_id) is client, "a question to nobody"
     for beat, waiting in clients.beats.items():
         assert waiting.beat == beat
         if isinstance(waiting, DuplicateCheck):
@@ -260,6 +263,20 @@ def check_clients(engine: Engine, armed: set[int]) -> None:
             assert is_armed(waiting, armed), "a duplicate check never ends"
         elif isinstance(waiting, Client):
             assert clients.by_id.get(waiting.client_id) is waiting, "a heartbeat of nobody"
+
+
+def check_proofs(engine: Engine, client: Client, armed: set[int]) -> None:
+    """Whoever waits for a proof of reading waits for an answer that can come."""
+    who, question, proofs = client.client_id, client.question, engine.proofs
+    assert client.unproven_bytes >= 0, f"{who}: more is read than was delivered"
+    assert client.is_held == (client.unproven_bytes >= proofs.limit_bytes), f"{who}: held"
+    if question is None:
+        assert client.unproven_bytes < proofs.ask_bytes, f"{who}: was not asked"
+    else:
+        assert proofs.asked.get(question.subject) is client, f"{who}: its answer is for nobody"
+        assert question.covered_bytes <= client.unproven_bytes
+        assert is_armed(question, armed), f"{who}: will not be asked again"
+    assert client.is_held or not client.waiting, f"{who}: reads, and somebody waits for that"
 
 
 def check_queue(engine: Engine) -> None:

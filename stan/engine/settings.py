@@ -19,7 +19,9 @@ class Settings:
     `persistent` says that the store outlives the process, so the progress of subscriptions
     is recorded, at most every `progress_interval_ns`. `cache_bytes` bounds the messages
     held for delivery, `outbox_bytes` what is prepared for subscriptions at a time,
-    `queue_bytes` and `queue_messages` the publishes that wait for a commit.
+    `client_pending_bytes` what is sent to a client before it proves that it reads (0: no bound),
+    `queue_bytes` and `queue_messages` the publishes that wait for a commit. A subscription
+    may have `max_in_flight_limit` messages in flight at most; 0 is no limit.
     `payload_overhead_bytes` is what the store adds to each payload that is not empty; it
     counts in the limits and in what monitoring tells. A publish that is sent again is known
     for `dedupe_window_ns`; `record_all_guids` records those of clients, too, that never said
@@ -39,6 +41,8 @@ class Settings:
     max_payload_bytes: int = 1_048_576
     payload_overhead_bytes: int = 0
     cache_bytes: int = 64 * 1024 * 1024
+    client_pending_bytes: int = 16 * 1024 * 1024
+    max_in_flight_limit: int = 0
     outbox_bytes: int = 8 * 1024 * 1024
     queue_messages: int = 262_144
     queue_bytes: int = 128 * 1024 * 1024

@@ -86,6 +86,22 @@ class Client(Timer):
         self.failed_heartbeats: int = 0
         self.beat: bytes = b""  # reply subject of the heartbeat under way
         self.gone: bool = False
+        # What was delivered since it last proved that it reads (engine.proofs).
+        self.unproven_bytes: int = 0
+        self.question: Question | None = None
+        # So much that its cursors wait; those that do, first come, first served.
+        self.is_held: bool = False
+        self.waiting: dict[Cursor, None] = {}
+
+
+class Question(Timer):
+    """What a client was asked, behind so many bytes. As a Timer it is due to be repeated."""
+
+    def __init__(self, client: Client, subject: bytes, covered_bytes: int) -> None:
+        super().__init__()
+        self.client: Client = client
+        self.subject: bytes = subject
+        self.covered_bytes: int = covered_bytes
 
 
 class Cursor:
@@ -152,7 +168,12 @@ class Subscription(Timer):
 
     @property
     def is_stalled(self) -> bool:
-        return len(self.in_flight) >= self.max_in_flight
+        return len(self.in_flight) >= self.max_in_flight or self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its client must prove first that it reads."""
+        return self.client is not None and self.client.is_held
 
     def attach(
         self, client: Client, inbox: str, ack_inbox: str, max_in_flight: int, ack_wait_s: int

@@ -187,9 +187,17 @@ class Subscriptions:
     ) -> None:
         self._inboxes += 1
         ack_inbox = f"{self._inbox_head}{self._inboxes}"
-        subscription.attach(
-            client, request.inbox, ack_inbox, request.maxInFlight, request.ackWaitInSecs
-        )
+        most = request.maxInFlight
+        limit = self._settings.max_in_flight_limit
+        if 0 < limit < most:
+            most = limit
+            self._outbox.log(
+                "warning",
+                f"[Client:{client.client_id}] A subscription to "
+                f"{subscription.cursor.channel.name} asked for {request.maxInFlight} messages "
+                f"in flight and gets {limit} (max_inflight_limit)",
+            )
+        subscription.attach(client, request.inbox, ack_inbox, most, request.ackWaitInSecs)
         subscription.started = False
         self.place(subscription)
         self._channels.watch_inactivity(subscription.cursor.channel, now_ns)

@@ -7,6 +7,7 @@ by them; wire names and JSON are the server's business.
 """
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from stan.engine.engine import Engine
@@ -122,6 +123,7 @@ class SubscriptionRow(NamedTuple):
     pending: int
     max_in_flight: int
     is_stalled: bool
+    undeliverable: int
 
 
 class ConsumerRow(NamedTuple):
@@ -186,6 +188,11 @@ class View:
     def channel_names(self) -> list[str]:
         """All channels by name, in byte order."""
         return sorted(self._engine.channels.by_name)
+
+    def channels_by_use(self) -> list[str]:
+        """All channels by name, those first into which the most was published."""
+        channels = self._engine.channels.by_name.values()
+        return [one.name for one in sorted(channels, key=attrgetter("last"), reverse=True)]
 
     def client_ids(self) -> list[str]:
         """All clients by ID, in byte order."""
@@ -267,7 +274,8 @@ class View:
                     one.last_sent if len(one.cursor.members) > 1 else one.cursor.last_sent,
                     len(one.in_flight),
                     one.max_in_flight,
-                    len(one.in_flight) >= one.max_in_flight,
+                    one.is_stalled,
+                    len(one.cursor.oversize),
                 )
                 for one in subscriptions
             ],
@@ -338,7 +346,7 @@ def view_subscription(one: Subscription) -> SubscriptionView:
         # A member of several knows what it got itself; a lone one stands for its group.
         one.last_sent if len(cursor.members) > 1 else cursor.last_sent,
         pending,
-        pending >= one.max_in_flight,
+        one.is_stalled,
     )
 
 
@@ -354,7 +362,7 @@ def view_consumer(cursor: Cursor, holders: list[Subscription]) -> ConsumerView:
             pending += held
             first_held = min(one.in_flight)
             earliest = min(earliest, first_held) if earliest else first_held
-        if held < one.max_in_flight:
+        if not one.is_stalled:
             is_stalled = False
     unsent, lost, oldest = _position(cursor, earliest)
     head, group = holders[0], cursor.group
@@ -405,7 +413,7 @@ def _count_consumers(channels: list[Channel]) -> list[ConsumerRow]:
                     unsent + pending,
                     pending,
                     1 if one.active else 0,
-                    pending >= one.max_in_flight,
+                    one.is_stalled,
                     cursor.redelivered,
                     lost,
                     oldest,

@@ -3,6 +3,6 @@
 The only room that knows nats-py's internals. Nothing here knows of channels.
 """
 
-from stan.link.websocket import load_nats_client
+from stan.link.deferred import load_nats_client
 
 load_nats_client()  # before any other module here does

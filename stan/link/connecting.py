@@ -2,10 +2,10 @@
 
 nats-py does the connecting. What this adds: TLS that was asked for is insisted upon;
 credentials files are checked before and read anew each time; each server is tried once; a
-refusal fails at once and says what the server said. Besides taps.py the only module that
-touches nats-py's internals: `_connect_to_server`, `_process_connect_init`, `_process_info`,
-`_connect_command`, `_close`, `_public_nkey`, `_flush_queue`; tests/integration fails when
-they move.
+refusal fails at once and says what the server said; closing never waits for long. Of
+nats-py's internals this touches `_connect_to_server`, `_process_connect_init`,
+`_process_info`, `_connect_command`, `_close`, `_public_nkey`, `_flush_queue`, `_pending`
+and `_status`; tests/integration fails when they move.
 """
 
 import asyncio
@@ -26,9 +26,12 @@ from nats.aio.transport import TcpTransport
 from nats.errors import Error, NoServersError, SecureConnWantedError
 
 from stan.link.credentials import Nkey, UserCredentials
+from stan.link.websocket import WebSocket
 
 _CONNECT = b"CONNECT "
 _WEBSOCKET = ("ws", "wss")
+# How long closing waits for what was written before.
+_LAST_WORDS_S = 2.0
 # A server was there, and did not let us in.
 _ANSWERS = (Error, ssl.SSLError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 # All up to the last @ of a URL: a password may hold characters that nobody encoded.
@@ -40,6 +43,9 @@ OnError = Callable[[Exception], Awaitable[None]]
 
 class SecureClient(Client):
     """A nats-py client that gets in safely, or says why not."""
+
+    was_closed = False
+    """Whether it was asked to close, or gave up reconnecting; not when its server closed it."""
 
     async def open(self, servers: list[str], on_error: OnError, **options: Any) -> None:
         """Connect, trying each server once; a connection that stood is then kept up as
@@ -72,9 +78,25 @@ class SecureClient(Client):
         self.options["max_reconnect_attempts"] = attempts
 
     async def close(self) -> None:
-        """Close for good. Nothing happens when there never was a connection."""
-        if self._was_tried:
+        """Close for good, after what was written has left if that does not take long. Nothing
+        happens when there never was a connection."""
+        if not self._was_tried:
+            return
+        self.was_closed = True
+        try:
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await super().close()
+        except (OSError, TimeoutError):  # it died or fell silent: what is left cannot leave
+            self._pending = []
+            self._pending_data_size = 0
+            self._abort()
+            self._status = Client.DISCONNECTED
             await super().close()
+
+    def _abort(self) -> None:
+        """Tear the connection down: nothing waits for what it has not sent."""
+        if isinstance(self._transport, _Tcp):
+            self._transport.abort()
 
     async def _abandon(self) -> None:
         if self._was_tried and not self.is_closed:
@@ -105,6 +127,8 @@ class SecureClient(Client):
 
     async def _connect_to_server(self, s: Any) -> None:
         if s.uri.scheme in _WEBSOCKET:
+            if not self._transport:
+                self._transport = WebSocket(self.options["ws_connection_headers"])
             await super()._connect_to_server(s)
             return
         s.last_attempt = time.monotonic()
@@ -215,14 +239,19 @@ class _Tcp(TcpTransport):
                     plain, protocol, ssl_context, server_hostname=_host(uri)
                 )
         except BaseException:
-            self._broken = True
-            plain.abort()
+            self.abort()
             raise
         if transport is None:
             raise ConnectionResetError("nats: the server closed the connection")
         reader.set_transport(transport)
         self._io_reader = reader
         self._io_writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    def abort(self) -> None:
+        """Close at once, without waiting for what has not left; `wait_closed` has no more to do."""
+        self._broken = True
+        if self._io_writer is not None:
+            self._io_writer.transport.abort()
 
     async def wait_closed(self) -> None:
         if not self._broken:
@@ -263,6 +292,11 @@ def explain(error: BaseException) -> str:
     text = str(error) or ("timeout" if isinstance(error, TimeoutError) else type(error).__name__)
     quoted = _QUOTED.fullmatch(text)
     return f"nats: {quoted[1]}" if quoted else text
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a NATS server was there and did not accept who we are."""
+    return "authorization" in str(error).lower() or "authentication" in str(error).lower()
 
 
 def _verdict(errors: list[Exception]) -> Error:

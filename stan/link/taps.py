@@ -3,8 +3,9 @@
 Connecting, TLS, authentication, pings and reconnecting stay nats-py's. What this adds:
 a *tapped* subscription bypasses nats-py's stream, queue and task, its messages reach one
 callback as a list of frames per chunk read; and `write` sends ready-made operations in one
-piece. This module is the only one that touches nats-py's internals: `_ps`, `_transport`,
-`_pending`, `_process_connect_init`, `_process_op_err`; tests/integration fails when they move.
+piece. Of nats-py's internals this touches `_ps`, `_transport`, `_pending`,
+`_process_connect_init`, `_process_op_err` and `_process_err`; tests/integration fails when
+they move.
 """
 
 import asyncio
@@ -12,22 +13,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from nats.errors import ProtocolError
+from nats.errors import Error, ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from stan.link.connecting import SecureClient
+from stan.link.websocket import WebSocket
 from stan.wire.frames import Frame, split
 
 OnFrames = Callable[[list[Frame]], None]
+_TOO_LARGE = "maximum payload"
+
+# Over WebSocket, waiting for the socket ends below this; over TCP the stream has its own mark.
+_LOW_WATER_BYTES = 64 * 1024
 
 
 class Link(SecureClient):
-    """A nats-py client with taps. `on_frames` must not raise and must not block."""
+    """A nats-py client with taps. `on_frames` must not raise and must not block, nor must
+    `on_made`, which tells of each connection before anything can be written to it."""
 
     def __init__(self, on_frames: OnFrames) -> None:
         super().__init__()
         self._tapped: frozenset[bytes] = frozenset()
         self._on_frames = on_frames
+        self.on_made: Callable[[], None] = _nothing
         self._ps = _ChunkParser(self)
 
     async def tap(self, subject: str) -> int:
@@ -87,6 +95,7 @@ class Link(SecureClient):
     async def _process_connect_init(self) -> None:
         """A connection is made: from here on the taps stand before nats-py's stream."""
         await super()._process_connect_init()
+        self.on_made()
         writer = self._stream_writer()
         if writer is not None:
             stream: Any = self._transport
@@ -102,10 +111,21 @@ class Link(SecureClient):
         is never. So it is torn down here.
         """
         if self.is_connected and self.options["allow_reconnect"]:
-            writer = self._stream_writer()
-            if writer is not None:
-                writer.transport.abort()
+            self._abort()
         await super()._process_op_err(e)
+
+    async def _process_err(self, err_msg: str) -> None:
+        """NATS says why it is about to close the connection.
+
+        For nats-py that is the end. But a payload is too large only for a limit that we do not
+        know yet: a new connection tells it.
+        """
+        if _TOO_LARGE not in err_msg.lower():
+            await super()._process_err(err_msg)
+            return
+        error = Error("nats: " + err_msg.strip("'").lower())
+        await self._error_cb(error)
+        await self._process_op_err(error)
 
     def _stream_writer(self) -> asyncio.StreamWriter | None:
         """The writer of a TCP connection; None over WebSocket, whose writing only nats-py's
@@ -119,15 +139,25 @@ class Link(SecureClient):
             return 0
         writer = self._stream_writer()
         if writer is None:
-            return int(self._pending_data_size)
+            return int(self._pending_data_size) + self._websocket().unsent_bytes
         return 0 if writer.is_closing() else writer.transport.get_write_buffer_size()
 
     async def drained(self) -> None:
         """Wait until the write buffer is below its low-water mark, or the connection is gone."""
-        writer = self._stream_writer() if self.is_connected else None
+        if not self.is_connected or self._transport is None:
+            return
+        writer = self._stream_writer()
         if writer is not None:
             with suppress(OSError):
                 await writer.drain()
+            return
+        transport = self._websocket()
+        while self._transport is transport and self.unsent_bytes > _LOW_WATER_BYTES:
+            await transport.progress()
+
+    def _websocket(self) -> WebSocket:
+        assert isinstance(self._transport, WebSocket)
+        return self._transport
 
 
 class _Splitter:
@@ -233,3 +263,7 @@ class _ChunkParser(Parser):
             await super().parse(operation)
             if self.state != AWAITING_CONTROL_LINE or self.buf:
                 raise ProtocolError("nats: unknown protocol")
+
+
+def _nothing() -> None:
+    return None

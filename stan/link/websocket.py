@@ -1,39 +1,52 @@
-"""aiohttp, which nats-py speaks WebSocket with, loaded only when somebody does.
+"""nats-py's WebSocket transport, which also tells how much it has not sent yet.
 
-nats-py imports it with itself, which is more than half of what `import stan` would take.
-So while nats-py is loaded it finds a stand-in, which becomes the real module at first use.
-Everybody else always finds the real one.
+nats-py takes bytes out of its own count before the socket has taken them, so the count of
+what waits for the socket is kept here. `progress` wakes at each piece that left, and at the
+end of the connection. Of nats-py's internals this touches `_pending` and `_ws` of its
+transport; tests/integration fails when they move.
 """
 
-import importlib
-import sys
-from types import ModuleType
+import asyncio
 from typing import Any
 
-_NAMES = ("aiohttp", "multidict")
+from nats.aio.transport import WebSocketTransport
 
 
-class _StandIn(ModuleType):
-    """A module that is loaded when something of it is asked for."""
+class WebSocket(WebSocketTransport):
+    """One connection over WebSocket."""
 
-    def __getattr__(self, name: str) -> Any:
-        _forget(self)
-        return getattr(importlib.import_module(self.__name__), name)
+    def __init__(self, headers: dict[str, list[str]] | None = None) -> None:
+        super().__init__(ws_headers=headers)
+        self.unsent_bytes = 0
+        self._progress: asyncio.Future[None] | None = None
 
+    def write(self, payload: bytes) -> None:
+        self.unsent_bytes += len(payload)
+        super().write(payload)  # type: ignore[no-untyped-call]
 
-def load_nats_client() -> None:
-    """Import nats-py's client without aiohttp. Nothing happens when it is there already."""
-    if "nats.aio.transport" in sys.modules:
-        return
-    stand_ins = [_StandIn(name) for name in _NAMES if name not in sys.modules]
-    sys.modules.update({module.__name__: module for module in stand_ins})
-    try:
-        importlib.import_module("nats.aio.transport")
-    finally:
-        for module in stand_ins:
-            _forget(module)
+    async def drain(self) -> None:
+        while not self._pending.empty():
+            payload = self._pending.get_nowait()
+            socket: Any = self._ws
+            try:
+                await socket.send_bytes(payload)
+            finally:
+                self.unsent_bytes -= len(payload)
+                self._wake()
 
+    async def progress(self) -> None:
+        """Wait until something more has left, or the connection is closed."""
+        if self._progress is None:
+            self._progress = asyncio.get_running_loop().create_future()
+        # Waited for, not awaited: others wait for the same future.
+        await asyncio.wait([self._progress])
 
-def _forget(module: ModuleType) -> None:
-    if sys.modules.get(module.__name__) is module:
-        del sys.modules[module.__name__]
+    def close(self) -> None:
+        super().close()  # type: ignore[no-untyped-call]
+        self.unsent_bytes = 0
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._progress is not None:
+            self._progress.set_result(None)
+            self._progress = None

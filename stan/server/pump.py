@@ -110,6 +110,8 @@ class Pump:
             self._spawn(self._commit_loop())
             self._spawn(self.ownership.watch())
             self._spawn(self._watch_lease(self.ownership))
+        self._transport.on_made = self._take_max_payload
+        self._take_max_payload()  # a connection may have been made since the engine was
         self._transport.on_up = self._ring
         self.engine.start(self.clock())
         if held:
@@ -140,7 +142,7 @@ class Pump:
     def _stop_intake(self) -> None:
         self._stopping = True
         self._transport.stop_listening()
-        self._transport.on_up = _nothing
+        self._transport.on_made = self._transport.on_up = _nothing
         self._disarm()
 
     async def _end_tasks(self) -> None:
@@ -194,6 +196,14 @@ class Pump:
             self.engine.change_limits(limits, self.clock())
             if self._transport.is_connected and not self._stopping and not self._congested():
                 self._turn()
+        except Exception as error:
+            self._fail(error)
+
+    def _take_max_payload(self) -> None:
+        """NATS says with each connection what it carries; nothing larger may be written to it.
+        Never raises, as `receive`."""
+        try:
+            self.engine.change_max_payload(self._transport.max_payload_bytes, self.clock())
         except Exception as error:
             self._fail(error)
 

@@ -205,7 +205,12 @@ class Server:
             identity.state = FT_STANDBY
         pump = serving.pump if failover is None else serving.make_idle()
         self.monitor = Monitor(
-            identity, pump, serving.store, lambda: transport.is_connected, group=failover
+            identity,
+            pump,
+            serving.store,
+            lambda: transport.is_connected,
+            most_channels=self.config.metrics_channels,
+            group=failover,
         )
         await self.monitor.start(listener.host, listener.port, listener.tls)
         log.info("Starting %s monitor on %s:%d", listener.scheme, listener.host, self.monitor.port)
@@ -235,8 +240,8 @@ class Server:
             self.end(EXIT_FAILED)
 
     def _nats_complains(self, text: str) -> None:
-        """A permission that is missing leaves the server deaf or dumb, and is never only a
-        detail. It is said once for each kind of subject, not for every message."""
+        """Log what NATS says. A permission that is missing is an error, since the server then
+        cannot hear or answer somebody; it is said once for each kind of subject."""
         violation = _VIOLATION.search(text)
         is_news = violation is not None and violation[0] not in self._violations
         if violation is not None and is_news and len(self._violations) < _MOST_VIOLATIONS:

@@ -186,6 +186,8 @@ class Serving:
             max_payload_bytes=self._transport.max_payload_bytes,
             payload_overhead_bytes=self._encryption.overhead_bytes if self._encryption else 0,
             cache_bytes=config.cache_bytes,
+            client_pending_bytes=config.client_pending_bytes,
+            max_in_flight_limit=config.max_in_flight_limit,
             dedupe_window_ns=config.dedupe_window_ns,
             record_all_guids=bool(config.ft_group),
             test_timers=config.test_timers,

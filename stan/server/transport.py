@@ -42,10 +42,12 @@ class Transport:
     """The server's NATS connection.
 
     `on_up` and `on_down` tell of every change of the connection, `on_lost` that it is
-    closed for good.
+    closed for good. `on_made` comes before anything can be written to a new connection,
+    whose `max_payload_bytes` may be another one.
     """
 
     def __init__(self, name: str = "stan-server") -> None:
+        self.on_made: Callable[[], None] = _nothing
         self.on_up: Callable[[], None] = _nothing
         self.on_down: Callable[[], None] = _nothing
         self.on_lost: Callable[[str], None] = _ignore
@@ -55,6 +57,7 @@ class Transport:
         self.otherwise: OnFrames = _drop
         self._on_frames: OnFrames = _drop
         self._link = Link(self._frames)
+        self._link.on_made = self._made
         self._closing = False
         self._listening: set[str] = set()
         self._refused: list[str] = []  # subjects to which our NATS user may not listen
@@ -92,7 +95,11 @@ class Transport:
 
         async def closed() -> None:
             if not self._closing:
-                self.on_lost(last or "the NATS connection was closed")
+                error = self._link.last_error
+                if error is None or isinstance(error, nats.errors.NoServersError):
+                    self.on_lost(last or "the NATS connection was closed")
+                else:
+                    self.on_lost(explain(error))
 
         try:
             # Longer only when servers accept connections and then fall silent.
@@ -141,8 +148,8 @@ class Transport:
         """Hand everything that clients of this cluster send to `on_frames`, from now on.
 
         May be called again, for somebody else, and without a prefix when none is known yet.
-        Raises NatsServerError when our NATS user may
-        not listen to something: a server that is deaf to a part of its clients serves nobody.
+        Raises NatsServerError when our NATS user may not listen to something: a server must
+        hear all of its clients.
         """
         self._on_frames = on_frames
         for subject in (
@@ -249,6 +256,9 @@ class Transport:
     async def close(self) -> None:
         self._closing = True
         await self._link.close()
+
+    def _made(self) -> None:
+        self.on_made()
 
     def _frames(self, frames: list[Frame]) -> None:
         self._on_frames(frames)

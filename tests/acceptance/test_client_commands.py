@@ -1,5 +1,6 @@
 """stan-pub, stan-sub and stan-bench as a user runs them."""
 
+import asyncio
 import re
 import secrets
 import signal
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import stan
 from tests.acceptance.conftest import Run, Running, Start
 from tests.tools.processes import NatsServer
 from tests.tools.servers import StartServer
@@ -146,23 +148,43 @@ async def test_usage(run: Run, command: str) -> None:
     assert outcome.stderr.startswith("flag provided but not defined: -bogus\nUsage:")
 
 
-async def test_a_lost_connection_ends_stan_sub(
+async def test_stan_sub_outlives_a_server_that_forgot_it(
+    run: Run, start_server: StartServer, nats_server: NatsServer, start: Start
+) -> None:
+    server = start_server(nats_url=nats_server.url)
+    at = ("-s", nats_server.url, "-c", server.cluster)
+    running = await start("sub", *at, "-id", "me", "foo")
+    for _ in range(3):
+        line = await running.line()
+    assert line.startswith("Listening")
+    server.kill()
+    server.start()  # with an empty store: the next ping is answered by a stranger
+    assert (await run("pub", *at, "foo", "later")).code == 0
+    assert "[#1] Received on [foo]: 'sequence:1 " in await running.line()
+    running.process.send_signal(signal.SIGINT)
+    outcome = await running.end()
+    assert outcome.code == 0
+    first, second = outcome.stderr.splitlines()
+    reason = "client has been replaced or is no longer registered"
+    assert first == f"connection me interrupted: {reason}"
+    assert second.startswith("connection me resumed after ")
+
+
+async def test_an_interruption_ends_stan_bench_with_one_line(
     start_server: StartServer, nats_server: NatsServer, start: Start
 ) -> None:
-    nats = NatsServer().start()
-    try:
-        server = start_server(nats_url=nats.url)
-        running = await start("sub", "-s", nats.url, "-c", server.cluster, "-id", "me", "foo")
-        for _ in range(3):
-            line = await running.line()
-        assert line.startswith("Listening")
-        server.kill()
-        server.start()  # with an empty store: the next ping is answered by a stranger
-        outcome = await running.end()
-    finally:
-        nats.stop()
-    reason = "client has been replaced or is no longer registered"
-    assert (outcome.code, outcome.stderr) == (1, f"Connection lost, reason: {reason}\n")
+    server = start_server(nats_url=nats_server.url)
+    at = ("-s", nats_server.url, "-c", server.cluster)
+    listener = await stan.connect(server.cluster, "listener", servers=nats_server.url)
+    sub = await listener.subscribe("foo")
+    running = await start("bench", *at, "-np", "1", "-ns", "1", "-n", "100000000", "foo")
+    await sub.next_msg(20)
+    server.kill()
+    outcome = await running.end()
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.stderr
+    assert outcome.stderr.splitlines()[-1].endswith("stan: no streaming server listens")
+    await asyncio.gather(listener.close(), return_exceptions=True)
 
 
 async def test_a_reader_that_goes_away_ends_stan_sub_quietly(

@@ -89,8 +89,36 @@ def test_start_at_delta(delta: Any) -> None:
     assert filled(delta=delta).startTimeDelta == 1_500_000_000
 
 
-def test_a_delta_may_be_negative() -> None:
-    assert filled(delta=-2).startTimeDelta == -2 * 10**9
+@pytest.mark.parametrize("delta", [-2, datetime.timedelta(seconds=-1)])
+def test_a_delta_counts_back(delta: Any) -> None:
+    with pytest.raises(stan.ConfigError, match="delta"):
+        SubscribeOptions(delta=delta)
+
+
+def test_a_time_may_lie_in_the_future() -> None:
+    assert filled(time=NOW_NS / 1e9 + 60).startTimeDelta == -60 * 10**9
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"queue": 5},
+        {"durable": None},
+        {"start_at": 5},
+        {"sequence": "5"},
+        {"sequence": True},
+        {"time": "yesterday"},
+        {"delta": "1h"},
+        {"delta": float("inf")},
+        {"manual_acks": "yes"},
+        {"max_in_flight": 1.5},
+        {"ack_wait": "30"},
+        {"durable": "\udcff"},
+    ],
+)
+def test_values_of_another_kind_are_no_options(options: dict[str, Any]) -> None:
+    with pytest.raises(stan.ConfigError, match=next(iter(options))):
+        SubscribeOptions(**options)
 
 
 def test_an_ack_wait_is_cut_to_whole_seconds() -> None:
@@ -118,5 +146,6 @@ def test_urls() -> None:
     assert split_urls(None) == ["nats://127.0.0.1:4222"]
     assert split_urls("nats://a:1, nats://b:2") == ["nats://a:1", "nats://b:2"]
     assert split_urls(["nats://a:1"]) == ["nats://a:1"]
-    with pytest.raises(stan.ConfigError):
-        split_urls(" ,")
+    for urls in (" ,", 5, ["nats://a:1", 5]):
+        with pytest.raises(stan.ConfigError):
+            split_urls(urls)  # type: ignore[arg-type]

@@ -15,9 +15,11 @@ class Window:
 
     def __init__(self, taken: int = 0) -> None:
         self.taken = taken
+        self.pending_bytes = 0
 
-    def __len__(self) -> int:
-        return self.taken
+    @property
+    def waiting(self) -> range:
+        return range(self.taken)
 
 
 async def publisher(publishers: Publishers, window: Window, log: list[str], name: str) -> None:
@@ -35,7 +37,7 @@ async def settle() -> None:
 
 async def test_first_come_first_served_and_never_above_the_limit() -> None:
     window, log = Window(), list[str]()
-    publishers = Publishers(1, window)
+    publishers = Publishers(1, 1000, window)
     tasks = [asyncio.create_task(publisher(publishers, window, log, n)) for n in "abc"]
     await settle()
     assert log == ["a"]
@@ -52,7 +54,7 @@ async def test_first_come_first_served_and_never_above_the_limit() -> None:
 async def test_cancelling_a_wait_gives_the_place_on() -> None:
     window, log = Window(), list[str]()
     window.taken = 1
-    publishers = Publishers(1, window)
+    publishers = Publishers(1, 1000, window)
     first = asyncio.create_task(publisher(publishers, window, log, "first"))
     second = asyncio.create_task(publisher(publishers, window, log, "second"))
     await settle()
@@ -69,7 +71,7 @@ async def test_cancelling_a_wait_gives_the_place_on() -> None:
 async def test_cancelling_before_being_woken_leaves_the_queue() -> None:
     window, log = Window(), list[str]()
     window.taken = 1
-    publishers = Publishers(1, window)
+    publishers = Publishers(1, 1000, window)
     task = asyncio.create_task(publisher(publishers, window, log, "a"))
     await settle()
     task.cancel()
@@ -80,7 +82,7 @@ async def test_cancelling_before_being_woken_leaves_the_queue() -> None:
 
 
 async def test_the_end_of_the_connection_sends_everybody_away() -> None:
-    publishers = Publishers(1, Window(1))
+    publishers = Publishers(1, 1000, Window(1))
     tasks = [asyncio.create_task(publishers.wait()) for _ in range(3)]
     await settle()
     publishers.fail(ConnectionClosedError, "stan: connection closed")
@@ -144,3 +146,27 @@ async def test_what_a_callback_raises_goes_to_the_exception_handler() -> None:
     Receipt(later).settle(None)
     await settle()
     assert [str(context["exception"]) for context in reported] == ["plain", "async"]
+
+
+async def test_large_publishes_take_all_the_places() -> None:
+    window = Window()
+    publishers = Publishers(10, 1000, window)
+    window.pending_bytes = 999
+    assert not publishers.must_wait
+    window.pending_bytes = 1000
+    assert publishers.must_wait
+    task = asyncio.create_task(publishers.wait())
+    await settle()
+    window.pending_bytes = 10
+    publishers.wake()
+    await task
+
+
+async def test_a_duplicate_is_told() -> None:
+    receipt = Receipt()
+    receipt.mark_duplicate()
+    assert not receipt.done
+    assert not receipt.duplicate
+    receipt.settle(None)
+    assert receipt.done
+    assert receipt.duplicate

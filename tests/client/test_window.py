@@ -1,13 +1,17 @@
 """The publish window: its bytes, and that each publish settles exactly once."""
 
+from array import array
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stan.client.receipt import Receipt
-from stan.client.window import Window
+from stan.client.window import Window, mark_resent
 from stan.errors import (
     ClientError,
+    ConfigError,
     ConnectionClosedError,
     PayloadTooLargeError,
     PublishError,
@@ -19,15 +23,16 @@ ACK_WAIT_NS = 1000
 MAX_PAYLOAD = 1 << 20
 
 
-def make_window() -> Window:
-    return Window(
+def make_window(dedupe_ns: int = 0) -> Window:
+    window = Window(
         client_id="me",
         connection_id="c" * 22,
         guid_stem="stem56789012",
-        publish_prefix="_STAN.pub.x",
         ack_inbox="_INBOX.acks",
         ack_wait_ns=ACK_WAIT_NS,
     )
+    window.address("_STAN.pub.x", dedupe_ns)
+    return window
 
 
 def publish(window: Window, now_ns: int = 0, channel: str = "foo", data: bytes = b"x") -> Receipt:
@@ -141,7 +146,7 @@ def test_the_largest_data_fits_and_one_byte_more_does_not(limit: int) -> None:
 
 def test_text_is_no_payload() -> None:
     window = make_window()
-    with pytest.raises(TypeError, match="data must be bytes, not str"):
+    with pytest.raises(ConfigError, match="data must be bytes, not str"):
         window.publish("foo", "text", Receipt(), 0, MAX_PAYLOAD)  # type: ignore[arg-type]
     assert not window.waiting
 
@@ -151,3 +156,86 @@ def test_many_channels_do_not_grow_without_bound() -> None:
     for number in range(10_000):
         publish(window, channel=f"c{number}")
     assert len(window._envelopes) <= 4096
+
+
+@pytest.mark.parametrize("data", [bytearray(b"abcdefgh"), memoryview(b"abcdefgh")[::1]])
+def test_anything_like_bytes_is_a_payload(data: bytearray | memoryview) -> None:
+    operation = make_window().publish("foo", data, Receipt(), 0, MAX_PAYLOAD)
+    assert PubMsg.FromString(operation.partition(b"\r\n")[2][:-2]).data == b"abcdefgh"
+
+
+def test_wide_elements_and_strides_are_taken_as_their_bytes() -> None:
+    wide = memoryview(array("H", [1, 2]))
+    strided = memoryview(b"a-b-")[::2]
+    for data, expected in ((wide, wide.tobytes()), (strided, b"ab")):
+        operation = make_window().publish("foo", data, Receipt(), 0, MAX_PAYLOAD)
+        assert PubMsg.FromString(operation.partition(b"\r\n")[2][:-2]).data == expected
+
+
+@pytest.mark.parametrize("channel", [5, None, ["foo"], b"foo"])
+def test_a_channel_that_is_no_text(channel: Any) -> None:
+    with pytest.raises(ConfigError, match="a channel is text"):
+        make_window().publish(channel, b"x", Receipt(), 0, MAX_PAYLOAD)
+
+
+def test_a_channel_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(PublishError, match="invalid subject"):
+        publish(make_window(), channel="\udcff")
+
+
+def test_what_waits_is_counted_in_bytes() -> None:
+    window = make_window()
+    window.keeps_refused = True
+    operations = [window.publish("foo", b"x" * n, Receipt(), 0, MAX_PAYLOAD) for n in (1, 20, 300)]
+    assert window.pending_bytes == sum(map(len, operations))
+    first, second, third = (entry[1].guid for entry in window.waiting.values())
+    window.acknowledge([PubAck(guid=first).SerializeToString()])
+    window.acknowledge([PubAck(guid=second, error="no").SerializeToString()])
+    refused = PubAck(guid=third, error="stan: invalid publish request").SerializeToString()
+    window.acknowledge([refused])
+    assert window.pending_bytes == len(operations[2])
+    window.settle_refused()
+    assert window.pending_bytes == 0
+
+
+@given(st.integers(1, 2**40), st.binary(max_size=300))
+def test_a_mark_is_the_field_that_protobuf_writes(age_ms: int, data: bytes) -> None:
+    operation = make_window().publish("foo", data, Receipt(), 0, MAX_PAYLOAD)
+    line, _, rest = mark_resent(operation, age_ms).partition(b"\r\n")
+    assert int(line.split(b" ")[-1]) == len(rest) - 2
+    marked = PubMsg.FromString(rest[:-2])
+    assert marked.resentAfter == age_ms
+    plain = PubMsg.FromString(operation.partition(b"\r\n")[2][:-2])
+    marked.ClearField("resentAfter")
+    assert marked == plain
+
+
+def test_a_message_id_travels_where_the_server_knows_it() -> None:
+    window = make_window(dedupe_ns=1)
+    operation = window.publish("foo", b"x", Receipt(), 0, MAX_PAYLOAD, "order-17")
+    payload = operation.partition(b"\r\n")[2][:-2]
+    assert PubMsg.FromString(payload).messageId == "order-17"
+    for unusable in (5, "\udcff"):
+        with pytest.raises(ConfigError, match="msg_id"):
+            window.publish("foo", b"x", Receipt(), 0, MAX_PAYLOAD, unusable)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="this server does not know msg_id"):
+        make_window().publish("foo", b"x", Receipt(), 0, MAX_PAYLOAD, "order-17")
+
+
+@pytest.mark.parametrize("limit", [250, 16_600])
+def test_the_largest_data_still_fits_with_a_mark(limit: int) -> None:
+    window = make_window(dedupe_ns=10**18)
+    size = window.max_data_bytes("foo", limit)
+    operation = window.publish("foo", b"x" * size, Receipt(), 0, limit)
+    marked = mark_resent(operation, 2**31)
+    assert int(marked.partition(b"\r\n")[0].split(b" ")[-1]) <= limit
+    with pytest.raises(PayloadTooLargeError):
+        window.publish("foo", b"x" * (size + 1), Receipt(), 0, limit)
+
+
+def test_another_publish_prefix_moves_what_waits() -> None:
+    window = make_window()
+    publish(window)
+    window.address("_STAN.pub.y", 0)
+    operations, _ = window.again(0, "always")
+    assert operations[0].startswith(b"PUB _STAN.pub.y.foo _INBOX.acks ")

@@ -5,10 +5,12 @@ import datetime
 import time
 from typing import Any
 
+import nats
 import pytest
 
 import stan
 from tests.integration.conftest import Connect, fresh_name
+from tests.tools.processes import NatsServer
 
 
 class Inbox:
@@ -366,3 +368,14 @@ async def test_a_queue_group_shares(connect: Connect, channel: str) -> None:
     await fill(connection, channel, 60)
     assert sorted(sequences(await inbox.take(60))) == list(range(1, 61))
     assert sum(member.delivered for member in members) == 60
+
+
+async def test_subscribing_on_a_lent_connection_that_was_closed_leaves_nothing(
+    connect: Connect, nats_server: NatsServer, channel: str
+) -> None:
+    lent = await nats.connect(nats_server.url)
+    connection = await connect(nats=lent)
+    await lent.close()
+    with pytest.raises(stan.InvalidConnectionError, match="nats: connection closed"):
+        await connection.subscribe(channel)
+    assert not connection._driver.session._feeds

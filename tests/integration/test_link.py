@@ -262,3 +262,26 @@ async def test_a_greeting_that_is_none_does_not_end_reconnecting(greeting: bytes
     assert not nats.greetings
     await link.close()
     await nats.stop()
+
+
+async def test_what_nats_finds_too_large_makes_a_new_connection(nats_server: NatsServer) -> None:
+    link, frames = await open_link(nats_server.url)
+    made: asyncio.Queue[int] = asyncio.Queue()
+    complaints: list[str] = []
+
+    async def complain(error: Exception) -> None:
+        complaints.append(str(error))
+
+    link.on_made = lambda: made.put_nowait(link.max_payload)
+    link._error_cb = complain
+    subject = link.new_inbox()
+    await link.tap(subject)
+    limit_bytes = link.max_payload
+    link.write(pub(subject, bytes(limit_bytes + 1)))
+    async with asyncio.timeout(10):
+        assert await made.get() == limit_bytes
+    await link.flush()  # behind the subscriptions, which nats-py makes anew
+    link.write(pub(subject, b"after"))
+    assert (await frames.take())[2] == b"after"
+    assert "nats: maximum payload violation" in complaints
+    await link.close()

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from stan.link import connecting
 from stan.link.taps import Link
-from tests.tools.processes import NatsServer
+from stan.wire.frames import pub
+from tests.tools.processes import NatsServer, free_port
 from tests.tools.proxy import Proxy
 
 
@@ -87,3 +90,110 @@ async def test_a_silent_connection_with_unsent_bytes_is_given_up(nats_server: Na
     assert link.unsent_bytes == 0
     await link.close()
     await proxy.close()
+
+
+# nats-py tells aiohttp its timeout in a way that aiohttp wants no more.
+quiet = pytest.mark.filterwarnings("ignore:parameter 'timeout' of type 'float':DeprecationWarning")
+
+
+async def websocket_proxy(nats: NatsServer, directory: Path) -> Proxy:
+    """The NATS server again, with a WebSocket port that is reached through a proxy."""
+    port = free_port()
+    configuration = directory / "nats.conf"
+    configuration.write_text(f"websocket {{ listen: 127.0.0.1:{port}, no_tls: true }}")
+    nats.stop()
+    nats.start("-c", str(configuration))
+    proxy = Proxy(port)
+    await proxy.open()
+    return proxy
+
+
+@quiet
+async def test_over_websocket_congestion_is_seen_and_waited_for(
+    restartable_nats: NatsServer, tmp_path: Path
+) -> None:
+    proxy = await websocket_proxy(restartable_nats, tmp_path)
+    arrived = asyncio.Event()
+    link = Link(lambda frames: arrived.set())
+    await link.connect(f"ws://127.0.0.1:{proxy.port}", error_cb=ignore)
+    subject = link.new_inbox()
+    await link.tap(subject)
+    await link.flush()
+    proxy.stall()
+    message = b"PUB foo 1000000\r\n" + bytes(1_000_000) + b"\r\n"
+    for _ in range(20):  # more than the kernel takes
+        link.write(message)
+        await asyncio.sleep(0)
+    link.write(pub(subject, b""))
+    assert link.unsent_bytes > 5_000_000
+    waiting = asyncio.create_task(link.drained())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    proxy.restore()
+    async with asyncio.timeout(10):
+        await waiting
+        await arrived.wait()
+    assert link.unsent_bytes < 1_000_000
+    await link.close()
+    await link.drained()
+    await proxy.close()
+
+
+@quiet
+async def test_waiting_for_a_websocket_ends_with_its_connection(
+    restartable_nats: NatsServer, tmp_path: Path
+) -> None:
+    proxy = await websocket_proxy(restartable_nats, tmp_path)
+    link = Link(lambda frames: None)
+    await link.connect(f"ws://127.0.0.1:{proxy.port}", error_cb=ignore, reconnect_time_wait=0.01)
+    proxy.stall()
+    message = b"PUB foo 1000000\r\n" + bytes(1_000_000) + b"\r\n"
+    for _ in range(20):
+        link.write(message)
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(link.drained())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    proxy.cut()
+    proxy.restore()
+    async with asyncio.timeout(10):
+        await waiting
+    await link.close()
+    await proxy.close()
+
+
+async def test_closing_a_silent_connection_does_not_wait_for_what_cannot_leave(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "_LAST_WORDS_S", 0.05)
+    proxy = Proxy(int(nats_server.url.rpartition(":")[2]))
+    await proxy.open()
+    closed = asyncio.Event()
+
+    async def tell() -> None:
+        closed.set()
+
+    link = Link(lambda frames: None)
+    await link.connect(f"nats://127.0.0.1:{proxy.port}", closed_cb=tell, error_cb=ignore)
+    proxy.stall()
+    message = b"PUB foo 1000000\r\n" + bytes(1_000_000) + b"\r\n"
+    while link.unsent_bytes < 1_000_000:
+        link.write(message)
+    async with asyncio.timeout(10):
+        await link.close()
+    assert link.is_closed
+    assert closed.is_set()
+    await proxy.close()
+
+
+async def test_closing_a_connection_that_died_unnoticed_closes_it(nats_server: NatsServer) -> None:
+    link = Link(lambda frames: None)
+    await link.connect(nats_server.url, error_cb=ignore)
+    await link.subscribe(link.new_inbox())
+    writer = link._stream_writer()
+    assert writer is not None
+    writer.transport.abort()
+    await link.publish("foo", b"what nats-py still has to flush")
+    await link.close()
+    assert link.is_closed

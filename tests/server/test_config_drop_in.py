@@ -212,9 +212,10 @@ REFUSED = (
 FILES = {"sc", "stan_config", "c", "config"}
 # What this server has and the original has not.
 OURS = {
-    *("intake_bytes", "intake_dir", "spill_bytes"),
+    *("intake_bytes", "intake_dir", "spill_bytes", "metrics_channels"),
     *("cache_bytes", "test_timers", "check_config", "welcome", "sql_durability", "sql_migrate"),
-    *("http_addr", "log_format", "dedupe_window", "ft_lease", "ft_buffer"),
+    *("http_addr", "log_format", "client_pending_bytes", "max_inflight_limit"),
+    *("dedupe_window", "ft_lease", "ft_buffer"),
 }
 
 

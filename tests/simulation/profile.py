@@ -61,6 +61,8 @@ def draw(rng: Random) -> Profile:
         persistent=persistent,
         cache_bytes=pick([0, 60, 300, 2000, 1 << 20]),
         outbox_bytes=pick([1, 100, 1 << 20]),
+        client_pending_bytes=pick([0, 1, 300, 3000, 1 << 20]),
+        max_in_flight_limit=pick([0, 0, 2]),
         queue_messages=pick([4, 30, 1000]),
         queue_bytes=pick([200, 3000, 1 << 20]),
         batch_messages=pick([1, 4, 64]),

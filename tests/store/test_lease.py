@@ -177,3 +177,53 @@ def test_an_owner_is_gone_only_when_that_is_certain() -> None:
     assert lease.is_gone(f"{host} pid {2**22 - 1} ({machine}/{start}/{nonce})")
     assert not lease.is_gone(f"{host} pid {2**22 - 1} (other/{start}/{nonce})")
     assert not lease.is_gone("whatever")
+
+
+async def test_a_store_that_was_taken_over_and_left_says_so(sqlite_place: Place) -> None:
+    store = await sqlite_place.opened()
+    assert isinstance(store, SqlStore)
+    taken = "UPDATE stan_server SET epoch=epoch + 1, lease_owner=NULL"
+    await store._database.write(lambda session: session.run_alone(taken))
+    with pytest.raises(LeaseLostError, match="took the store over, and left it"):
+        await store.outcome()
+    with pytest.raises(LeaseLostError, match="took the store over, and left it"):
+        await store.commit(Batch(1))
+
+
+async def test_without_its_row_there_is_no_lease(sqlite_place: Place) -> None:
+    store = await sqlite_place.opened()
+    assert isinstance(store, SqlStore)
+    await store._database.write(lambda session: session.run_alone("DELETE FROM stan_server"))
+    with pytest.raises(LeaseLostError, match="the row of the server is missing"):
+        await store.outcome()
+
+
+def test_whether_an_owner_is_gone_is_only_said_when_it_is_certain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = lease.owner_name()
+    assert not lease.is_gone(ours)
+    assert lease.is_gone(ours.replace(f"pid {os.getpid()} ", "pid 99999999 "))
+    assert not lease.is_gone("somebody else")
+
+    def forbid(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", forbid)  # somebody else's process has that ID
+    assert not lease.is_gone(ours)
+    monkeypatch.setattr(lease, "_start_ticks", lambda pid: -1)
+    assert not lease.is_gone(ours)
+    monkeypatch.setattr(lease, "_machine", lambda: "")
+    assert not lease.is_gone(ours)
+
+
+def test_where_the_system_tells_nothing_nobody_is_known_to_be_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise OSError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert lease._machine() == ""
+    assert lease._start_ticks(os.getpid()) == -1
+    assert not lease.is_gone(lease.owner_name())

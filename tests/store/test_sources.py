@@ -1,5 +1,6 @@
 """Where the data lives, in every form that people have it."""
 
+import ssl
 import sys
 
 import pytest
@@ -61,11 +62,52 @@ def test_a_password_may_hold_anything_and_is_never_shown() -> None:
         ("mysql", "nonsense", "must read user"),
         ("postgres", "nonsense", "must read postgres"),
         ("", ":memory:", "store type MEMORY"),
+        ("", "u@tcp(h)/db?tls=custom", 'tls "custom" is none of'),
+        ("", "u@tcp(h)/db?timeout=soon", 'timeout "soon" is not a number'),
+        ("", "postgres://u@h/db?prepared_statement_cache_size=few", "statement cache"),
     ],
 )
 def test_what_makes_no_sense_is_refused(driver: str, source: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parse_source(driver, source)
+
+
+@pytest.mark.parametrize(
+    ("source", "passed_on"),
+    [
+        (f"{POSTGRES}?sslmode=require", {"ssl": "require"}),
+        (f"{POSTGRES}?ssl=verify-full&client_encoding=utf8", {"ssl": "verify-full"}),
+        (f"{POSTGRES}?connect_timeout=3", {"timeout": 3}),
+        (
+            f"{POSTGRES}?prepared_statement_cache_size=0",
+            {"prepared_statement_cache_size": 0, "statement_cache_size": 0},
+        ),
+        (
+            f"{POSTGRES}?application_name=a&search_path=b",
+            {"server_settings": {"application_name": "a", "search_path": "b"}},
+        ),
+        ("u@tcp(h)/db?timeout=4s&parseTime=true&tls=preferred", {"connect_timeout": 4}),
+        ("u@unix(/run/my.sock)/db", {"unix_socket": "/run/my.sock"}),
+    ],
+)
+def test_what_a_source_says_besides_is_passed_on(source: str, passed_on: dict[str, object]) -> None:
+    assert parse_source("", source).connect_args == passed_on
+
+
+def test_mysql_over_tls_checks_the_certificate_unless_told_not_to() -> None:
+    checked = parse_source("", "u@tcp(h)/db?tls=true").connect_args["ssl"]
+    assert (checked.check_hostname, checked.verify_mode) == (True, ssl.CERT_REQUIRED)
+    unchecked = parse_source("", "u@tcp(h)/db?tls=skip-verify").connect_args["ssl"]
+    assert (unchecked.check_hostname, unchecked.verify_mode) == (False, ssl.CERT_NONE)
+
+
+def test_postgres_may_be_reached_by_the_folder_of_its_socket() -> None:
+    assert parse_source("", "postgres://u@/db?host=/run/postgresql").url.host == "/run/postgresql"
+
+
+def test_a_repeated_parameter_counts_as_said_last() -> None:
+    parsed = parse_source("", f"{POSTGRES}?sslmode=disable&sslmode=require")
+    assert parsed.connect_args == {"ssl": "require"}
 
 
 def test_an_unreadable_url_is_refused_without_its_password() -> None:

@@ -99,6 +99,16 @@ class Options:
     cache_bytes: int = size(Group.STREAMING, "cache_bytes", "cache_bytes",
         "Memory for recent messages, from which live subscriptions are served",
         64 * 1024 * 1024)
+    metrics_channels: int = number(Group.STREAMING, "metrics_channels", "metrics_channels",
+        "Channels with series of their own in /metrics, the busiest; the others are summed"
+        " (0 for all)", 1000)
+    client_pending_bytes: int = size(Group.STREAMING, "client_pending_bytes",
+        "client_pending_bytes",
+        "Deliveries to a client that has not proved that it reads them (0 for any)",
+        16 * 1024 * 1024)
+    max_in_flight_limit: int = number(Group.STREAMING, "max_inflight_limit",
+        "max_inflight_limit",
+        "Most unacknowledged messages a subscription may ask for (0 for any)", 0)
     dedupe_window_ns: int = duration(Group.STREAMING, "dedupe_window", "dedupe_window",
         "How long a publish that is sent again is known to be stored already", 120 * SECOND_NS)
     ft_group: str = text(Group.STREAMING, "ft_group", "ft_group ft_group_name",

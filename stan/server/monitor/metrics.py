@@ -33,7 +33,8 @@ _SUBSCRIPTION = (
     ("subs_last_sent", "gauge", "The last sequence sent"),
     ("subs_pending_count", "gauge", "Messages sent and not acknowledged"),
     ("subs_max_inflight", "gauge", "The most messages sent and not acknowledged"),
-    ("subs_stalled", "gauge", "Whether it must acknowledge before it gets more"),
+    ("subs_stalled", "gauge", "Whether it must acknowledge, or read, before it gets more"),
+    ("subs_undeliverable_msgs", "gauge", "Messages that stop it: NATS carries none so large"),
 )
 _CONSUMER = (
     ("consumer_lag_msgs", "gauge", "Messages not acknowledged, sent or not"),
@@ -50,6 +51,9 @@ _AGE = (
         "Age of the oldest message not acknowledged, sent or not; 0 when there is none",
     ),
 )
+# Of the channels that have no series of their own; gauges only, since a sum from which a channel
+# goes would look like a counter that began anew.
+_SUMMED = ("bytes_total", "msgs_total", "consumer_lag_msgs", "consumer_pending_msgs")
 _BLOCK_CHANNELS = 64
 _MOST_LABELS = 65_536
 
@@ -71,8 +75,10 @@ class Metrics:
         pump: Pump,
         store: Store,
         clock: Callable[[], int] = time.time_ns,
+        most_channels: int = 0,
         group: Group | None = None,
     ) -> None:
+        self._most_channels = most_channels
         self._group = group
         self._identity = identity
         self._pump = pump
@@ -188,7 +194,18 @@ class Metrics:
             for metrics in (_CHANNEL, _SUBSCRIPTION, _CONSUMER, _AGE)
         )
         server = label("server_id", self._identity.server_id)
-        names = self._view.channel_names()
+        names, others = self._choose_channels()
+        page.gauge(
+            "nss_server_unlisted_channels",
+            "Channels without series of their own",
+            server,
+            len(others),
+        )
+        if others:
+            families = {family.name: family for family in (*channels, *consumers)}
+            sums = await self._sum_up(others, slices)
+            for name, value in zip(_SUMMED, sums, strict=True):
+                families[f"nss_chan_{name}"].add(f'{server},channel=""', value)
         self._ages.begin()
         for start in range(0, len(names), _BLOCK_CHANNELS):
             block = self._view.block(names[start : start + _BLOCK_CHANNELS])
@@ -197,6 +214,27 @@ class Metrics:
             labels = add_consumers(consumers, server, block.consumers)
             await self._add_ages(age, labels, block.consumers, slices)
             await slices.pause()
+
+    def _choose_channels(self) -> tuple[list[str], list[str]]:
+        """The channels that are listed, in byte order, and the others."""
+        most = self._most_channels
+        names = self._view.channel_names()
+        if not most or len(names) <= most:
+            return names, []
+        by_use = self._view.channels_by_use()
+        return sorted(by_use[:most]), by_use[most:]
+
+    async def _sum_up(self, names: list[str], slices: Slices) -> tuple[int, int, int, int]:
+        """What _SUMMED says, of all these channels together."""
+        stored_bytes = messages = lag = pending = 0
+        for start in range(0, len(names), _BLOCK_CHANNELS):
+            block = self._view.block(names[start : start + _BLOCK_CHANNELS])
+            stored_bytes += sum(row.stored_bytes for row in block.channels)
+            messages += sum(row.messages for row in block.channels)
+            lag += sum(row.lag for row in block.consumers)
+            pending += sum(row.pending for row in block.consumers)
+            await slices.pause()
+        return stored_bytes, messages, lag, pending
 
     async def _add_ages(
         self,
@@ -264,6 +302,7 @@ def add_subscriptions(
         [row.pending for row in rows],
         [row.max_in_flight for row in rows],
         [int(row.is_stalled) for row in rows],
+        [row.undeliverable for row in rows],
     )
     _add(families, labels, numbers)
 

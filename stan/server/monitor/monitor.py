@@ -77,12 +77,15 @@ class Monitor:
         store: Store,
         is_connected: Callable[[], bool],
         clock: Callable[[], int] = time.time_ns,
+        most_channels: int = 0,
         group: Group | None = None,
     ) -> None:
+        """`most_channels` get series of their own among the metrics; 0: all."""
         self.identity = identity
         self.port = 0
         self._is_connected = is_connected
         self._clock = clock
+        self._most_channels = most_channels
         self._group = group
         self.show(pump, store)
         self._runner: web.AppRunner | None = None
@@ -95,7 +98,13 @@ class Monitor:
         self._store = store
         self._view = View(pump.engine)
         self._metrics = Metrics(
-            self.identity, self._view, pump, store, self._clock, group=self._group
+            self.identity,
+            self._view,
+            pump,
+            store,
+            self._clock,
+            most_channels=self._most_channels,
+            group=self._group,
         )
 
     async def start(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> None:

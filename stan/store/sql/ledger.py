@@ -5,7 +5,7 @@ which takes the draft over when COMMIT returned.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from stan.engine.records import Batch, Bounds, Run
 from stan.errors import StoreRefusedError
@@ -109,12 +109,15 @@ def _extend(bounds: Bounds, run: Run) -> Bounds:
     last = run.first_sequence + count - 1
     end_position = run.end_position
     if bounds.count:
-        return replace(
-            bounds,
-            last_sequence=last,
-            end_position=end_position,
-            last_timestamp_ns=run.timestamp_ns,
-            count=bounds.count + count,
+        # Not `replace`, which takes seven times as long: a batch may touch many channels.
+        return Bounds(
+            bounds.first_sequence,
+            last,
+            bounds.first_position,
+            end_position,
+            bounds.first_timestamp_ns,
+            run.timestamp_ns,
+            bounds.count + count,
         )
     return Bounds(
         first_sequence=run.first_sequence,

@@ -186,7 +186,7 @@ def bounds_row(bounds: Bounds) -> Row:
     )
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class StoredRun:
     """A run as its rows hold it, column by column. `replies` is empty when no message has
     one, `payloads` are encrypted when the store's are."""
@@ -203,8 +203,10 @@ def stored_run(run: Run, encryption: "Encryption | None" = None) -> StoredRun:
     payloads = run.payloads
     if encryption is not None:
         payloads = encryption.encrypt(run.channel, run.first_sequence - 1, payloads)
-    positions = list(accumulate(run.sizes, initial=run.position))
-    positions.pop()  # where the next message will start
+    positions = [run.position]
+    if len(payloads) > 1:
+        positions = list(accumulate(run.sizes, initial=run.position))
+        positions.pop()  # where the next message will start
     replies = [pack_text(reply) or None for reply in run.replies]
     return StoredRun(
         run.channel_id, run.first_sequence, run.timestamp_ns, positions, replies, payloads
@@ -216,6 +218,11 @@ def message_rows(runs: Iterable[StoredRun]) -> list[Row]:
     rows: list[Row] = []
     for run in runs:
         channel_id, timestamp_ns = run.channel_id, run.timestamp_ns
+        if len(run.payloads) == 1:
+            reply = run.replies[0] if run.replies else None
+            position, data = run.positions[0], run.payloads[0]
+            rows.append((channel_id, run.first_sequence, timestamp_ns, position, reply, data))
+            continue
         rows += [
             (channel_id, sequence, timestamp_ns, position, reply, data)
             for sequence, position, reply, data in zip(

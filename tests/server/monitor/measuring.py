@@ -1,6 +1,6 @@
 """What answers of the monitoring cost with many channels. Run as a program:
 
-    python -m tests.server.monitor.measuring [channels] [durables] [requests]
+    python -m tests.server.monitor.measuring [channels] [durables] [requests] [most channels]
 
 A server on SQLite with that many channels, each with messages, and durables that are
 behind, two thirds of them online. For each path, the median over the requests of: the
@@ -32,7 +32,7 @@ from stan.engine.settings import Settings
 from stan.server.monitor.identity import Identity
 from stan.server.monitor.monitor import Monitor
 from stan.server.pump import Pump
-from stan.server.server import _relieve_collector
+from stan.server.serving import _relieve_collector
 from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store
@@ -141,7 +141,7 @@ def change(engine: Engine) -> None:
             one.cursor.last_sent += 1
 
 
-async def measure(channels: int, durables: int, requests: int) -> None:
+async def measure(channels: int, durables: int, requests: int, most_channels: int) -> None:
     """Start, measure, print, stop."""
     nats = NatsServer().start()
     with tempfile.TemporaryDirectory() as directory:
@@ -159,7 +159,7 @@ async def measure(channels: int, durables: int, requests: int) -> None:
         )
         pump = Pump(engine, store, transport)
         identity = Identity(CLUSTER, "k" * 22, "0.1.0", time.time_ns())
-        monitor = Monitor(identity, pump, store, lambda: True)
+        monitor = Monitor(identity, pump, store, lambda: True, most_channels=most_channels)
         await monitor.start("127.0.0.1", 0)
         _relieve_collector()
         stretches = Stretches()
@@ -207,4 +207,4 @@ async def report(
 
 if __name__ == "__main__":
     arguments = [int(word) for word in sys.argv[1:]]
-    asyncio.run(measure(*arguments, *(10_000, 10_000, 7)[len(arguments) :]))
+    asyncio.run(measure(*arguments, *(10_000, 10_000, 7, 1000)[len(arguments) :]))

@@ -2,14 +2,16 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
-from stan.engine.views import View
+from stan.engine.views import Block, ChannelRow, View
 from stan.errors import StoreUnavailableError
 from stan.server.histogram import Histogram
 from stan.server.monitor.exposition import Exposition, label
 from stan.server.monitor.message_ages import Ages
+from stan.server.monitor.monitor import Monitor
 from tests.server.monitor.conftest import Monitored
 from tests.server.monitor.traffic import Traffic
 
@@ -47,6 +49,28 @@ def value(samples: Samples, name: str, **labels: str) -> float:
         if one == name and frozenset(labels.items()) <= some
     ]
     return found
+
+
+def total(samples: Samples, name: str) -> float:
+    """The sum of all samples of this name."""
+    return sum(number for (one, _), number in samples.items() if one == name)
+
+
+class CrowdedView(View):
+    """An engine as it looks with very many channels of seven messages each."""
+
+    COUNT = 10_000
+
+    def channel_names(self) -> list[str]:
+        return sorted(self.channels_by_use())
+
+    def channels_by_use(self) -> list[str]:
+        return [f"crowd.{n:04}" for n in reversed(range(self.COUNT))]
+
+    def block(self, names: Iterable[str]) -> Block:
+        lasts = [(name, int(name[6:]) + 1) for name in names]
+        rows = [ChannelRow(name, 700, 7, last, last - 6, last - 7) for name, last in lasts]
+        return Block(rows, [], [])
 
 
 async def scrape(played: Monitored) -> Samples:
@@ -111,6 +135,44 @@ async def test_every_consumer_has_one_series(played: Monitored) -> None:
     consumers = [name for name in counts if name.startswith("nss_chan_consumer_")]
     assert len(consumers) == 7
     assert {counts[name] for name in consumers} == {6}
+
+
+async def test_the_busiest_channels_are_listed_and_the_others_summed(
+    played: Monitored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = await scrape(played)
+    assert value(everything, "nss_server_unlisted_channels") == 0
+    monkeypatch.setattr(played.monitor._metrics, "_most_channels", 1)
+    samples = await scrape(played)
+    assert value(samples, "nss_server_unlisted_channels") == (
+        value(samples, "nss_server_channels") - 1
+    )
+    listed = {dict(labels).get("channel") for name, labels in samples if "_chan_" in name}
+    assert listed == {"foo", ""}
+    for name in ("bytes_total", "msgs_total", "consumer_lag_msgs", "consumer_pending_msgs"):
+        assert total(samples, f"nss_chan_{name}") == total(everything, f"nss_chan_{name}") > 0
+    assert total(samples, "nss_chan_dropped_msgs_total") == 5
+
+
+async def test_a_page_does_not_grow_with_ten_thousand_channels(played: Monitored) -> None:
+    view = CrowdedView(played.engine)
+    sizes = {}
+    for most in (1000, 0):
+        monitor = Monitor(
+            *(played.monitor.identity, played.engine, played.monitor._pump, played.store),
+            lambda: True,
+            most_channels=most,
+        )
+        monitor._metrics._view = view
+        pieces = await monitor._metrics.page()
+        samples = parse(b"".join(pieces).decode())
+        sizes[most] = len(samples), len(b"".join(pieces))
+        assert total(samples, "nss_chan_msgs_total") == 7 * view.COUNT
+        if most:
+            assert value(samples, "nss_chan_last_seq", channel="crowd.9999") == 10_000
+            assert value(samples, "nss_server_unlisted_channels") == view.COUNT - most
+    assert sizes[1000][0] < 5_200 < 50_000 < sizes[0][0]
+    assert sizes[1000][1] < 1_000_000 < sizes[0][1]
 
 
 async def test_age_is_read_from_the_store_once(played: Monitored) -> None:

@@ -140,7 +140,7 @@ def test_a_block_counts_what_the_views_show() -> None:
     assert sorted(block.subscriptions) == sorted(
         (
             *(name, one.client_id, one.inbox, one.queue_name, one.durable_name, one.is_durable),
-            *(one.is_offline, one.last_sent, one.pending, one.max_in_flight, one.is_stalled),
+            *(one.is_offline, one.last_sent, one.pending, one.max_in_flight, one.is_stalled, 0),
         )
         for name in ("foo", "bar")
         for one in seen.channel_subscriptions(name)
