@@ -107,7 +107,7 @@ class Pump:
         self._take_max_payload()  # a connection may have been made since the engine was
         self._transport.on_up = self._ring
         self.engine.start(self.clock())
-        if held:
+        if held is not None:
             self.engine.replay(held, self.clock())
         self._turn()
 
