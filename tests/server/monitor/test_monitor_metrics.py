@@ -159,7 +159,7 @@ async def test_a_page_does_not_grow_with_ten_thousand_channels(played: Monitored
     sizes = {}
     for most in (1000, 0):
         monitor = Monitor(
-            *(played.monitor.identity, played.engine, played.monitor._pump, played.store),
+            *(played.monitor.identity, played.engine, played.monitor._metrics._pump, played.store),
             lambda: True,
             most_channels=most,
         )
