@@ -369,7 +369,7 @@ def _find_settled(pump: Pump) -> int | None:
     is_idle = (
         pump.is_all_queued()
         and engine.batches.in_flight is None
-        and not engine.publishing.has_queued()
+        and not engine.publishing.queued_messages
         and not engine.changes.urgent
     )
     if is_idle:
