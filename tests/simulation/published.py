@@ -80,8 +80,9 @@ class Published:
 
     def delete(self, channel_id: int) -> None:
         """A channel goes, and with it all that was stored there."""
-        for known in self._generations.values():
-            known.pop(channel_id, None)
+        for guid, known in self._generations.items():
+            if known.pop(channel_id, None) is not None:
+                self._turned_away.add(guid)
 
     def record(self, batch: Batch) -> None:
         """What the batch lets the store remember, and forget."""
@@ -109,7 +110,8 @@ class Published:
         return guid in self._generations or guid in self._answered
 
     def may_be_late(self, guid: bytes) -> bool:
-        """Whether one server refused it, and the next one may have stored it."""
+        """Whether the next server may store it long after: one refused it, or stored it in a
+        channel that is deleted."""
         return not self.refusals_last and guid in self._turned_away
 
     # Answers.
