@@ -189,7 +189,7 @@ class Observer:
         for subject, _, payload in operations:
             if subject.startswith(b"in."):
                 self._message(subject, payload)
-            elif subject.startswith(b"acks."):
+            elif subject.startswith(b"acks.") or subject.endswith(b".acks"):
                 self._publish_ack(subject, payload)
             elif subject.startswith(b"sub."):
                 self._granted(server, payload)
@@ -203,7 +203,7 @@ class Observer:
         if not ack.error:
             self.world.chronicle.acks += 1
             published.acknowledge(ack.guid.encode(), ack.duplicate)
-        elif ack.guid:
+        elif ack.guid and subject.startswith(b"acks."):
             _, _, generation = subject.removeprefix(b"acks.").partition(b".")
             published.refuse(ack.guid.encode(), int(generation or 0), ack.error)
 

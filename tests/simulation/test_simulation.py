@@ -56,6 +56,12 @@ def test_publishes_are_sent_again_and_recognised() -> None:
     assert sum(world.store.published.duplicates for world in worlds if world is not None) > 0
 
 
+def test_the_real_session_publishes_and_is_told_the_truth() -> None:
+    worlds = [run_seed(seed, STEPS, check_every=1, kind="session") for seed in range(8)]
+    assert [report for report, _ in worlds] == [""] * 8
+    assert sum(world.chronicle.acks for _, world in worlds if world is not None) > 0
+
+
 def test_members_of_a_group_take_over_and_are_deposed() -> None:
     worlds = [run_seed(seed, STEPS, kind="failover")[1] for seed in range(8)]
     members = [member for world in worlds if world is not None for member in world.members]
