@@ -6,11 +6,9 @@ whose bytes differ nowhere else are not even parsed. Bursts wait unsealed; seali
 sequences and timestamps and encodes each message once.
 """
 
-from collections.abc import Iterable
-
 from google.protobuf.message import DecodeError
 
-from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES, Burst, build_runs, write_acks
+from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES, Burst, build_runs
 from stan.engine.channels import Channels, Refusal, is_acceptable_channel
 from stan.engine.clients import Clients
 from stan.engine.guids import Guids, HeldPublish, key_of
@@ -403,13 +401,6 @@ class Publishing:
 
     # Sealing.
 
-    def has_queued(self) -> bool:
-        return self.queued_messages > 0
-
-    def queued(self) -> Iterable[Burst]:
-        """What waits for a batch; that of each publisher in order."""
-        return self.lanes
-
     def queued_bursts(self, client_id: str) -> int:
         """How many bursts of this publisher wait for a batch."""
         return self.lanes.count(client_id)
@@ -435,10 +426,6 @@ class Publishing:
             self.queued_messages += len(burst.guids)
             self.queued_bytes += burst.queued_bytes
         self.interrupt()
-
-    def acknowledge(self, bursts: list[Burst]) -> None:
-        """Tell the publishers that their messages are stored, in order."""
-        write_acks(bursts, self._outbox.operations)
 
     def refuse_all(self, bursts: list[Burst], error: str) -> None:
         """Tell the publishers that these are not stored, but of those whose copy is to be tried."""

@@ -94,7 +94,7 @@ class Server:
         engine = self.engine
         if not engine.publishing.guids.holds and not (
             engine.batches.in_flight is not None
-            or engine.publishing.has_queued()
+            or engine.publishing.queued_messages
             or engine.changes.urgent
         ):
             self._settling.rest(self.node.clock_ns())
