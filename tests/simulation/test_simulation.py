@@ -37,10 +37,16 @@ FAILOVER = (
     113,  # members froze while they were frozen
 )  # fmt: skip
 
+SESSION = (2045,)  # a copy that was refused was sent again without a mark
+
 
 @pytest.mark.parametrize(
     ("kind", "seed"),
-    [*(("resending", seed) for seed in RESENDING), *(("failover", seed) for seed in FAILOVER)],
+    [
+        *(("session", seed) for seed in SESSION),
+        *(("resending", seed) for seed in RESENDING),
+        *(("failover", seed) for seed in FAILOVER),
+    ],
 )
 def test_a_seed_of_another_kind_that_failed_once_passes(kind: str, seed: int) -> None:
     report, _ = run_seed(seed, STEPS, check_every=1, kind=kind)
