@@ -60,8 +60,8 @@ async def tidied_nats(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     dialled: list[Any] = []
     connect = TcpTransport.connect
 
-    async def connect_and_note(transport: Any, *arguments: Any) -> None:
-        await connect(transport, *arguments)
+    async def connect_and_note(transport: Any, *arguments: Any, **options: Any) -> None:
+        await connect(transport, *arguments, **options)
         dialled.append(transport)
 
     monkeypatch.setattr(TcpTransport, "connect", connect_and_note)
