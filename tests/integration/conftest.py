@@ -62,11 +62,10 @@ async def tidied_nats(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
 
     async def connect_and_note(transport: Any, *arguments: Any, **options: Any) -> None:
         await connect(transport, *arguments, **options)
-        dialled.append(transport)
+        dialled.append(transport._io_writer)  # the next dial puts another in its place
 
     monkeypatch.setattr(TcpTransport, "connect", connect_and_note)
     yield
-    for transport in dialled:
-        transport._bare_io_writer.transport.abort()
-        transport._bare_io_writer.close()
+    for writer in dialled:
+        writer.transport.abort()
     await asyncio.sleep(0)  # an aborted transport closes its socket in the next turn
