@@ -132,10 +132,10 @@ class ForgetfulDisk(mfusepy.Operations):  # type: ignore[misc]
             raise mfusepy.FuseOSError(errno.ENOENT)
         return file
 
-    def _fail_now_and_then(self) -> None:
+    def _fail_now_and_then(self, faults: tuple[int, ...] = FAULTS) -> None:
         if self.fault_rate and self._random.random() < self.fault_rate:
             self.faults += 1
-            raise mfusepy.FuseOSError(self._random.choice(FAULTS))
+            raise mfusepy.FuseOSError(self._random.choice(faults))
 
     def _rename(self, name: str, file: File | None) -> None:
         naming = Naming(self._next(), name, file)
@@ -179,6 +179,8 @@ class ForgetfulDisk(mfusepy.Operations):  # type: ignore[misc]
 
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
         with self._lock:
+            if not path.endswith("-shm"):
+                self._fail_now_and_then((errno.EIO,))
             return bytes(self._find(path).now[offset : offset + size])
 
     def write(self, path: str, data: bytes, offset: int, fh: int) -> int:

@@ -36,7 +36,7 @@ WINDOW = 50
 LARGEST_BYTES = 20_000
 MESSAGES_BETWEEN = 200
 """How many more are acked before the next cut, on average."""
-FAULT_RATE = 0.02
+FAULT_RATE = 0.003
 
 
 @dataclass
