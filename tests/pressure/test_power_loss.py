@@ -3,10 +3,15 @@
 The file system is mounted by FUSE: root, /dev/fuse and libfuse are needed.
 """
 
+import os
+
 import pytest
 
 power_loss = pytest.importorskip(
     "tests.pressure.power_loss", reason="no libfuse", exc_type=(ImportError, OSError)
+)
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not os.path.exists("/dev/fuse"), reason="nothing may be mounted here"
 )
 
 
