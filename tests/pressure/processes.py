@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.tools.streaming_server import StreamingServer, free_port, implementat
 DOCUMENTED_BYTES = 512 * 1024 * 1024
 _LOST = re.compile(r"NATS connection lost|connection is lost for good")
 _CGROUPS = Path("/sys/fs/cgroup")
+_END_S = 15.0
 _MARK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
@@ -59,9 +61,13 @@ class Cell:
         return ["sh", "-c", enter, str(self._folder), *argv]
 
     def remove(self) -> None:
-        """Once all processes in it have ended."""
-        if self._folder is not None:
-            self._folder.rmdir()
+        """Once all processes in it have ended: the last one ends the nats-server."""
+        if self._folder is None:
+            return
+        end_s = time.monotonic() + _END_S
+        while (self._folder / "cgroup.procs").read_text() and time.monotonic() < end_s:
+            time.sleep(0.01)  # a control group tells nobody when it is empty
+        self._folder.rmdir()
 
 
 @dataclass
