@@ -6,6 +6,8 @@ Whatever else happens, each of their publishes is acked and each message arrives
 import asyncio
 from collections.abc import Callable
 
+import nats.errors
+
 from tests.tools.streaming_client import Client, Clients, Subscription, new_id
 from tests.tools.streaming_server import StreamingServer
 
@@ -61,11 +63,11 @@ class Pair:
             before = self._witness()
             failure = await _publish_one(self._publisher, self.channel, b"%d" % number)
             self.overtaken.append(self._witness() - before)
+            self._progress.set()
             if failure:
                 self.failures.append(f"publish {number}: {failure}")
-            else:
-                self.acked += 1
-            self._progress.set()
+                return
+            self.acked += 1
 
     async def _read(self, subscription: Subscription) -> None:
         """All that was acked must have come, in order; what was not acked may have."""
@@ -97,3 +99,5 @@ async def _publish_one(client: Client, channel: str, data: bytes) -> str:
                     return ack.error
     except TimeoutError:
         return f"no ack in {PATIENCE_S:.0f} s"
+    except (nats.errors.Error, OSError) as error:
+        return f"the NATS server is gone: {error!r}"
