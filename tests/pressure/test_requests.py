@@ -49,7 +49,7 @@ async def test_many_client_ids_of_2_kilobytes_are_all_answered(server: PressedSe
     assert pair.failures == []
 
 
-async def test_acks_of_nobody_do_not_hold_up_publishers(
+async def test_acks_of_nobody_cost_nobody_a_message(
     server: PressedServer, clients: Clients
 ) -> None:
     """A third of them for an inbox that does not exist, a third that cannot be read, and a
@@ -73,22 +73,18 @@ async def test_acks_of_nobody_do_not_hold_up_publishers(
 
     async with Pair(server) as pair:
         await pair.finish(10)
-        before = pair.acked
         for _ in range(ACKS // 3 // 1000):
             line.send(acks * 1000)
             await line.drained()
             await asyncio.sleep(0)
         line.send(pub(subscription.ack_inbox, real))
         second = await subscription.next()
-        meanwhile = pair.acked - before
         await pair.finish(10)
     line.close()
 
     assert server.losses == []
     assert pair.failures == []
     assert second.data == b"2"
-    # On average no more of them are gone through while one message of a neighbour waits.
-    assert meanwhile >= ACKS // 30_000
 
 
 async def test_a_flood_of_pings_is_answered(server: PressedServer, clients: Clients) -> None:
