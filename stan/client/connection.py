@@ -9,7 +9,7 @@ import datetime
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from time import monotonic_ns
+from time import monotonic_ns, time_ns
 from types import TracebackType
 
 from stan.client.announcer import Events
@@ -234,7 +234,7 @@ class Connection:
         driver, deadline_s = self._driver, self._deadline_s()
         while True:
             await driver.until_up(deadline_s, "subscribe")
-            feed = driver.open_feed(channel, chosen)
+            feed = driver.session.open_feed(channel, chosen, monotonic_ns(), time_ns())
             subscription = Subscription(driver, feed, cb, chosen)
             driver.consumers[feed] = subscription
             try:

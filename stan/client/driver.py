@@ -9,14 +9,15 @@ means. While NATS is away nothing is written; what the session kept leaves when 
 import asyncio
 import logging
 import random
+import sys
 from collections.abc import Callable
-from time import monotonic_ns, time_ns
+from time import monotonic_ns
 from typing import Any
 
 from stan.client.announcer import Announcer
 from stan.client.events import Event
 from stan.client.feed import Consumer, Feed
-from stan.client.options import ConnectOptions, SubscribeOptions
+from stan.client.options import ConnectOptions
 from stan.client.patience import PROBE_NS
 from stan.client.protocol import CONNECTION_CLOSED, FORGOTTEN, close_request, read_closed
 from stan.client.publishers import Publishers
@@ -68,10 +69,8 @@ class Driver:
         self.is_congested = False
         self._flush_scheduled = False
         self._outgoing_bytes = 0
-        first_look_s = (
-            min(options.pub_ack_wait, PROBE_NS / 1e9) if options.resume else options.pub_ack_wait
-        )
-        self._first_look_ns = int(first_look_s * 1e9)
+        patience_ns = PROBE_NS if options.resume else sys.maxsize
+        self._first_look_ns = min(int(options.pub_ack_wait * 1e9), patience_ns)
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ns: float = float("inf")
         self._doubted = 0
@@ -218,7 +217,7 @@ class Driver:
         try:
             answer = await answered
         except asyncio.CancelledError:
-            self.session.withdraw(reply)
+            self.session.requests.forget(reply)
             raise
         if answer is Unanswered.NOBODY and not self.session.ended:
             self.session.doubt(monotonic_ns())
@@ -266,10 +265,6 @@ class Driver:
         while subject and answer is None:
             answer = await self.ask_again(subject, payload, deadline_s, "flush")
 
-    def open_feed(self, channel: str, options: SubscribeOptions) -> Feed:
-        """A feed that begins now."""
-        return self.session.open_feed(channel, options, monotonic_ns(), time_ns())
-
     # The end
 
     def end(self, lost: ClientError | None = None) -> None:
@@ -287,8 +282,8 @@ class Driver:
             self.announcer.end()
 
     async def say_good_bye(self) -> None:
-        """Tell the server. Raises TimeoutError when nobody hears it, InvalidConnectionError, and
-        ConnectionLostError when the server knows us no more, unless that would be no news."""
+        """Tell the server. Raises TimeoutError, InvalidConnectionError, and without `resume`
+        ConnectionLostError when the server knows us no more."""
         async with asyncio.timeout(self.options.connect_wait):
             while not self.nats.is_connected:
                 if self.uplink.is_gone:

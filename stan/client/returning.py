@@ -59,7 +59,7 @@ class Returning:
         """This one is not wanted any more."""
         back = self._feeds.pop(feed, None)
         if back is not None and back.reply:
-            self._session.withdraw(back.reply)
+            self._session.requests.forget(back.reply)
 
     def clear(self) -> None:
         """The end."""
@@ -69,7 +69,7 @@ class Returning:
     def pause(self) -> None:
         """The server is gone: wait for `go_on`."""
         for back in self._feeds.values():
-            self._session.withdraw(back.reply)
+            self._session.requests.forget(back.reply)
             back.reply, back.due_ns = "", None
 
     def go_on(self, now_ns: int) -> None:

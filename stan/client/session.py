@@ -15,19 +15,11 @@ us, everything goes on; when it does not know us, we register and `returning` su
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from stan.client import protocol
 from stan.client.events import Event, Interrupted, Lost, Resumed
 from stan.client.feed import Feed
 from stan.client.options import ConnectOptions, SubscribeOptions
 from stan.client.patience import Patience
-from stan.client.protocol import (
-    CONNECT_TIMEOUT,
-    CONNECTION_CLOSED,
-    NO_SERVER,
-    PINGS_UNANSWERED,
-    connect_request,
-    read_connected,
-    unsubscribe_request,
-)
 from stan.client.pulse import Pulse, Step
 from stan.client.requests import Answer, OnAnswer, Requests, Unanswered
 from stan.client.returning import Returning
@@ -84,7 +76,7 @@ class Session:
         self._ping_operation = b""
         self._feeds: dict[bytes, Feed] = {}
         self._names = 0
-        self._requests = Requests()
+        self.requests = Requests()
         self._connect_wait_ns = int(options.connect_wait * SECOND_NS)
         self._heard_ns = 0
         self._patience = Patience()
@@ -116,7 +108,7 @@ class Session:
 
         def take(answer: Answer, now_ns: int) -> None:
             if isinstance(answer, Unanswered):
-                on_opened(ConnectTimeoutError(CONNECT_TIMEOUT))
+                on_opened(ConnectTimeoutError(protocol.CONNECT_TIMEOUT))
                 return
             try:
                 self._accept(answer, now_ns)
@@ -133,14 +125,14 @@ class Session:
         # is no longer for us.
         self._heartbeat_subject = self.new_inbox("heartbeats").encode()
         self._ping_subject = self.new_inbox("pings").encode()
-        payload = connect_request(
+        payload = protocol.connect_request(
             self._options, self._heartbeat_subject.decode(), self._connection_id
         )
         self.request(self._options.discover_subject, payload, now_ns, on_answer)
 
     def _accept(self, payload: bytes, now_ns: int) -> None:
         """Take the answer. Raises ConnectError with the server's words when it refuses."""
-        response = read_connected(payload)
+        response = protocol.read_connected(payload)
         self.subjects = response
         self.registration += 1
         dedupe_ns = response.dedupeWindow * 1_000_000 if self._options.resends else 0
@@ -177,7 +169,7 @@ class Session:
         self._interrupt(now_ns, reason)
         ack_heads = tuple(f"PUB {feed.ack_inbox} ".encode() for feed in self._feeds.values())
         self.operations = [one for one in self.operations if one.startswith(ack_heads)]
-        self._requests.cut(now_ns)
+        self.requests.cut(now_ns)
 
     def reconnected(self, now_ns: int) -> None:
         """NATS is back."""
@@ -204,7 +196,7 @@ class Session:
     def _resume(self, now_ns: int, *, is_registered_again: bool) -> None:
         """The server is there and knows us."""
         self.is_up = self.is_stirred = True
-        self._requests.cut(now_ns)  # what was asked before, nobody answers
+        self.requests.cut(now_ns)  # what was asked before, nobody answers
         if is_registered_again:
             self.operations.clear()  # acks of what the server has forgotten
             established = [feed for feed in self._feeds.values() if feed.is_open]
@@ -245,7 +237,7 @@ class Session:
         """Do what the pulse wants."""
         step = self.pulse.tick(now_ns)
         if step is Step.LOSE and self._options.resume:
-            self._interrupt(now_ns, PINGS_UNANSWERED)
+            self._interrupt(now_ns, protocol.PINGS_UNANSWERED)
             step = self.pulse.tick(now_ns)
         if step is Step.PING:
             self.operations.append(self._ping_operation)
@@ -253,7 +245,7 @@ class Session:
             self.pulse.registering()
             self._ask_to_register(now_ns, self._take_registered)
         elif step is Step.LOSE:
-            self.lose(ConnectionLostError(PINGS_UNANSWERED))
+            self.lose(ConnectionLostError(protocol.PINGS_UNANSWERED))
         elif step is Step.GIVE_UP:
             wait_s = self._options.give_up_after
             self.lose(ConnectionLostError(f"stan: no streaming server for {wait_s:g} seconds"))
@@ -271,7 +263,7 @@ class Session:
         """Ask the server something; returns where the answer is expected. `on_answer` is
         called once, from `receive`, `tick` or `disconnected`, unless it is withdrawn."""
         reply = self.new_inbox("answers")
-        self._requests.add(reply, now_ns + (wait_ns or self._connect_wait_ns), on_answer)
+        self.requests.add(reply, now_ns + (wait_ns or self._connect_wait_ns), on_answer)
         self.operations.append(pub(subject, payload, reply))
         self.is_stirred = True
         return reply
@@ -280,10 +272,6 @@ class Session:
         """Where pings go, "" for a server that wants none, and what they hold."""
         ping = Ping(connID=self._connection_id.encode()).SerializeToString()
         return self.subjects.pingRequests, ping
-
-    def withdraw(self, reply: str) -> None:
-        """The answer to a request is no longer wanted."""
-        self._requests.forget(reply)
 
     def open_feed(self, channel: str, options: SubscribeOptions, now_ns: int, unix_ns: int) -> Feed:
         """A feed for a subscription that is to be asked for with its `request`."""
@@ -316,7 +304,7 @@ class Session:
     def abandon(self, feed: Feed) -> None:
         """Have the server close a subscription that it may have accepted."""
         if self.subjects.subCloseRequests:
-            closing = unsubscribe_request(self._options.client_id, feed)
+            closing = protocol.unsubscribe_request(self._options.client_id, feed)
             self.operations.append(pub(self.subjects.subCloseRequests, closing))
 
     # Traffic
@@ -336,7 +324,7 @@ class Session:
         Raises ConnectionClosedError, and what `Window.publish` raises.
         """
         if self.ended:
-            raise ConnectionClosedError(CONNECTION_CLOSED)
+            raise ConnectionClosedError(protocol.CONNECTION_CLOSED)
         operation = self.window.publish(
             channel, data, receipt, now_ns, max_payload_bytes, message_id
         )
@@ -360,7 +348,7 @@ class Session:
 
     def _receive_run(self, subject: bytes, run: list[Frame], now_ns: int) -> None:
         if self.ended:  # only whoever closes still waits for an answer
-            self._requests.answer(subject, run[0][2], now_ns)
+            self.requests.answer(subject, run[0][2], now_ns)
         elif subject == self._ack_subject:
             self._patience.acked(now_ns)
             self.window.acknowledge([payload for _, _, payload in run])
@@ -381,14 +369,14 @@ class Session:
             for _, _, payload in run:
                 self._receive_ping_response(payload, now_ns)
         else:
-            self._requests.answer(subject, run[0][2], now_ns)
+            self.requests.answer(subject, run[0][2], now_ns)
 
     def _receive_ping_response(self, payload: bytes | None, now_ns: int) -> None:
         if self.ended or not self.registration:
             return
         if payload is None:
             # Without `resume` it is neither good nor bad news: the ping stays unanswered.
-            self._interrupt(now_ns, NO_SERVER)
+            self._interrupt(now_ns, protocol.NO_SERVER)
             return
         try:
             error = parse(PingResponse, payload).error
@@ -413,7 +401,7 @@ class Session:
 
     def doubt(self, now_ns: int) -> None:
         """Nobody listened: the server is gone."""
-        self._interrupt(now_ns, NO_SERVER)
+        self._interrupt(now_ns, protocol.NO_SERVER)
         self._step(now_ns)
 
     # Time
@@ -421,7 +409,7 @@ class Session:
     @property
     def next_deadline_ns(self) -> int | None:
         """When `tick` has something to do, if nothing else happens."""
-        deadlines = [self._requests.next_deadline_ns]
+        deadlines = [self.requests.next_deadline_ns]
         if not self.ended:
             deadlines.append(self.window.next_deadline_ns)
             if self.registration:
@@ -432,7 +420,7 @@ class Session:
 
     def tick(self, now_ns: int) -> None:
         """Do what is due: give up, send a ping, find the server gone, or try again."""
-        self._requests.expire(now_ns)
+        self.requests.expire(now_ns)
         if self.ended:
             return
         self.window.expire(now_ns)
@@ -455,7 +443,7 @@ class Session:
         if not self.ended:
             self.ended = True
             self.is_up = False
-            self.window.fail(ConnectionClosedError, CONNECTION_CLOSED)
+            self.window.fail(ConnectionClosedError, protocol.CONNECTION_CLOSED)
             self._feeds.clear()
             self.ready.clear()
             self.returning.clear()

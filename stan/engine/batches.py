@@ -5,7 +5,7 @@ timestamps are given when the batch is sealed. Nothing is said before it is true
 deliveries and answers leave from `committed` only. A batch that failed burns no sequence.
 """
 
-from stan.engine.bursts import Burst
+from stan.engine.bursts import Burst, write_acks
 from stan.engine.cache import Cache
 from stan.engine.changes import Changes, Reply
 from stan.engine.channels import Channels
@@ -65,7 +65,7 @@ class Batches:
         if self.in_flight is not None:
             return -1
         changes = self._changes
-        if self._publishing.has_queued() or changes.urgent or changes.trims_due:
+        if self._publishing.queued_messages or changes.urgent or changes.trims_due:
             return self._retry_at_ns
         if changes.progressed:
             return max(self._progress_at_ns, self._retry_at_ns)
@@ -175,7 +175,7 @@ class Batches:
         if result.bounds or result.unfinished:
             self._take_bounds(result)
         self._answer(self._taken.replies, now_ns)
-        self._publishing.acknowledge(self._bursts)
+        write_acks(self._bursts, self._outbox.operations)
         self._settle_guids(self._bursts, now_ns)
         for channel in touched:
             if channel.age_timer.deadline_ns == 0:
@@ -275,7 +275,7 @@ class Batches:
         runs = self.in_flight.runs if self.in_flight is not None else ()
         return (
             any(run.channel_id == channel.channel_id for run in runs)
-            or any(burst.channel is channel for burst in self._publishing.queued())
+            or any(burst.channel is channel for burst in self._publishing.lanes)
             or self._publishing.guids.is_held(channel.channel_id)
         )
 

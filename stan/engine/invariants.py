@@ -282,7 +282,7 @@ def check_proofs(engine: Engine, client: Client, armed: set[int]) -> None:
 def check_queue(engine: Engine) -> None:
     publishing = engine.publishing
     messages = queued_bytes = 0
-    for burst in publishing.queued():
+    for burst in publishing.lanes:
         assert burst.guids, "an empty burst is queued"
         assert not burst.channel.deleted, "publishes to a deleted channel are queued"
         assert len(burst.guids) == len(burst.payloads)

@@ -6,14 +6,12 @@ whose bytes differ nowhere else are not even parsed. Bursts wait unsealed; seali
 sequences and timestamps and encodes each message once.
 """
 
-from collections.abc import Iterable
-
 from google.protobuf.message import DecodeError
 
-from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES, Burst, build_runs, write_acks
+from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES, Burst, build_runs
 from stan.engine.channels import Channels, Refusal, is_acceptable_channel
 from stan.engine.clients import Clients
-from stan.engine.guids import Guids, HeldPublish
+from stan.engine.guids import Guids, HeldPublish, key_of
 from stan.engine.lanes import Lanes
 from stan.engine.outbox import Outbox
 from stan.engine.records import Run
@@ -327,15 +325,14 @@ class Publishing:
             or self.queued_messages > settings.queue_messages
         )
 
-    def _validate(self, message: PubMsg) -> str:
-        if self._is_full():
+    def _validate(self, message: PubMsg, is_copy: bool = False) -> str:
+        if not is_copy and self._is_full():
             return OVERLOADED
-        return "" if self._is_valid(message) else INVALID_PUBLISH
-
-    def _is_valid(self, message: PubMsg) -> bool:
         if self._client_of(message) is None or not message.guid:
-            return False
-        return message.subject in self._channels.by_name or is_acceptable_channel(message.subject)
+            return INVALID_PUBLISH
+        name = message.subject
+        is_valid = name in self._channels.by_name or is_acceptable_channel(name)
+        return "" if is_valid else INVALID_PUBLISH
 
     def _client_of(self, message: PubMsg) -> Client | None:
         """Who published this: the connection ID alone tells, where there is one."""
@@ -358,35 +355,25 @@ class Publishing:
         since_ns: int,
         now_ns: int,
     ) -> None:
-        """Keep a publish that may be stored since `since_ns`, or with -1 one that comes behind
-        such a one, until the store was asked."""
-        guid = message.guid
-        may_be_stored = 0 <= since_ns < now_ns
-        error = ""
-        if not may_be_stored:
-            error = self._validate(message)
-        elif not self._is_valid(message):
-            error = INVALID_PUBLISH
+        """Keep one that may be stored since then, or with -1 comes behind such a one."""
+        is_copy = 0 <= since_ns < now_ns
+        error = self._validate(message, is_copy)
         if not error and self.guids.held_bytes > self._settings.queue_bytes:
-            if may_be_stored:  # an error would say that it is not
+            if is_copy:  # an error would say that it is not stored
                 self.refused += 1
                 return
             error = OVERLOADED
-        channel_id = 0
-        if not error:
-            try:
-                channel_id = self._channels.open(message.subject, now_ns).channel_id
-            except Refusal as refusal:
-                error = str(refusal)
+        try:
+            channel_id = 0 if error else self._channels.open(message.subject, now_ns).channel_id
+        except Refusal as refusal:
+            error = str(refusal)
         if error:
             if error is not INVALID_PUBLISH or not is_control_message(payload):
-                self.refuse(reply, guid, error)
+                self.refuse(reply, message.guid, error)
             return
-        key = (channel_id, client_id, guid.encode())
-        if message.messageId:
-            key = (channel_id, "", message.messageId.encode())
+        key = key_of(channel_id, client_id, message)
         self.interrupt()
-        self.guids.hold(client_id, HeldPublish(payload, reply, guid, key, since_ns))
+        self.guids.hold(client_id, HeldPublish(payload, reply, message.guid, key, since_ns))
 
     def _admit(self, publish: HeldPublish, now_ns: int) -> Burst | None:
         """Queue a held publish that is not stored."""
@@ -404,21 +391,15 @@ class Publishing:
             self._outbox.send(reply, ack)
 
     def refuse_overloaded(self, payload: bytes, reply: bytes) -> None:
-        """Refuse a publish that can wait nowhere."""
+        """Refuse a publish that can wait nowhere; in silence when a copy may be stored."""
         try:
-            guid = PubMsg.FromString(payload).guid
+            message = PubMsg.FromString(payload)
         except DecodeError:
-            guid = ""
-        self.refuse(reply, guid, OVERLOADED)
+            message = PubMsg()
+        if not message.resentAfter:
+            self.refuse(reply, message.guid, OVERLOADED)
 
     # Sealing.
-
-    def has_queued(self) -> bool:
-        return self.queued_messages > 0
-
-    def queued(self) -> Iterable[Burst]:
-        """What waits for a batch; that of each publisher in order."""
-        return self.lanes
 
     def queued_bursts(self, client_id: str) -> int:
         """How many bursts of this publisher wait for a batch."""
@@ -446,13 +427,8 @@ class Publishing:
             self.queued_bytes += burst.queued_bytes
         self.interrupt()
 
-    def acknowledge(self, bursts: list[Burst]) -> None:
-        """Tell the publishers that their messages are stored, in order."""
-        write_acks(bursts, self._outbox.operations)
-
     def refuse_all(self, bursts: list[Burst], error: str) -> None:
-        """Tell the publishers that their messages are not stored, but of those that were sent
-        again meanwhile: the copy is tried, and answered."""
+        """Tell the publishers that these are not stored, but of those whose copy is to be tried."""
         for burst in bursts:
             again = self.guids.held_of(burst.publisher)
             for guid in burst.guids:

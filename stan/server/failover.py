@@ -43,7 +43,7 @@ LOOK_S = 0.1
 ASK_TIMEOUT_S = 0.15
 # Two ways through NATS may differ by this, and a connect request waits this long for the
 # client that has its ID: what is settled is let go so much later.
-MARGIN_NS = 1000 * MILLISECOND_NS
+MARGIN_NS = 600 * MILLISECOND_NS
 # Who handed over lets the others go first.
 REST_S = 2.0
 # Who was deposed takes nothing on the word of NATS for so many lengths of the lease.
@@ -372,7 +372,7 @@ def _find_settled(pump: Pump) -> int | None:
     is_idle = (
         pump.is_all_queued()
         and engine.batches.in_flight is None
-        and not engine.publishing.has_queued()
+        and not engine.publishing.queued_messages
         and not engine.changes.urgent
     )
     if is_idle:

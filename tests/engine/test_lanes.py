@@ -51,7 +51,7 @@ def batch_guids(rig: Rig) -> list[bytes]:
 def test_one_publisher_fills_a_batch_up_to_its_bound(rig: Rig) -> None:
     send(rig, *publishes("flood", MESSAGES))
     sizes = []
-    while rig.engine.publishing.has_queued():
+    while rig.engine.publishing.queued_messages:
         sizes.append(len(batch_guids(rig)))
     assert sizes == [2 * BURST_MESSAGES] * 2
 
@@ -74,7 +74,7 @@ def test_floods_share_a_batch_and_keep_their_own_order(rig: Rig) -> None:
     first = batch_guids(rig)
     assert len([guid for guid in first if guid.startswith(b"other")]) == BURST_MESSAGES
     everything = list(first)
-    while rig.engine.publishing.has_queued():
+    while rig.engine.publishing.queued_messages:
         everything += batch_guids(rig)
     for name in (b"flood", b"other"):
         own = [guid for guid in everything if guid.startswith(name)]
@@ -100,7 +100,7 @@ def test_a_failed_batch_is_queued_again_before_what_came_since(rig: Rig) -> None
     invariants.check(rig.engine)
     rig.now_ns += rig.settings.retry_interval_ns
     everything: list[bytes] = []
-    while rig.engine.publishing.has_queued():
+    while rig.engine.publishing.queued_messages:
         everything += batch_guids(rig)
     assert everything == sorted(everything)
     assert len(everything) == MESSAGES + 9
@@ -109,5 +109,5 @@ def test_a_failed_batch_is_queued_again_before_what_came_since(rig: Rig) -> None
 def test_a_burst_that_is_begun_in_vain_leaves_no_trace(rig: Rig) -> None:
     send(rig, *publishes("flood", BURST_MESSAGES))
     send(rig, *publishes("flood", 1, channel="bar"))
-    assert len(list(rig.engine.publishing.queued())) == 2
-    assert all(burst.guids for burst in rig.engine.publishing.queued())
+    assert len(list(rig.engine.publishing.lanes)) == 2
+    assert all(burst.guids for burst in rig.engine.publishing.lanes)

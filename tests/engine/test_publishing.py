@@ -279,7 +279,7 @@ def test_what_could_not_be_delivered_is_refused(reply: str) -> None:
             rig.receive((subject, back, payload))
     answers = rig.acks()
     assert {error for _, error in answers} == {"", PAYLOAD_TOO_LARGE}
-    assert not list(rig.engine.publishing.queued())
+    assert not list(rig.engine.publishing.lanes)
     rig.subscribe(startPosition=4, maxInFlight=1000)
     assert len(rig.messages()) == sum(1 for _, error in answers if not error)
     rig.wait(2 * SECOND_NS)

@@ -10,6 +10,7 @@ import nats
 import pytest
 
 import stan
+from stan.client import uplink
 from tests.integration.conftest import fresh_name
 from tests.tools.processes import NatsServer
 from tests.tools.proxy import Proxy
@@ -287,6 +288,28 @@ async def test_an_own_connection_that_its_server_closed_is_made_anew(
         assert (await sub.next_msg(LONG_S)).data == b"x"
         assert sc.nats is not link
         assert not (await told.resumed()).registered_again
+
+
+async def test_nats_that_goes_on_refusing_who_we_are_is_the_end(
+    start_server: StartServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, told = start_server(), Told()
+    sc = await stan.connect(server.cluster, "me", servers=nats_server.url, **told.options())
+    tries = 0
+
+    async def refuse(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise stan.ConnectError("nats: Authorization Violation")
+
+    monkeypatch.setattr(uplink, "dial", refuse)
+    monkeypatch.setattr(uplink, "_REFUSED_NS", 300_000_000)
+    assert sc.nats is not None
+    await sc.nats._process_err("'User Authentication Expired'")
+    assert await told.interrupted() == "nats: connection closed"
+    assert str(await told.lost()) == "nats: Authorization Violation"
+    assert tries > 1
+    assert sc.is_closed
 
 
 async def test_giving_up_is_the_end(start_server: StartServer, nats_server: NatsServer) -> None:

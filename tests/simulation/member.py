@@ -267,7 +267,7 @@ class Member(Node):
     def _leave(self, server: Server) -> None:
         if server.dead:
             return
-        if server.committing is not None or server.engine.publishing.has_queued():
+        if server.committing is not None or server.engine.publishing.queued_messages:
             self._later(5 * MS, self._leave, server)
             return
         server.retire()

@@ -94,7 +94,7 @@ def above_limits(world: World) -> Iterator[str]:
 def differences(world: World) -> Iterator[str]:
     """What the engine believes and the store does not hold, nothing being under way."""
     engine = world.server.engine
-    if engine.changes.urgent or engine.changes.progressed or engine.publishing.has_queued():
+    if engine.changes.urgent or engine.changes.progressed or engine.publishing.queued_messages:
         yield "something waits to be stored"
         return
     guids = engine.publishing.guids

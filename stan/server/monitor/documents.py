@@ -11,7 +11,7 @@ from functools import lru_cache
 from sys import intern
 
 from stan.engine.limits import ChannelLimits
-from stan.engine.views import ChannelView, ClientView, SubscriptionView, Totals
+from stan.engine.rows import ChannelView, ClientView, SubscriptionView, Totals
 from stan.server.monitor.gojson import PLACE, Raw, Value, encode
 from stan.units import SECOND_NS
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
-from stan.engine.views import ChannelRow, ConsumerRow, SubscriptionRow, Totals, View
+from stan.engine.rows import ChannelRow, ConsumerRow, SubscriptionRow, Totals
+from stan.engine.views import View
 from stan.server.monitor import process
 from stan.server.monitor.exposition import Exposition, Family, label
 from stan.server.monitor.gojson import Slices

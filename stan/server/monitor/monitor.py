@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from aiohttp import web
 
-from stan.engine.views import SubscriptionView, View
+from stan.engine.rows import SubscriptionView
+from stan.engine.views import View
 from stan.errors import MonitorError, StoreError
 from stan.server.monitor import process
 from stan.server.monitor.documents import (

@@ -187,7 +187,7 @@ class Driver:
         def note(_: stan.Connection, reason: stan.ClientError) -> None:
             lost.set_result(str(reason))
 
-        await self.connect("a", ping_interval=1, connection_lost_cb=note)
+        await self.connect("a", ping_interval=1, connection_lost_cb=note, resume=False)
         async with await self.connect("b") as other:
             # Close the client behind its back: CloseRequest{clientID} by hand.
             victim = f"{self.prefix}-a".encode()

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from stan.engine.views import Block, ChannelRow, View
+from stan.engine.rows import Block, ChannelRow
+from stan.engine.views import View
 from stan.errors import StoreUnavailableError
 from stan.server.histogram import Histogram
 from stan.server.monitor.exposition import Exposition, label
@@ -159,7 +160,7 @@ async def test_a_page_does_not_grow_with_ten_thousand_channels(played: Monitored
     sizes = {}
     for most in (1000, 0):
         monitor = Monitor(
-            *(played.monitor.identity, played.engine, played.monitor._pump, played.store),
+            *(played.monitor.identity, played.monitor._metrics._pump, played.store),
             lambda: True,
             most_channels=most,
         )
