@@ -36,9 +36,6 @@ class Link(SecureClient):
         self._tapped: frozenset[bytes] = frozenset()
         self._on_frames = on_frames
         self.on_made: Callable[[], None] = _nothing
-        # Whether the NATS server ended the last connection in the middle of a message: so it
-        # ends one that reads too slowly, for it drops what it has not written yet.
-        self.was_cut = False
         self._ps = _ChunkParser(self)
 
     async def tap(self, subject: str) -> int:
@@ -98,13 +95,12 @@ class Link(SecureClient):
     async def _process_connect_init(self) -> None:
         """A connection is made: from here on the taps stand before nats-py's stream."""
         await super()._process_connect_init()
-        self.was_cut = False
         self.on_made()
         writer = self._stream_writer()
         if writer is not None:
             stream: Any = self._transport
             reader = stream._io_reader
-            tap = _TapProtocol(self, reader, writer.transport.get_protocol())
+            tap = _TapProtocol(_Splitter(self), reader, writer.transport.get_protocol())
             writer.transport.set_protocol(tap)
             tap.take_over()
 
@@ -173,11 +169,6 @@ class _Splitter:
         self._held = 0
         self._needed = 0
 
-    @property
-    def is_within(self) -> bool:
-        """Whether the last operation has only come in part."""
-        return self._held > 0
-
     def take(self, data: bytes) -> list[bytes]:
         """Report the tapped messages in the chunk; the other operations, in order.
 
@@ -212,9 +203,8 @@ class _TapProtocol(asyncio.Protocol):
     stream, task or copy in between, and as large a chunk as the socket had.
     """
 
-    def __init__(self, link: Link, reader: Any, stream: asyncio.BaseProtocol) -> None:
-        self._link = link
-        self._splitter = _Splitter(link)
+    def __init__(self, splitter: _Splitter, reader: Any, stream: asyncio.BaseProtocol) -> None:
+        self._splitter = splitter
         self._reader = reader
         self._stream: Any = stream
 
@@ -242,12 +232,9 @@ class _TapProtocol(asyncio.Protocol):
             return b""
 
     def eof_received(self) -> bool | None:
-        self._link.was_cut |= self._splitter.is_within
         return bool(self._stream.eof_received())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None:  # else we have closed it
-            self._link.was_cut |= self._splitter.is_within
         self._stream.connection_lost(exc)
 
     def pause_writing(self) -> None:

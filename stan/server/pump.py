@@ -80,7 +80,7 @@ class Pump:
             self.ownership = Ownership(
                 store.outcome, self._say_failure, self._turn, uptime_s, sleep_s
             )
-        self.transport = self._transport = transport
+        self._transport = transport
         self.clock = clock or SteadyClock()
         self.settling = Settling(self.clock())
         self._loop = asyncio.get_running_loop()

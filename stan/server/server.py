@@ -254,12 +254,7 @@ class Server:
         if self.failover is not None:
             self.failover.nats_is_down()
         if not self._ending.done():
-            log.warning("NATS connection lost%s, reconnecting", self._why_lost())
-
-    def _why_lost(self) -> str:
-        if not self.transport.was_cut_off:
-            return ""
-        return " in the middle of a message (read too slowly? see max_pending of the NATS server)"
+            log.warning("NATS connection lost, reconnecting")
 
     def _lost(self, reason: str) -> None:
         if not self._ending.done():

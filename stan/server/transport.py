@@ -52,10 +52,6 @@ class Transport:
         self.on_down: Callable[[], None] = _nothing
         self.on_lost: Callable[[str], None] = _ignore
         self.on_error: Callable[[str], None] = _ignore
-        # How often NATS ended the connection in the middle of a message, most likely because
-        # we read too slowly, and whether the last loss was one of these.
-        self.cut_offs = 0
-        self.was_cut_off = False
         self._name = name
         # Who gets what arrives when nobody serves.
         self.otherwise: OnFrames = _drop
@@ -95,8 +91,6 @@ class Transport:
             self.on_up()
 
         async def disconnected() -> None:
-            self.was_cut_off = self._link.was_cut
-            self.cut_offs += self.was_cut_off
             self.on_down()
 
         async def closed() -> None:

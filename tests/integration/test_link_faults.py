@@ -52,48 +52,6 @@ def test_a_write_to_a_dead_connection_is_dropped(
         runner.run(run())
 
 
-@pytest.mark.parametrize("factory", loop_factories(), ids=lambda factory: factory.__module__)
-@pytest.mark.parametrize("missing_bytes", [0, 1])
-def test_an_end_in_the_middle_of_a_message_is_known(
-    factory: Callable[[], asyncio.AbstractEventLoop], missing_bytes: int
-) -> None:
-    async def run() -> bool:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(b'INFO {"max_payload": 100}\r\n')
-            while await reader.readline() != b"PING\r\n":
-                pass
-            writer.write(b"PONG\r\n")
-            while not (await reader.readline()).startswith(b"SUB"):
-                pass
-            message = b"MSG tapped 1 5\r\nhello\r\n"
-            writer.write(message[: len(message) - missing_bytes])
-            writer.close()
-
-        async def disconnected() -> None:
-            down.set()
-
-        down = asyncio.Event()
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        link = Link(lambda frames: None)
-        await link.connect(
-            f"nats://127.0.0.1:{port}",
-            disconnected_cb=disconnected,
-            error_cb=ignore,
-            reconnect_time_wait=60,
-        )
-        await link.tap("tapped")
-        async with asyncio.timeout(10):
-            await down.wait()
-        was_cut = link.was_cut
-        server.close()
-        await link.close()
-        return was_cut
-
-    with asyncio.Runner(loop_factory=factory) as runner:
-        assert runner.run(run()) is (missing_bytes > 0)
-
-
 async def ignore(_: Exception) -> None:
     """The loss is what the test is about."""
 

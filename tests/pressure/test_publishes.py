@@ -21,7 +21,6 @@ FAIR_BYTES = 32 * MB
     ("publishers", "messages", "payload_bytes"),
     [
         pytest.param(1, 300, MB, id="one of 1 MB"),
-        pytest.param(3, 300, MB, id="three of 1 MB"),
         pytest.param(10, 300_000, 1000, id="ten of 1 KB"),
         pytest.param(4, 20_000, 10_000, id="four of 10 KB"),
         pytest.param(4, 3_000, 100_000, id="four of 100 KB"),

@@ -141,11 +141,6 @@ class Metrics:
                 "Pieces of output dropped for want of a NATS connection",
                 pump.dropped_sends,
             ),
-            (
-                "nats_cut_offs_total",
-                "NATS connections lost in the middle of a message, as by reading too slowly",
-                pump.transport.cut_offs,
-            ),
         ):
             page.counter(f"nss_server_{name}", text, server, value)
         for name, text, value in (

@@ -259,11 +259,6 @@ async def test_messages_lost_to_limits_are_counted_once(monitored: Monitored) ->
         assert value(back, "nss_chan_consumer_lag_msgs", **labels) == 5
 
 
-async def test_connections_cut_off_are_counted(monitored: Monitored) -> None:
-    monitored.transport.cut_offs = 3
-    assert value(await scrape(monitored), "nss_server_nats_cut_offs_total") == 3
-
-
 async def test_sends_without_a_connection_are_counted(monitored: Monitored) -> None:
     await monitored.transport.close()
     pump = monitored.monitor._metrics._pump
