@@ -1,4 +1,4 @@
-"""Memory keeps its word: loads of small messages and large requests fit into the container that the documentation names.
+"""Memory keeps its word: small messages and large requests fit into the documented container.
 
 The server and its nats-server run in a control group of that size where the machine lets
 us make one; everywhere their peak is read from /proc.
@@ -10,7 +10,7 @@ from tests.pressure.pair import Pair
 from tests.pressure.processes import DOCUMENTED_BYTES, PressedServer
 from tests.tools.streaming_client import Clients
 
-MESSAGES = 300_000
+MESSAGES = 150_000
 
 
 async def test_a_flood_within_the_window_fits_into_the_documented_memory(
