@@ -214,7 +214,12 @@ class Publishing:
             if not is_control_message(payload):
                 self.refuse(reply, "", INVALID_PUBLISH)
             return
-        if self._is_too_large(message, len(payload), reply):
+        size = len(payload)
+        self.in_messages += 1
+        self.in_bytes += size
+        if size > self._settings.max_payload_bytes - MESSAGE_OVERHEAD_BYTES and (
+            self._is_too_large(message, reply)
+        ):
             return
         if message.resentAfter or message.messageId or self.guids.holds:
             client_id = self._client_id_of(message)
@@ -232,18 +237,16 @@ class Publishing:
         except DecodeError:
             self._take(payload, reply, now_ns)
             return
-        if not self._is_too_large(message, len(payload), reply):
+        self.in_messages += 1
+        self.in_bytes += len(payload)
+        if not self._is_too_large(message, reply):
             since_ns = min(arrived_ns, now_ns - 1) - max(message.resentAfter, 0) * MILLISECOND_NS
             client_id = self._client_id_of(message)
             self._hold(client_id, message, payload, reply, since_ns, now_ns)
 
-    def _is_too_large(self, message: PubMsg, size: int, reply: bytes) -> bool:
-        """Count a publish, and refuse one that nobody could be sent."""
-        self.in_messages += 1
-        self.in_bytes += size
-        if size <= self._settings.max_payload_bytes - MESSAGE_OVERHEAD_BYTES or (
-            delivered_bytes(message) <= self._settings.max_payload_bytes
-        ):
+    def _is_too_large(self, message: PubMsg, reply: bytes) -> bool:
+        """Refuse a publish that nobody could be sent."""
+        if delivered_bytes(message) <= self._settings.max_payload_bytes:
             return False
         self.refuse(reply, message.guid, PAYLOAD_TOO_LARGE if message.guid else INVALID_PUBLISH)
         return True
