@@ -44,6 +44,9 @@ ASK_TIMEOUT_S = 0.15
 MARGIN_NS = 600 * MILLISECOND_NS
 # Who handed over lets the others go first.
 REST_S = 2.0
+# How long one that has just begun to listen lets the others go first: they hold what it did
+# not hear.
+YIELD_NS = SECOND_NS
 # Who was deposed takes nothing on the word of NATS for so many lengths of the lease.
 WARY_LEASES = 10
 # A standby asks before so long, or there is none.
@@ -201,6 +204,8 @@ class Failover:
             self._resting_until_s = 0.0  # somebody took what this server handed over
         if not self._transport.is_connected:
             return False  # who cannot hear clients serves none
+        if holder.owner and self._heard_for_ns() < YIELD_NS:
+            return False  # another member may hold what clients sent meanwhile
         if holder.free:
             return bool(holder.owner) or now_s >= self._resting_until_s
         # The database's clock may have been set back: a lease that nobody renewed for its
@@ -208,6 +213,11 @@ class Failover:
         if now_s - seen[1] > self._lease_s:
             return True
         return self._silence.is_proof(holder.epoch) and now_s >= self._wary_until_s
+
+    def _heard_for_ns(self) -> int:
+        """How long this server has heard everything."""
+        gap_ns = self.standby.gap_ns
+        return self.clock() - gap_ns if gap_ns else YIELD_NS
 
     async def _take(self, store: Store, holder: Holder) -> bool:
         """Try to take the lease. Whoever might answers for the active from before on, so that
