@@ -349,9 +349,9 @@ class Session:
     def _receive_run(self, subject: bytes, run: list[Frame], now_ns: int) -> None:
         if self.ended:  # only whoever closes still waits for an answer
             self.requests.answer(subject, run[0][2], now_ns)
-        elif subject == self._ack_subject:
+        elif subject.startswith(self._ack_subject):
             self._patience.acked(now_ns)
-            self.window.acknowledge([payload for _, _, payload in run])
+            self.window.acknowledge([one[2] for one in run], subject[len(self._ack_subject) :])
             if self.window.is_doubted:
                 self.window.is_doubted = False
                 self.doubt(now_ns)

@@ -47,6 +47,13 @@ def mark_resent(operation: bytes, age_ms: int) -> bytes:
     return b"%b %d\r\n%b%b\r\n" % (head, int(size) + len(mark), rest[:-2], mark)
 
 
+def address_acks(operation: bytes, copy: int) -> bytes:
+    """The operation with a subject for its ack that is that copy's own."""
+    line, _, rest = operation.partition(b"\r\n")
+    head, _, size = line.rpartition(b" ")
+    return b"%b%d %b\r\n%b" % (head, copy, size, rest)
+
+
 class Window:
     """Publishes without an ack: `waiting`, oldest first, because all wait equally long."""
 
@@ -68,6 +75,9 @@ class Window:
         self.keeps_refused = False
         """Whether a publish of a client that the server does not know is kept, to be sent again."""
         self._refused: set[bytes] = set()
+        # Which copy of a publish was sent last; the subject of its ack ends with the number.
+        self._copies: dict[bytes, int] = {}
+        self._copy = 0
         self._envelopes: dict[str, tuple[bytes, bytes, bytes, int]] = {}
         self._publish_prefix = ""
         self._dedupe_ns = 0
@@ -221,6 +231,8 @@ class Window:
         """
         operations: list[bytes] = []
         repeated = 0
+        self._copy += 1
+        self._copies = {key: n for key, n in self._copies.items() if key in self.waiting}
         for key, (deadline_ns, _, operation) in self.waiting.items():
             if int(key[-10:]) > self.written:
                 operations.append(operation)
@@ -228,19 +240,19 @@ class Window:
             is_refused = key in self._refused
             age_ns = now_ns - (deadline_ns - self._ack_wait_ns)
             if self._dedupe_ns and resend != "never" and age_ns < self._dedupe_ns:
-                operations.append(mark_resent(operation, max(1, -(-age_ns // _NS_IN_MS))))
-            elif resend == "always" or is_refused:
-                operations.append(operation)
-            else:
+                operation = mark_resent(operation, max(1, -(-age_ns // _NS_IN_MS)))
+            elif resend != "always" and not is_refused:
                 continue
+            operations.append(address_acks(operation, self._copy))
+            self._copies[key] = self._copy
             repeated += not is_refused
         self._refused.clear()
         return operations, repeated
 
     # Settling
 
-    def acknowledge(self, acks: list[bytes | None]) -> None:
-        """Take the payloads of acks. Late, repeated and foreign ones change nothing."""
+    def acknowledge(self, acks: list[bytes | None], copy: bytes = b"") -> None:
+        """Take the payloads of acks of one copy. Late, repeated and foreign ones change nothing."""
         pop = self.waiting.pop
         settle = self.settled.append
         done_bytes = 0
@@ -253,16 +265,18 @@ class Window:
                 done_bytes += len(entry[2])
                 settle((entry[1], None))
             else:
-                self._acknowledge_slowly(ack)
+                self._acknowledge_slowly(ack, copy)
         self.pending_bytes -= done_bytes
 
-    def _acknowledge_slowly(self, payload: bytes) -> None:
+    def _acknowledge_slowly(self, payload: bytes, copy: bytes) -> None:
         try:
             ack = parse(PubAck, payload)
         except ValueError:
             return
         guid = ack.guid.encode()
         key = b"\x0a%b%b" % (varint(len(guid)), guid)
+        if ack.error and int(copy or b"0") < self._copies.get(key, 0):
+            return  # the copy that was sent last decides: it may be stored
         if self.keeps_refused and ack.error == UNKNOWN_CLIENT and key in self.waiting:
             self._refused.add(key)
             self.is_doubted = True

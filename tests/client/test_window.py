@@ -252,3 +252,31 @@ def test_a_copy_that_was_refused_is_marked_because_an_earlier_one_may_be_stored(
     (operation,), repeated = window.again(5_000_000, "safe")
     payload = operation.split(b"\r\n", 1)[1].removesuffix(b"\r\n")
     assert (PubMsg.FromString(payload).resentAfter, repeated) == (5, 0)
+
+
+def test_the_copy_that_was_sent_last_decides_about_a_refusal() -> None:
+    window = make_window(dedupe_ns=10**12)
+    receipt = Receipt()
+    window.publish("foo", b"x", receipt, 0, MAX_PAYLOAD)
+    window.flushed()
+    for _ in range(2):
+        (operation,), _ = window.again(5_000_000, "safe")
+    assert operation.split(b" ")[2] == b"_INBOX.acks2"
+    refusal = PubAck(guid=receipt.guid, error="the disk is full").SerializeToString()
+    for copy in (b"", b"1"):
+        window.acknowledge([refusal], copy)
+    assert not window.settled
+    window.acknowledge([refusal], b"2")
+    ((settled, error),) = window.settled
+    assert settled is receipt
+    assert str(error) == "the disk is full"
+
+
+def test_an_ack_of_any_copy_settles() -> None:
+    window = make_window(dedupe_ns=10**12)
+    receipt = Receipt()
+    window.publish("foo", b"x", receipt, 0, MAX_PAYLOAD)
+    window.flushed()
+    window.again(5_000_000, "safe")
+    window.acknowledge([PubAck(guid=receipt.guid).SerializeToString()])
+    assert window.settled == [(receipt, None)]
