@@ -18,7 +18,7 @@ MEASURED_TESTS ?= tests/wire tests/engine tests/simulation tests/fuzz tests/stor
 SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-cluster test test-unmeasured test-compiled coverage check sim fuzz conformance interop crash bench bench-compare \
+.PHONY: help run demo demo-cluster test test-unmeasured test-compiled coverage check sim fuzz conformance interop crash soak power-loss bench bench-compare \
 	build proto proto-check docs format clean
 
 help:  ## list the targets
@@ -94,6 +94,12 @@ interop: $(VENV)/.dev  ## run other languages' clients, write docs/interop.md
 
 crash: $(VENV)/.dev  ## kill a server under load, 200 times, and audit what it promised
 	@$(BIN)/python -m tests.crash
+
+soak: $(VENV)/.dev  ## five minutes of coming and going: nothing may grow, nothing be lost
+	@$(BIN)/python -m tests.pressure.soak --minutes 5
+
+power-loss: $(VENV)/.dev  ## cut the power of a disk that forgets what was not synced (root, libfuse)
+	@$(BIN)/python -m tests.pressure.power_loss --cuts 30
 
 bench: $(VENV)/.dev  ## measure throughput on memory and SQLite, beside the original if on PATH
 	@$(BIN)/python -m bench --tables throughput --stores memory,file --engine pure --repeat 3 \

@@ -6,12 +6,9 @@ which puts it on the way at once.
 """
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from stan.wire.stan_pb2 import MsgProto
-
-if TYPE_CHECKING:
-    from stan.client.subscription import Subscription
 
 _ESCAPES = {10: "\\n", 13: "\\r", 9: "\\t", 34: '\\"', 92: "\\\\"}
 _QUOTED = [
@@ -33,12 +30,33 @@ class Acked:
 ACKED = Acked()
 
 
+class Origin(Protocol):
+    """What a message can say of its subscription, which is a `Subscription`, described there."""
+
+    channel: str
+    queue: str
+    durable: str
+    manual_acks: bool
+
+    @property
+    def is_valid(self) -> bool: ...
+    @property
+    def delivered(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    async def unsubscribe(self) -> None: ...
+    async def close(self) -> None: ...
+    async def drain(self, timeout: float | None = None) -> None: ...
+    def pending(self) -> tuple[int, int]: ...
+    def _ack_by_hand(self, epoch: int, sequence: int) -> None: ...
+
+
 class Message:
     """One message of a channel."""
 
     __slots__ = ("_epoch", "_proto", "subscription")
 
-    def __init__(self, proto: MsgProto, subscription: "Subscription", epoch: int = 0) -> None:
+    def __init__(self, proto: MsgProto, subscription: Origin, epoch: int = 0) -> None:
         self._proto = proto
         self._epoch = epoch
         self.subscription = subscription

@@ -8,23 +8,45 @@ again, on another inbox, after the server was told to close what it may have acc
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from stan.client.events import Resumed
+from stan.client.events import Event, Resumed
 from stan.client.feed import Feed
 from stan.client.protocol import UNKNOWN_CLIENT_ID, read_subscribed
 from stan.client.pulse import wait_ns
-from stan.client.requests import Answer, Unanswered
+from stan.client.requests import Answer, OnAnswer, Requests, Unanswered
 from stan.errors import ClientError
 from stan.units import SECOND_NS
-
-if TYPE_CHECKING:
-    from stan.client.session import Session
+from stan.wire.stan_pb2 import ConnectResponse, SubscriptionRequest
 
 # A refusal may pass (the durable's last owner is about to be noticed as dead); not for ever.
 _PATIENCE_NS = 30 * SECOND_NS
 # The report waits so long for the first messages, which show what is missing.
 _PROOF_NS = SECOND_NS // 4
+
+
+class Conversation(Protocol):
+    """What this needs of the session, where each method is described."""
+
+    subjects: ConnectResponse
+    registration: int
+    requests: Requests
+    ready: list[Feed]
+    failed: list[tuple[Feed, ClientError]]
+    is_stirred: bool
+
+    @property
+    def awaits_proof(self) -> bool: ...
+    def new_inbox(self, kind: str) -> str: ...
+    def request(self, subject: str, payload: bytes, now_ns: int, on_answer: OnAnswer, /) -> str: ...
+    def move_feed(
+        self, feed: Feed, inbox: str, now_ns: int, heard_ns: int
+    ) -> SubscriptionRequest: ...
+    def close_feed(self, feed: Feed) -> None: ...
+    def abandon(self, feed: Feed) -> None: ...
+    def announce(self, event: Event) -> None: ...
+    def doubt(self, now_ns: int) -> None: ...
+    def unknown(self, words: str, now_ns: int) -> None: ...
 
 
 class _Return:
@@ -41,7 +63,7 @@ class _Return:
 class Returning:
     """The feeds that are not back yet."""
 
-    def __init__(self, session: "Session", random: Callable[[], float]) -> None:
+    def __init__(self, session: Conversation, random: Callable[[], float]) -> None:
         self._session = session
         self._random = random
         self._feeds: dict[Feed, _Return] = {}

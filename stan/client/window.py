@@ -215,23 +215,25 @@ class Window:
         """After an interruption: what is to be sent now, in the original order, and how many of
         those may have arrived before. What is not among it stays until its deadline.
 
-        Those that certainly arrived nowhere, or were refused, are simply sent. The others are
-        marked where the server recognises them; elsewhere they are sent for `resend` "always".
+        Those that certainly arrived nowhere are simply sent. The others are marked where the
+        server recognises them; elsewhere they are sent for `resend` "always", and when they were
+        refused. A refusal answers one copy: an earlier one may be stored.
         """
         operations: list[bytes] = []
         repeated = 0
         for key, (deadline_ns, _, operation) in self.waiting.items():
-            if int(key[-10:]) > self.written or key in self._refused:
+            if int(key[-10:]) > self.written:
                 operations.append(operation)
                 continue
+            is_refused = key in self._refused
             age_ns = now_ns - (deadline_ns - self._ack_wait_ns)
             if self._dedupe_ns and resend != "never" and age_ns < self._dedupe_ns:
                 operations.append(mark_resent(operation, max(1, -(-age_ns // _NS_IN_MS))))
-            elif resend == "always":
+            elif resend == "always" or is_refused:
                 operations.append(operation)
             else:
                 continue
-            repeated += 1
+            repeated += not is_refused
         self._refused.clear()
         return operations, repeated
 

@@ -31,7 +31,7 @@ from stan.engine.records import (
 )
 from stan.engine.recovery import Recovery
 from stan.engine.replaying import Held, Replaying
-from stan.engine.settings import Settings
+from stan.engine.settings import SECOND_NS, Settings
 from stan.engine.state import Channel, ChannelTimer, Client, Question, Subscription
 from stan.engine.subscriptions import Subscriptions
 from stan.engine.timers import Timers
@@ -39,6 +39,9 @@ from stan.wire.frames import Frame
 from stan.wire.messages import parse, read_varint
 from stan.wire.stan_pb2 import Ack, CloseRequest
 from stan.wire.subjects import ServerSubjects
+
+# By how much two ways through NATS may differ in length, a read that waits included.
+_LATE_NS = SECOND_NS
 
 # Takes payload, reply subject and time.
 Request = Callable[[bytes, bytes, int], None]
@@ -104,6 +107,8 @@ class Engine:
         self._requests: dict[bytes, Request] = self._list_requests()
         self._proven: list[Client] = []  # who answered in the chunk under way
         self._now_ns: int = now_ns
+        # Until then what comes may have come to the last leader, too.
+        self._late_until_ns: int = 0
         self._recovery: Recovery = Recovery(
             channels, clients, subscriptions, delivery, changes, timers
         )
@@ -134,6 +139,9 @@ class Engine:
 
     def receive(self, frames: list[Frame], now_ns: int) -> None:
         """Take what the NATS server sent, in order."""
+        if now_ns < self._late_until_ns:
+            self._replay([(now_ns, frames)], now_ns)
+            return
         self._now_ns = now_ns
         publish_head = self._publish_head
         publish = self.publishing.receive
@@ -167,13 +175,20 @@ class Engine:
 
     def replay(self, held: Held, now_ns: int) -> None:
         """Take what clients sent before this server led, which the last leader may have taken
-        in part: each publish is stored once, each request is true once and answered."""
+        in part: each publish is stored once, each request is true once and answered. So is
+        what comes soon after: its way to the last leader may have been shorter."""
+        self._late_until_ns = now_ns + _LATE_NS
+        self._replay(held, now_ns)
+
+    def _replay(self, held: Held, now_ns: int) -> None:
+        late_until_ns, self._late_until_ns = self._late_until_ns, 0
         self._now_ns = now_ns
         self.replaying.begin(held)
         for arrived_ns, frames in held:
             for frame in frames:
                 if not self.replaying.take(frame, arrived_ns, now_ns):
                     self.receive([frame], now_ns)
+        self._late_until_ns = late_until_ns
         self.publishing.guids.ask(now_ns)
         self._close_late(now_ns)
 

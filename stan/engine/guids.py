@@ -16,7 +16,7 @@ from stan.engine.outbox import Outbox
 from stan.engine.records import GuidLoad, Key
 from stan.engine.settings import Settings
 from stan.wire.messages import varint
-from stan.wire.stan_pb2 import PubAck
+from stan.wire.stan_pb2 import PubAck, PubMsg
 
 # Between a publish and the record of its guid lie a queue and a commit; clocks of two servers
 # that lead one after the other may differ. An age is taken to be this much longer.
@@ -33,6 +33,13 @@ class HeldPublish:
         self.key: Key = key
         # When it was first sent, at the earliest; -1 for one that is not marked.
         self.since_ns: int = since_ns
+
+
+def key_of(channel_id: int, client_id: str, message: PubMsg) -> Key:
+    """What tells this publish from all others."""
+    if message.messageId:
+        return channel_id, "", message.messageId.encode()
+    return channel_id, client_id, message.guid.encode()
 
 
 class Hold:

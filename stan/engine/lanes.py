@@ -50,10 +50,12 @@ class Lanes:
 
     def take_all(self) -> list[Burst]:
         """Everything, in the order in which it came."""
+        lanes = self._lanes
+        if len(lanes) == 1:
+            return list(lanes.popitem()[1])
         taken = list(self)
-        if len(self._lanes) > 1:
-            taken.sort(key=_number)
-        self._lanes.clear()
+        taken.sort(key=_number)
+        lanes.clear()
         return taken
 
     def take(self, most_messages: int, most_bytes: int) -> list[Burst]:

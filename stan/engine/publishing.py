@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES, Burst, build_runs
 from stan.engine.channels import Channels, Refusal, is_acceptable_channel
 from stan.engine.clients import Clients
-from stan.engine.guids import Guids, HeldPublish
+from stan.engine.guids import Guids, HeldPublish, key_of
 from stan.engine.lanes import Lanes
 from stan.engine.outbox import Outbox
 from stan.engine.records import Run
@@ -214,7 +214,12 @@ class Publishing:
             if not is_control_message(payload):
                 self.refuse(reply, "", INVALID_PUBLISH)
             return
-        if self._is_too_large(message, len(payload), reply):
+        size = len(payload)
+        self.in_messages += 1
+        self.in_bytes += size
+        if size > self._settings.max_payload_bytes - MESSAGE_OVERHEAD_BYTES and (
+            self._is_too_large(message, reply)
+        ):
             return
         if message.resentAfter or message.messageId or self.guids.holds:
             client_id = self._client_id_of(message)
@@ -232,18 +237,16 @@ class Publishing:
         except DecodeError:
             self._take(payload, reply, now_ns)
             return
-        if not self._is_too_large(message, len(payload), reply):
+        self.in_messages += 1
+        self.in_bytes += len(payload)
+        if not self._is_too_large(message, reply):
             since_ns = min(arrived_ns, now_ns - 1) - max(message.resentAfter, 0) * MILLISECOND_NS
             client_id = self._client_id_of(message)
             self._hold(client_id, message, payload, reply, since_ns, now_ns)
 
-    def _is_too_large(self, message: PubMsg, size: int, reply: bytes) -> bool:
-        """Count a publish, and refuse one that nobody could be sent."""
-        self.in_messages += 1
-        self.in_bytes += size
-        if size <= self._settings.max_payload_bytes - MESSAGE_OVERHEAD_BYTES or (
-            delivered_bytes(message) <= self._settings.max_payload_bytes
-        ):
+    def _is_too_large(self, message: PubMsg, reply: bytes) -> bool:
+        """Refuse a publish that nobody could be sent."""
+        if delivered_bytes(message) <= self._settings.max_payload_bytes:
             return False
         self.refuse(reply, message.guid, PAYLOAD_TOO_LARGE if message.guid else INVALID_PUBLISH)
         return True
@@ -325,15 +328,14 @@ class Publishing:
             or self.queued_messages > settings.queue_messages
         )
 
-    def _validate(self, message: PubMsg) -> str:
-        if self._is_full():
+    def _validate(self, message: PubMsg, is_copy: bool = False) -> str:
+        if not is_copy and self._is_full():
             return OVERLOADED
-        return "" if self._is_valid(message) else INVALID_PUBLISH
-
-    def _is_valid(self, message: PubMsg) -> bool:
         if self._client_of(message) is None or not message.guid:
-            return False
-        return message.subject in self._channels.by_name or is_acceptable_channel(message.subject)
+            return INVALID_PUBLISH
+        name = message.subject
+        is_valid = name in self._channels.by_name or is_acceptable_channel(name)
+        return "" if is_valid else INVALID_PUBLISH
 
     def _client_of(self, message: PubMsg) -> Client | None:
         """Who published this: the connection ID alone tells, where there is one."""
@@ -356,35 +358,25 @@ class Publishing:
         since_ns: int,
         now_ns: int,
     ) -> None:
-        """Keep a publish that may be stored since `since_ns`, or with -1 one that comes behind
-        such a one, until the store was asked."""
-        guid = message.guid
-        may_be_stored = 0 <= since_ns < now_ns
-        error = ""
-        if not may_be_stored:
-            error = self._validate(message)
-        elif not self._is_valid(message):
-            error = INVALID_PUBLISH
+        """Keep one that may be stored since then, or with -1 comes behind such a one."""
+        is_copy = 0 <= since_ns < now_ns
+        error = self._validate(message, is_copy)
         if not error and self.guids.held_bytes > self._settings.queue_bytes:
-            if may_be_stored:  # an error would say that it is not
+            if is_copy:  # an error would say that it is not stored
                 self.refused += 1
                 return
             error = OVERLOADED
-        channel_id = 0
-        if not error:
-            try:
-                channel_id = self._channels.open(message.subject, now_ns).channel_id
-            except Refusal as refusal:
-                error = str(refusal)
+        try:
+            channel_id = 0 if error else self._channels.open(message.subject, now_ns).channel_id
+        except Refusal as refusal:
+            error = str(refusal)
         if error:
             if error is not INVALID_PUBLISH or not is_control_message(payload):
-                self.refuse(reply, guid, error)
+                self.refuse(reply, message.guid, error)
             return
-        key = (channel_id, client_id, guid.encode())
-        if message.messageId:
-            key = (channel_id, "", message.messageId.encode())
+        key = key_of(channel_id, client_id, message)
         self.interrupt()
-        self.guids.hold(client_id, HeldPublish(payload, reply, guid, key, since_ns))
+        self.guids.hold(client_id, HeldPublish(payload, reply, message.guid, key, since_ns))
 
     def _admit(self, publish: HeldPublish, now_ns: int) -> Burst | None:
         """Queue a held publish that is not stored."""
@@ -402,12 +394,13 @@ class Publishing:
             self._outbox.send(reply, ack)
 
     def refuse_overloaded(self, payload: bytes, reply: bytes) -> None:
-        """Refuse a publish that can wait nowhere."""
+        """Refuse a publish that can wait nowhere; in silence when a copy may be stored."""
         try:
-            guid = PubMsg.FromString(payload).guid
+            message = PubMsg.FromString(payload)
         except DecodeError:
-            guid = ""
-        self.refuse(reply, guid, OVERLOADED)
+            message = PubMsg()
+        if not message.resentAfter:
+            self.refuse(reply, message.guid, OVERLOADED)
 
     # Sealing.
 
@@ -438,8 +431,7 @@ class Publishing:
         self.interrupt()
 
     def refuse_all(self, bursts: list[Burst], error: str) -> None:
-        """Tell the publishers that their messages are not stored, but of those that were sent
-        again meanwhile: the copy is tried, and answered."""
+        """Tell the publishers that these are not stored, but of those whose copy is to be tried."""
         for burst in bursts:
             again = self.guids.held_of(burst.publisher)
             for guid in burst.guids:

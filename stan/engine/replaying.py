@@ -9,6 +9,7 @@ replay the state is what it would be had the last leader taken every frame once.
 from stan.engine.clients import Clients
 from stan.engine.outbox import Outbox
 from stan.engine.publishing import Publishing
+from stan.engine.state import Subscription
 from stan.engine.subscriptions import Subscriptions
 from stan.wire.frames import Frame
 from stan.wire.messages import parse
@@ -53,8 +54,8 @@ class Replaying:
         # By client and channel: how many requests to come end a subscription that the last
         # leader both began and ended.
         self._ended: dict[tuple[str, str], int] = {}
-        # By client: how many frames before which the last leader took all that it asked for,
-        # because there it came back as the session that is registered.
+        # By client: how many frames before which the last leader took all that it asked for. It
+        # took them in order, and there one of those that can be seen to be done.
         self._taken: dict[str, int] = {}
         self._position: int = 0
 
@@ -77,12 +78,16 @@ class Replaying:
                     connect = self._read_connect(payload)
                     if connect is not None and self._clients.is_session(connect):
                         self._taken[connect.clientID] = position
+                elif subject == self._subscribe:
+                    wanted = self._read_subscribe(payload)
+                    if wanted is not None and self._find(wanted) is not None:
+                        self._taken[wanted.clientID] = position
 
     def take(self, frame: Frame, arrived_ns: int, now_ns: int) -> bool:
         self._position += 1
         subject, reply, payload = frame
         if payload is None:
-            return True  # an answer to a question of the last leader's
+            return False  # to a question of the last leader's, or to one of ours
         try:
             if subject.startswith(self._publish_head):
                 self._publishing.replay(payload, reply, arrived_ns, now_ns)
@@ -101,17 +106,15 @@ class Replaying:
         return False
 
     def _is_past(self, client_id: str) -> bool:
-        """Whether the client has come back since, so that this was taken."""
+        """Whether the last leader took something later of this client."""
         return self._position < self._taken.get(client_id, 0)
 
     def _subscribe_again(self, request: SubscriptionRequest, reply: bytes) -> bool:
-        client = self._clients.by_id.get(request.clientID)
-        if client is not None:
-            for one in client.subscriptions.values():
-                if one.inbox == request.inbox and one.cursor.channel.name == request.subject:
-                    response = SubscriptionResponse(ackInbox=one.ack_inbox)
-                    self._outbox.send(reply, response.SerializeToString())
-                    return True
+        one = self._find(request)
+        if one is not None:
+            response = SubscriptionResponse(ackInbox=one.ack_inbox)
+            self._outbox.send(reply, response.SerializeToString())
+            return True
         ended = self._ended.get((request.clientID, request.subject), 0)
         return ended > 0 or self._is_past(request.clientID)
 
@@ -129,6 +132,21 @@ class Replaying:
             return False
         self._outbox.send(reply, CloseResponse().SerializeToString())
         return True
+
+    def _find(self, request: SubscriptionRequest) -> Subscription | None:
+        """The subscription that this request made."""
+        client = self._clients.by_id.get(request.clientID)
+        if client is not None:
+            for one in client.subscriptions.values():
+                if one.inbox == request.inbox and one.cursor.channel.name == request.subject:
+                    return one
+        return None
+
+    def _read_subscribe(self, payload: bytes) -> SubscriptionRequest | None:
+        try:
+            return parse(SubscriptionRequest, payload)
+        except ValueError:
+            return None
 
     def _read_connect(self, payload: bytes) -> ConnectRequest | None:
         try:

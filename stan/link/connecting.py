@@ -69,6 +69,7 @@ class SecureClient(Client):
             few: dict[str, Any] = {"max_reconnect_attempts": 0.5}
             await self.connect(servers, error_cb=report, **self._identify(options), **few)
         except NoServersError:
+            self._abort()
             raise _verdict(errors) from (errors[-1] if errors else None)
         except BaseException:
             await self._abandon()
@@ -101,6 +102,7 @@ class SecureClient(Client):
     async def _abandon(self) -> None:
         if self._was_tried and not self.is_closed:
             await self._close(Client.CLOSED, do_cbs=False)
+        self._abort()  # nats-py leaves a later attempt open once it closed an earlier one
 
     @property
     def is_clustered(self) -> bool:
@@ -138,6 +140,9 @@ class SecureClient(Client):
         tcp = _Tcp()
         await tcp.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
         self._transport = tcp
+        if self.was_closed:  # meanwhile; the cancellation came too late
+            tcp.abort()
+            raise ConnectionResetError("nats: connection closed")
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if initial_connection:

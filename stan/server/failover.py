@@ -10,11 +10,9 @@ not hold the lease says nothing to clients.
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
-
-from nats.aio.subscription import Subscription
 
 from stan.engine.replaying import Held
 from stan.engine.settings import MILLISECOND_NS, SECOND_NS
@@ -43,7 +41,7 @@ LOOK_S = 0.1
 ASK_TIMEOUT_S = 0.15
 # Two ways through NATS may differ by this, and a connect request waits this long for the
 # client that has its ID: what is settled is let go so much later.
-MARGIN_NS = 1000 * MILLISECOND_NS
+MARGIN_NS = 600 * MILLISECOND_NS
 # Who handed over lets the others go first.
 REST_S = 2.0
 # Who was deposed takes nothing on the word of NATS for so many lengths of the lease.
@@ -87,7 +85,7 @@ class Failover:
         self._handing_over: asyncio.TimerHandle | None = None
         self._questions = Questions()
         self._silence = Silence()
-        self._answering: Subscription | None = None
+        self._stop_hearing: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._is_active = False
         self._epoch = 0
         self._wary_until_s = 0.0
@@ -214,7 +212,7 @@ class Failover:
     async def _take(self, store: Store, holder: Holder) -> bool:
         """Try to take the lease. Whoever might answers for the active from before on, so that
         no other standby hears a silence meanwhile."""
-        self._answering = await self._transport.hear(self._active_subject, self._answer)
+        self._stop_hearing = await self._transport.hear(self._active_subject, self._answer)
         taken = False
         try:
             taken = await store.take(holder)
@@ -321,10 +319,9 @@ class Failover:
             await self._transport.flush(1.0)
 
     async def _stop_answering(self) -> None:
-        answering, self._answering = self._answering, None
-        if answering is not None:
-            with suppress(Exception):  # it went with the connection
-                await answering.unsubscribe()
+        stop, self._stop_hearing = self._stop_hearing, None
+        if stop is not None:
+            await stop()
 
     # Between members.
 

@@ -19,6 +19,14 @@ from stan.errors import ConfigError
 from stan.server.config.config import Config
 
 TRACE = 5
+# The engine's words for how much a line matters.
+NOTICE_LEVELS = {
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "debug": logging.DEBUG,
+    "trace": TRACE,
+}
 LOG_NAME = "stan"
 NATS_LOG_NAME = "stan.nats"
 _LOOP_LOG_NAME = "asyncio"

@@ -25,7 +25,7 @@ from stan.errors import (
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
 from stan.server.intake import Intake
-from stan.server.log import TRACE, on_one_line
+from stan.server.log import NOTICE_LEVELS, TRACE, on_one_line
 from stan.server.ownership import SLEEP_S, Ownership, read_uptime_s
 from stan.server.settling import Settling
 from stan.server.spill import Spill
@@ -36,13 +36,6 @@ from stan.wire.frames import Frame
 
 log = logging.getLogger("stan.server")
 
-_LEVELS = {
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-    "debug": logging.DEBUG,
-    "trace": TRACE,
-}
 # How long to wait before a failed read, or a question about an unknown commit, is repeated.
 RETRY_S = 0.25
 # The same for a read that was refused: somebody must act before it can succeed.
@@ -114,7 +107,7 @@ class Pump:
         self._take_max_payload()  # a connection may have been made since the engine was
         self._transport.on_up = self._ring
         self.engine.start(self.clock())
-        if held:
+        if held is not None:
             self.engine.replay(held, self.clock())
         self._turn()
 
@@ -277,7 +270,7 @@ class Pump:
 
     def _say(self) -> None:
         for level, text in self.engine.take_notices():
-            log.log(_LEVELS[level], "%s", on_one_line(text))
+            log.log(NOTICE_LEVELS[level], "%s", on_one_line(text))
 
     def _arm(self) -> None:
         """Set the one timer to the engine's next deadline."""

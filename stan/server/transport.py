@@ -8,13 +8,12 @@ client sent them. Nothing is decided here.
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 import nats.errors
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from stan.errors import NatsServerError
 from stan.link.connecting import explain, hide_password
@@ -218,9 +217,11 @@ class Transport:
 
     # Between the servers of a group.
 
-    async def hear(self, subject: str, on_word: Callable[[bytes], bytes | None]) -> Subscription:
-        """Hand what is said on this subject to `on_word`, which may answer, until the
-        subscription is ended. Raises NatsServerError as `listen`."""
+    async def hear(
+        self, subject: str, on_word: Callable[[bytes], bytes | None]
+    ) -> Callable[[], Coroutine[Any, Any, None]]:
+        """Hand what is said on this subject to `on_word`, which may answer, until what is
+        returned is called. Raises NatsServerError as `listen`."""
 
         async def heard(word: Msg) -> None:
             answer = on_word(word.data)
@@ -233,7 +234,12 @@ class Transport:
         except nats.errors.Error as error:
             raise NatsServerError(f"cannot subscribe to {subject}: {explain(error)}") from None
         await self._require_heard()
-        return subscription
+
+        async def end() -> None:
+            with suppress(nats.errors.Error, OSError):  # it went with the connection
+                await subscription.unsubscribe()
+
+        return end
 
     async def ask(self, subject: str, question: bytes, timeout_s: float) -> bytes | None:
         """The answer; nothing in it when none came in time, and None when NATS says that

@@ -30,6 +30,7 @@ SUBSCRIBE = "_STAN.sub.c"
 SUB_CLOSE = "_STAN.subclose.c"
 UNKNOWN = "client has been replaced or is no longer registered"
 MAX_PAYLOAD = 1 << 20
+DEDUPE = {"dedupeWindow": 120_000}
 
 
 @dataclass(frozen=True)
@@ -205,3 +206,10 @@ class Stage:
     def events(self) -> list[Any]:
         events, self.session.events = self.session.events, []
         return events
+
+
+def opened(**options: Any) -> Stage:
+    """Toward a server that recognises what is sent again."""
+    stage = Stage(**options)
+    stage.open(**DEDUPE)
+    return stage

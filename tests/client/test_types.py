@@ -18,6 +18,7 @@ async def right(context: ssl.SSLContext) -> None:
         async for message in sub:
             message.ack()
             await message.ack()
+            await message.subscription.close()
 
 async def wrong() -> None:
     await stan.connect("c", "me", pub_ack_wiat=5)

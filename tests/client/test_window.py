@@ -239,3 +239,16 @@ def test_another_publish_prefix_moves_what_waits() -> None:
     window.address("_STAN.pub.y", 0)
     operations, _ = window.again(0, "always")
     assert operations[0].startswith(b"PUB _STAN.pub.y.foo _INBOX.acks ")
+
+
+def test_a_copy_that_was_refused_is_marked_because_an_earlier_one_may_be_stored() -> None:
+    window = make_window(dedupe_ns=10**12)
+    window.keeps_refused = True
+    receipt = Receipt()
+    window.publish("foo", b"x", receipt, 0, MAX_PAYLOAD)
+    window.flushed()
+    refusal = PubAck(guid=receipt.guid, error="stan: invalid publish request")
+    window.acknowledge([refusal.SerializeToString()])
+    (operation,), repeated = window.again(5_000_000, "safe")
+    payload = operation.split(b"\r\n", 1)[1].removesuffix(b"\r\n")
+    assert (PubMsg.FromString(payload).resentAfter, repeated) == (5, 0)

@@ -256,6 +256,14 @@ def test_a_queue_that_is_full_refuses_no_copy_of_what_is_stored() -> None:
     assert stored(rig).count(b"one") == 1
 
 
+def test_a_copy_that_can_wait_nowhere_is_not_refused(rig: Rig) -> None:
+    for frame in (again(b"one"), publish(b"two")):
+        assert frame[2] is not None
+        rig.engine.publishing.refuse_overloaded(frame[2], frame[1])
+    rig.run()
+    assert rig.acks() == [("two", OVERLOADED)]
+
+
 def test_a_copy_of_what_is_held_without_a_mark_is_no_other_publish(rig: Rig) -> None:
     rig.hold_loads = True
     rig.receive(again(b"one"), publish(b"two"), again(b"two"))

@@ -153,6 +153,20 @@ def test_what_an_earlier_session_asked_for_touches_not_the_one_that_is_registere
     assert (client.record.connection_id, client.subscriptions) == (b"again", {})
 
 
+def test_a_durable_that_was_resumed_is_not_resumed_again(old: Rig) -> None:
+    old.settings.replace_durable = True
+    first, second = (subscription(inbox=inbox, durableName="d") for inbox in ("first", "second"))
+    frames = [
+        request("_STAN.sub.test-cluster", one.SerializeToString(), one.inbox.encode())
+        for one in (first, second)
+    ]
+    old.receive(*frames)
+    (granted,) = old.take_payloads("second")
+    new = take_over(old, *frames)
+    assert new.take_payloads("first") == []
+    assert new.take_payloads("second") == [granted]
+
+
 def test_a_session_that_moved_its_heartbeats_is_registered_anew(old: Rig) -> None:
     moved = connect("me", b"mine")
     moved.heartbeatInbox = "hb.moved"
@@ -200,6 +214,17 @@ def test_acks_are_taken(old: Rig) -> None:
 def test_answers_to_questions_of_the_last_leader_change_nothing(old: Rig) -> None:
     new = take_over(old, (b"_INBOX.srv.elseh1", b"", b""), (b"_INBOX.srv.elseh2", b"", None))
     assert new.sent == []
+
+
+def test_what_comes_late_may_have_come_to_the_last_leader_sooner(old: Rig) -> None:
+    old.publish(b"x", b"y")
+    new = take_over(old, publish(b"x", connID=b"mine"))
+    new.receive(publish(b"y", connID=b"mine"), publish(b"z", connID=b"mine"))
+    new.wait(2 * SECOND_NS)
+    new.receive(publish(b"later", connID=b"mine"))
+    assert guids(new) == [("later", ""), ("x", ""), ("y", ""), ("z", "")]
+    new.subscribe(startPosition=4)
+    assert [message.data for message in new.messages()] == [b"x", b"y", b"z", b"later"]
 
 
 def test_a_malformed_frame_is_refused_like_any_other(old: Rig) -> None:

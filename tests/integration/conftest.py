@@ -1,9 +1,12 @@
 """Fixtures: servers from tests.tools.servers, and names that no other test uses."""
 
+import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
+from nats.aio.transport import TcpTransport
 
 import stan
 from tests.tools.processes import NatsServer
@@ -48,3 +51,21 @@ async def connect(stan_server: StreamingServer, nats_server: NatsServer):  # typ
             await connection.close()
         except stan.ClientError:
             continue
+
+
+@pytest.fixture
+async def tidied_nats(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """For tests whose own nats-py client has to reconnect: nats-py leaves open what it dials
+    and does not get through with, and this closes it."""
+    dialled: list[Any] = []
+    connect = TcpTransport.connect
+
+    async def connect_and_note(transport: Any, *arguments: Any, **options: Any) -> None:
+        await connect(transport, *arguments, **options)
+        dialled.append(transport._io_writer)  # the next dial puts another in its place
+
+    monkeypatch.setattr(TcpTransport, "connect", connect_and_note)
+    yield
+    for writer in dialled:
+        writer.transport.abort()
+    await asyncio.sleep(0)  # an aborted transport closes its socket in the next turn

@@ -108,6 +108,7 @@ async def test_nothing_but_our_own_errors_leaves_an_own_connection(
     assert [one for one in strange if "stan" in str(one)] == []
 
 
+@pytest.mark.usefixtures("tidied_nats")
 @pytest.mark.parametrize("fault", [cut, kill, freeze, "close"])
 async def test_nothing_but_our_own_errors_leaves_a_lent_connection(
     stan_server: StreamingServer, proxy: Proxy, fault: Any

@@ -7,6 +7,7 @@ import pytest
 
 from stan.errors import ConfigError
 from stan.server.child.configuration import MAX_PENDING_BYTES, write_nats_configuration
+from stan.server.child.nats_server import environment
 from stan.server.config.access import connection_options
 from stan.server.config.config import load_config
 from stan.server.config.language import parse_file, plain
@@ -196,3 +197,8 @@ def test_the_file_says_who_we_are(text: str, expected: dict[str, str], tmp_path:
 def test_tls_files_that_cannot_be_read_are_named() -> None:
     with pytest.raises(ConfigError, match="cannot use the TLS files: No such file"):
         connection_options(load_config(["-secure", "-tls_client_cacert", "/nonexistent"], {}))
+
+
+def test_a_nats_server_keeps_its_memory_small_unless_told_otherwise() -> None:
+    assert environment({"PATH": "/bin"}) == {"PATH": "/bin", "GOMEMLIMIT": "256MiB"}
+    assert environment({"GOMEMLIMIT": "1GiB"}) == {"GOMEMLIMIT": "1GiB"}

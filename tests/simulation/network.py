@@ -76,6 +76,9 @@ class Network:
         self.lose_frame = 0.0
         self.ports: list[Port] = []
         self._listeners: dict[bytes, tuple[Connection, Listener]] = {}
+        self._inboxes: dict[
+            bytes, tuple[Connection, Callable[[bytes, bytes, bytes | None], None]]
+        ] = {}
         self._events = events
         self._rng = rng
         self._delay_ns = delay_ns
@@ -95,10 +98,32 @@ class Network:
             self._listeners.pop(subject, None)
         connection.subjects.clear()
 
+    def catch(
+        self,
+        connection: Connection,
+        prefix: bytes,
+        listener: Callable[[bytes, bytes, bytes | None], None],
+    ) -> None:
+        """Listen to all subjects of an inbox."""
+        self._inboxes[prefix] = connection, listener
+
+    def _find(self, subject: bytes) -> tuple[Connection, Listener] | None:
+        found = self._listeners.get(subject)
+        if found is None and self._inboxes:
+            prefix = subject.partition(b".")[0] + b"."
+            inbox = self._inboxes.get(prefix)
+            if inbox is not None and inbox[0].up:
+                connection, listener = inbox
+                return connection, lambda payload, reply: listener(subject, reply, payload)
+        return found
+
     def move(self, old: Connection, new: Connection) -> None:
         """A client has another connection; what was on its way to the old one is lost."""
         for subject in old.subjects:
             self._listeners[subject] = new, self._listeners[subject][1]
+        for prefix, (connection, inbox) in list(self._inboxes.items()):
+            if connection is old:
+                self._inboxes[prefix] = new, inbox
         new.subjects = set(old.subjects)
         old.subjects.clear()
         old.up = False
@@ -119,7 +144,7 @@ class Network:
     def from_server(self, port: Port, subject: bytes, payload: bytes, reply: bytes) -> None:
         if not port.speaks:
             return
-        found = self._listeners.get(subject)
+        found = self._find(subject)
         if found is None:
             if reply:
                 self._events.after(self._delay(), self._arrive, port, (reply, b"", None))

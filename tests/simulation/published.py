@@ -28,6 +28,7 @@ class Publish:
     client_id: str
     first_ns: int  # the world's time
     generation: int = 0  # of its last sending; 0: it was never sent
+    wire_guid: bytes = b""  # where that is another one
 
 
 class Published:
@@ -42,10 +43,19 @@ class Published:
         self._refused: dict[bytes, int] = {}  # guid -> neither this sending nor earlier ones
         self._unknown: set[tuple[bytes, int]] = set()  # guid and the sending of a stranger
         self._answered: set[bytes] = set()
+        self._denied: dict[bytes, str] = {}
+        self._names: dict[bytes, bytes] = {}
         self._turned_away: set[bytes] = set()
         self._true_ids: set[tuple[str, str]] = set()  # channel and message ID
         self._records: list[tuple[int, bytes]] = []
         self._ids: dict[tuple[int, str], int] = {}
+
+    def add(self, one: Publish) -> None:
+        """Somebody publishes this."""
+        guid = one.guid.encode()
+        self.sent[guid] = one
+        if one.wire_guid:
+            self._names[one.wire_guid] = guid
 
     # Storing.
 
@@ -56,10 +66,13 @@ class Published:
         generation = 0
         if sent is not None:
             generation = int(payload[GUID_BYTES : GUID_BYTES + GENERATION_BYTES])
-            key = (channel_id, sent.client_id, guid)
+            key = (channel_id, sent.client_id, sent.wire_guid or guid)
             assert find_guids(batch.guids, {key}), f"{guid!r} is stored and not recorded"
             if sent.message_id:
                 self._store_id(channel_id, sent, batch)
+        assert guid not in self._denied, (
+            f"{guid!r} was denied ({self._denied[guid]}), and is stored"
+        )
         known = self._generations.setdefault(guid, {})
         assert channel_id not in known or guid in self.repeated, f"{guid!r} is stored twice"
         if sent is not None and self.refusals_last:  # else another server may have refused it
@@ -80,8 +93,9 @@ class Published:
 
     def delete(self, channel_id: int) -> None:
         """A channel goes, and with it all that was stored there."""
-        for known in self._generations.values():
-            known.pop(channel_id, None)
+        for guid, known in self._generations.items():
+            if known.pop(channel_id, None) is not None:
+                self._turned_away.add(guid)
 
     def record(self, batch: Batch) -> None:
         """What the batch lets the store remember, and forget."""
@@ -109,13 +123,15 @@ class Published:
         return guid in self._generations or guid in self._answered
 
     def may_be_late(self, guid: bytes) -> bool:
-        """Whether one server refused it, and the next one may have stored it."""
+        """Whether the next server may store it long after: one refused it, or stored it in a
+        channel that is deleted."""
         return not self.refusals_last and guid in self._turned_away
 
     # Answers.
 
     def acknowledge(self, guid: bytes, duplicate: bool) -> None:
         """A server says that this is stored."""
+        guid = self._names.get(guid, guid)
         self.duplicates += duplicate
         self._answered.add(guid)
         sent = self.sent.get(guid)
@@ -125,9 +141,16 @@ class Published:
         assert by_other, f"{guid!r} acked, not stored"
         assert duplicate, f"{guid!r} acked as stored, but another one is"
 
+    def deny(self, guid: bytes, error: str) -> None:
+        """A client tells its user that this is not stored."""
+        self._denied[guid] = error
+        stored = self._generations.get(guid)
+        assert not stored, f"{guid!r} is denied ({error}), but stored"
+
     def refuse(self, guid: bytes, generation: int, error: str) -> None:
         """A server says that this copy is not stored, and unless it does not know the client,
         that no earlier one is."""
+        guid = self._names.get(guid, guid)
         self._answered.add(guid)
         self._turned_away.add(guid)
         if guid in self.repeated or not self.refusals_last:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 MOST_IDLE_RINGS = 1000
-# For so long a server that took over takes what it hears for what it held.
-REPLAY_NS = 1_000_000_000
 
 
 class Crash(Exception):
@@ -62,7 +60,6 @@ class Server:
         self._epoch = node.epoch
         self._settling = Settling(node.clock_ns())
         self.owed: set[bytes] = set()  # publishes that were held, and what became of them
-        self._replays_until_ns = 0
         record = ServerRecord("test-cluster", "_INBOX.sim")
         world.store.server = record
         self.engine = Engine(
@@ -85,7 +82,6 @@ class Server:
     def start_with(self, held: Held) -> None:
         """The same, with what was held while nobody led."""
         now_ns = self.node.clock_ns()
-        self._replays_until_ns = self.world.events.now_ns + REPLAY_NS
         frames = [frame for _, some in held for frame in some]
         self.owed = {guid for frame in frames if (guid := read_guid(frame))}
         self.engine.start(now_ns)
@@ -126,12 +122,7 @@ class Server:
     def _read(self) -> None:
         frames, self._chunk = self._chunk, []
         self.observer.receiving(self, frames)
-        now_ns = self.node.clock_ns()
-        if self.world.events.now_ns < self._replays_until_ns:
-            # On its way to the last leader it may have been faster.
-            self.engine.replay([(now_ns, frames)], now_ns)
-        else:
-            self.engine.receive(frames, now_ns)
+        self.engine.receive(frames, self.node.clock_ns())
         self._guarded_turn()
 
     def ring(self) -> None:
@@ -198,11 +189,11 @@ class Server:
     def _seal(self) -> None:
         world = self.world
         now_ns, publishing = self.node.clock_ns(), self.engine.publishing
-        queued, is_all_queued = publishing.queued_messages, not publishing.guids.holds
+        last, is_all_queued = publishing.lanes.last_number, not publishing.guids.holds
         batch = self.engine.seal(now_ns)
         if batch is None:
             return
-        self._settling.seal(now_ns, queued, publishing.queued_messages, is_all_queued)
+        self._settling.seal(now_ns, last, publishing.lanes.first_number(), is_all_queued)
         self.observer.called(self)
         self._sealed_within = self.engine.settings.limits
         self._committing = batch

@@ -37,10 +37,16 @@ FAILOVER = (
     113,  # members froze while they were frozen
 )  # fmt: skip
 
+SESSION = (2045,)  # a copy that was refused was sent again without a mark
+
 
 @pytest.mark.parametrize(
     ("kind", "seed"),
-    [*(("resending", seed) for seed in RESENDING), *(("failover", seed) for seed in FAILOVER)],
+    [
+        *(("session", seed) for seed in SESSION),
+        *(("resending", seed) for seed in RESENDING),
+        *(("failover", seed) for seed in FAILOVER),
+    ],
 )
 def test_a_seed_of_another_kind_that_failed_once_passes(kind: str, seed: int) -> None:
     report, _ = run_seed(seed, STEPS, check_every=1, kind=kind)
@@ -54,6 +60,12 @@ def test_there_are_worlds_of_each_kind() -> None:
 def test_publishes_are_sent_again_and_recognised() -> None:
     worlds = [run_seed(seed, STEPS, kind="resending")[1] for seed in range(4)]
     assert sum(world.store.published.duplicates for world in worlds if world is not None) > 0
+
+
+def test_the_real_session_publishes_and_is_told_the_truth() -> None:
+    worlds = [run_seed(seed, STEPS, check_every=1, kind="session") for seed in range(8)]
+    assert [report for report, _ in worlds] == [""] * 8
+    assert sum(world.chronicle.acks for _, world in worlds if world is not None) > 0
 
 
 def test_members_of_a_group_take_over_and_are_deposed() -> None:

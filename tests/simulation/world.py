@@ -21,10 +21,11 @@ from tests.simulation.profile import MS, Faults, draw, draw_limits
 from tests.simulation.published import Published
 from tests.simulation.resending import ResendingClient
 from tests.simulation.server import Server
+from tests.simulation.session import SessionClient
 
 START_NS = 1_700_000_000_000_000_000
 MOST_STEP_NS = 4000 * MS
-KINDS = ("plain", "resending", "failover")
+KINDS = ("plain", "resending", "failover", "session")
 PEACE_STEP_NS = 200 * MS
 MOST_PEACE_STEPS = 400
 MOST_EVENTS_IN_PEACE = 60_000
@@ -32,7 +33,7 @@ MOST_EVENTS_IN_PEACE = 60_000
 
 def choose_kind(seed: int) -> str:
     """What kind of world a seed makes."""
-    return Random(f"kind {seed}").choices(KINDS, (2, 1, 1))[0]
+    return Random(f"kind {seed}").choices(KINDS, (4, 2, 2, 1))[0]
 
 
 class World:
@@ -74,6 +75,8 @@ class World:
         self._log: deque[str] = deque(maxlen=60)
         self._number = 0
         self._clock_step_ns = 0
+        if self.kind == "session":
+            self.store.keeps_order = False  # what was lost on its way is sent behind the next ones
         self.chronicle = Chronicle()
         self.members: list[Member] = []
         self.nodes: list[Node] = []
@@ -203,6 +206,8 @@ class World:
             self._act_as(client)
 
     def _make_client(self, client_id: str) -> Client:
+        if self.kind == "session" and self.rng.random() < 0.7:
+            return SessionClient(self, client_id)
         if self.kind != "plain" and self.rng.random() < 0.7:
             return ResendingClient(self, client_id)
         return Client(self, client_id)
@@ -217,7 +222,7 @@ class World:
 
     def _act_as(self, client: Client) -> None:
         rng = self.rng
-        if isinstance(client, ResendingClient) and rng.random() < 0.02:
+        if isinstance(client, ResendingClient | SessionClient) and rng.random() < 0.02:
             client.cut()
         chance = rng.random()
         channel = rng.choice(self.profile.channels)
