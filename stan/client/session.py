@@ -146,7 +146,7 @@ class Session:
 
     def _take_registered(self, answer: Answer, now_ns: int) -> None:
         """The answer to a registration after an interruption."""
-        if isinstance(answer, Unanswered):
+        if self.ended or isinstance(answer, Unanswered):  # a close ends this registration, too
             self.pulse.not_registered(now_ns)
             return
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -258,6 +259,18 @@ async def test_closing_while_nats_is_away_is_an_error_of_ours(
         await leave_while_nats_is_away()
     assert seen[0].is_closed
     assert seen[0].nats is None
+
+
+async def test_closing_while_a_registration_is_under_way_is_answered(
+    start_server: StartServer, nats_server: NatsServer
+) -> None:
+    server = start_server()
+    for _ in range(2):  # the second time the client ID is free again
+        sc = await stan.connect(server.cluster, "me", servers=nats_server.url)
+        session = sc._driver.session
+        session._ask_to_register(time.monotonic_ns(), session._take_registered)
+        await sc.close()
+        assert not session.is_up
 
 
 async def test_a_lent_connection_that_is_closed_is_the_end(

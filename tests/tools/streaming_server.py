@@ -69,7 +69,8 @@ class StreamingServer:
     """One streaming server: how it is started, and the process while it runs.
 
     The store outlives the process, so `start` after `kill` is a restart. Each has a cluster ID
-    of its own, so that many share one NATS server without seeing each other.
+    of its own, so that many share one NATS server without seeing each other. Without a NATS URL
+    it starts a NATS server by itself; without a store the flags name one.
     """
 
     implementation: Implementation
@@ -91,8 +92,9 @@ class StreamingServer:
         """The command line."""
         return [
             *self.implementation.argv,
-            *("-ns", self.nats_url, "-cid", self.cluster),
-            *self.implementation.store_flags(self.store, self.directory),
+            *(("-ns", self.nats_url) if self.nats_url else ()),
+            *("-cid", self.cluster),
+            *(self.implementation.store_flags(self.store, self.directory) if self.store else ()),
             *(self.implementation.timer_flags if self.quick_timers else ()),
             *self.flags,
         ]
