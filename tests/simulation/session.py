@@ -2,8 +2,8 @@
 
 It publishes; it subscribes to nothing. Its NATS connection ends now and then, and is back a
 little later. What it tells its user is held against what the store has: a receipt without an
-error means stored once, one that was refused, and sent once, means not stored; a deadline that
-passed or a connection that ended leaves it open.
+error means stored once, one that was refused means not stored; a deadline that passed or a
+connection that ended leaves it open.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from stan.client.options import ConnectOptions
 from stan.client.receipt import Receipt
 from stan.client.session import Session
 from stan.errors import ClientError, PublishError
-from stan.wire.stan_pb2 import PubMsg
-from tests.simulation.client import PUBLISH, Client
+from tests.simulation.client import Client
 from tests.simulation.network import Connection
 from tests.simulation.operations import read_operations
 from tests.simulation.published import Publish
@@ -43,7 +42,6 @@ class SessionClient(Client):
             world.rng.random,
         )  # fmt: skip
         self._receipts: dict[Receipt, bytes] = {}
-        self._copies: dict[str, int] = {}
         self._alarm_ns = -1
         world.network.catch(self.connection, f"session{self.number}.".encode(), self._on_frame)
 
@@ -62,9 +60,6 @@ class SessionClient(Client):
         if session.pulse.is_nats_up or session.ended:
             operations, session.operations = session.operations, []
             for subject, reply, payload in read_operations(b"".join(operations)):
-                if subject.startswith(PUBLISH):
-                    wire_guid = PubMsg.FromString(payload).guid
-                    self._copies[wire_guid] = self._copies.get(wire_guid, 0) + 1
                 self.world.network.from_client(self.connection, subject, payload, reply)
             session.written()
         settled, session.window.settled = session.window.settled, []
@@ -93,9 +88,7 @@ class SessionClient(Client):
             published.acknowledge(guid, receipt.duplicate)
         elif type(error) is PublishError:
             self.errors.append(str(error))
-            if self._copies.get(receipt.guid, 0) < 2:
-                published.deny(guid, str(error))
-            # else it may answer an earlier copy, and the last one is stored: not known here yet.
+            published.deny(guid, str(error))
 
     # What the world asks for.
 

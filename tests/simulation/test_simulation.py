@@ -5,7 +5,7 @@ import pytest
 from tests.simulation.runs import run_many, run_seed
 from tests.simulation.world import KINDS, choose_kind
 
-SEEDS = range(300)
+SEEDS = range(1000)
 STEPS = 2000
 
 # Each of these once failed, because of the engine or of the simulation itself, in a world
@@ -37,7 +37,10 @@ FAILOVER = (
     113,  # members froze while they were frozen
 )  # fmt: skip
 
-SESSION = (2045,)  # a copy that was refused was sent again without a mark
+SESSION = (
+    2045,  # a copy that was refused was sent again without a mark
+    546, 634,  # the refusal of an earlier copy was taken for that of the last one
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
