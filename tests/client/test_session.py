@@ -27,6 +27,7 @@ from stan.wire.stan_pb2 import (
     ConnectResponse,
     MsgProto,
     Ping,
+    PingResponse,
     PubAck,
     SubscriptionResponse,
     UnsubscribeRequest,
