@@ -195,6 +195,14 @@ async def test_a_client_that_the_server_forgot_subscribes_after_registering(part
     assert (await subscription.next_msg()).sequence == 1
 
 
+async def test_a_refusal_of_a_server_that_knows_us_means_what_it_says(party: Party) -> None:
+    party.nats.answers[SUBSCRIBE] = [FORGOTTEN, FORGOTTEN]
+    with pytest.raises(stan.SubscribeError, match="unknown clientID"):
+        await party.connection.subscribe("foo")
+    assert len(party.nats.to(SUBSCRIBE)) == 2
+    assert len(party.nats.to(PINGS)) == 1
+
+
 async def test_a_refusal_of_a_server_that_goes_at_once_is_no_last_word(party: Party) -> None:
     async def refuse_and_go(sent: Sent) -> object:
         await party.nats.deliver(sent.reply, FORGOTTEN)
