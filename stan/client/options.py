@@ -115,8 +115,6 @@ class ConnectOptions:
             raise ConfigError(
                 f"invalid ping values: interval={interval} (min>0) maxOut={max_out} (min=2)"
             )
-        if interval != int(interval):
-            raise ConfigError("stan: ping_interval is whole seconds")
 
     @property
     def resends(self) -> bool:

@@ -171,5 +171,4 @@ class Uplink:
             self.nats_down()
         elif not was_up or self._seen[1] != reconnects:
             self.nats_up()
-        if not self._is_released:
-            self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+        self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import stan
-from stan.client.options import ConnectOptions, SubscribeOptions, split_urls
+from stan.client.options import ConnectOptions, SubscribeOptions, join_nats_options, split_urls
 from stan.wire.stan_pb2 import SubscriptionRequest
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -34,6 +34,9 @@ def test_statement_121_ping_values_that_make_no_sense(interval: int, max_out: in
         {"max_pub_acks_inflight": 0},
         {"discover_prefix": "a b"},
         {"ping_interval": 1.5},
+        {"give_up_after": 0},
+        {"while_disconnected": "panic"},
+        {"resend": "often"},
     ],
 )
 def test_other_values_that_make_no_sense(options: dict[str, Any]) -> None:
@@ -135,6 +138,7 @@ def test_an_ack_wait_is_cut_to_whole_seconds() -> None:
         {"sequence": -1},
         {"max_in_flight": 2**31},
         {"ack_wait": float("nan")},
+        {"ack_wait": 2.0**31},
     ],
 )
 def test_subscribe_options_that_make_no_sense(options: dict[str, Any]) -> None:
@@ -149,3 +153,8 @@ def test_urls() -> None:
     for urls in (" ,", 5, ["nats://a:1", 5]):
         with pytest.raises(stan.ConfigError):
             split_urls(urls)  # type: ignore[arg-type]
+
+
+def test_servers_are_no_option_of_the_connection_below() -> None:
+    with pytest.raises(stan.ConfigError, match="servers"):
+        join_nats_options({"servers": ["nats://a:1"]}, {})

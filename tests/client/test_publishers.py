@@ -91,6 +91,66 @@ async def test_the_end_of_the_connection_sends_everybody_away() -> None:
             await task
 
 
+async def test_one_that_left_before_it_could_be_woken_takes_no_place() -> None:
+    window, log = Window(1), list[str]()
+    publishers = Publishers(1, 1000, window)
+    left = asyncio.create_task(publisher(publishers, window, log, "left"))
+    stays = asyncio.create_task(publisher(publishers, window, log, "stays"))
+    await settle()
+    left.cancel()  # it did not run since, and stands in the queue
+    window.taken = 0
+    publishers.wake()
+    await stays
+    assert left.cancelled()
+    assert log == ["stays"]
+
+
+async def test_one_that_left_before_the_end_is_not_sent_away() -> None:
+    publishers = Publishers(1, 1000, Window(1))
+    left, stays = (asyncio.create_task(publishers.wait()) for _ in range(2))
+    await settle()
+    left.cancel()
+    publishers.fail(ConnectionClosedError, "stan: connection closed")
+    with pytest.raises(ConnectionClosedError):
+        await stays
+    with pytest.raises(asyncio.CancelledError):
+        await left
+
+
+async def test_one_that_leaves_after_the_end_gives_no_place_back() -> None:
+    window = Window(1)
+    publishers = Publishers(1, 1000, window)
+    task = asyncio.create_task(publishers.wait())
+    await settle()
+    publishers.fail(ConnectionClosedError, "stan: connection closed")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert publishers.must_wait
+    window.taken = 0
+    assert not publishers.must_wait
+
+
+async def test_a_callback_that_is_cancelled_is_no_failure() -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    running: list[asyncio.Task[Any]] = []
+
+    async def endless(_: str, __: ClientError | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.append(task)
+        await asyncio.Event().wait()
+
+    Receipt(endless).settle(None)
+    await settle()
+    [task] = running
+    task.cancel()
+    await settle()
+    assert task.cancelled()
+    assert reported == []
+
+
 async def test_a_receipt_can_be_awaited_by_many_and_after() -> None:
     receipt = Receipt()
     receipt.issue(b"\n\x04guid")

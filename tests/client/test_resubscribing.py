@@ -15,7 +15,7 @@ from stan.wire.stan_pb2 import (
     TimeDeltaStart,
     UnsubscribeRequest,
 )
-from tests.client.stage import CONNECT, PINGS, SUB_CLOSE, SUBSCRIBE, UNKNOWN, Stage, opened
+from tests.client.stage import CONNECT, PINGS, SUB_CLOSE, SUBSCRIBE, UNKNOWN, Sent, Stage, opened
 
 
 def back(stage: Stage, seconds: float = 10) -> SubscriptionRequest:
@@ -279,3 +279,103 @@ def test_a_new_only_request_is_what_it_says() -> None:
     stage = opened()
     feed = stage.subscribe()
     assert feed.request.startPosition == NewOnly
+
+
+def test_a_queue_group_that_began_at_the_first_message_still_does() -> None:
+    stage = opened()
+    feed = stage.subscribe(queue="q", start_at="first")
+    stage.deliver(feed, 1, 2)
+    request = back(stage)
+    assert (request.startPosition, request.startTimeDelta) == (First, 0)
+
+
+def test_what_cannot_be_read_proves_nothing() -> None:
+    stage = opened()
+    feed = returned(stage)
+    stage.receive(feed.inbox, b"\xff")
+    assert feed.gap is None
+    assert feed.awaits_proof
+    stage.deliver(feed, 6)
+    assert Gap("foo", 4, 5) in stage.events()
+
+
+def asked_again(stage: Stage, feed: Feed) -> Sent:
+    """The server forgot the feed, and is asked for it; returns the request."""
+    stage.lose_nats()
+    stage.regain_nats()
+    stage.registered()
+    [request] = stage.sent(SUBSCRIBE)
+    assert not feed.is_open
+    return request
+
+
+def test_one_that_is_closed_on_its_way_back_is_not_opened_by_the_answer() -> None:
+    stage = opened()
+    feed = stage.subscribe()
+    request = asked_again(stage, feed)
+    stage.session.close_feed(feed)
+    stage.answer(request, SubscriptionResponse(ackInbox="_INBOX.late"))
+    assert not feed.is_open
+
+
+def test_an_answer_after_the_end_opens_nothing() -> None:
+    stage = opened()
+    feed = stage.subscribe()
+    request = asked_again(stage, feed)
+    stage.session.end()
+    stage.answer(request, SubscriptionResponse(ackInbox="_INBOX.late"))
+    assert not feed.is_open
+
+
+def test_nobody_listens_to_one_on_its_way_back() -> None:
+    stage = opened()
+    feed = stage.subscribe()
+    request = asked_again(stage, feed)
+    stage.answer(request, None)
+    assert not stage.session.is_up
+    stage.pass_time(0.1)
+    stage.known()
+    stage.accept_subscription()
+    assert feed.is_open
+    assert stage.session.is_up
+
+
+def test_a_gap_that_shows_before_the_answer_is_told_with_it() -> None:
+    stage = opened()
+    feed = stage.subscribe(start_at="first")
+    stage.deliver(feed, 1, 2, 3)
+    request = asked_again(stage, feed)
+    stage.events()
+    stage.deliver(feed, 6)
+    assert stage.events() == []
+    stage.answer(request, SubscriptionResponse(ackInbox="_INBOX.back"))
+    assert stage.events()[0] == Gap("foo", 4, 5)
+    assert stage.handed_out(feed) == [1, 2, 3, 6]
+
+
+def test_a_channel_that_shows_itself_new_during_an_interruption_is_asked_for_after_it() -> None:
+    stage = opened()
+    feed = returned(stage)
+    stage.publish()
+    stage.sent()
+    stage.receive("_INBOX.x.acks", None)
+    assert not stage.session.is_up
+    stage.deliver(feed, 1)
+    assert Gap("foo", 4, 0, begun_anew=True) in stage.events()
+    [first] = stage.sent(SUBSCRIBE)
+    stage.known()
+    [second] = stage.sent(SUBSCRIBE)
+    inboxes = [SubscriptionRequest.FromString(one.payload).inbox for one in (first, second)]
+    assert inboxes[0] != inboxes[1] == feed.inbox
+    stage.answer(first, SubscriptionResponse(ackInbox="_INBOX.late"))
+    assert not feed.is_open
+    stage.answer(second, SubscriptionResponse(ackInbox="_INBOX.back"))
+    assert feed.is_open
+
+
+def test_a_server_that_closes_no_subscriptions_is_not_asked_to() -> None:
+    stage = opened()
+    feed = stage.subscribe()
+    stage.session.subjects.subCloseRequests = ""
+    stage.session.abandon(feed)
+    assert stage.sent() == []

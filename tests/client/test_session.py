@@ -27,6 +27,7 @@ from stan.wire.stan_pb2 import (
     ConnectResponse,
     MsgProto,
     Ping,
+    PingResponse,
     PubAck,
     SubscriptionResponse,
     UnsubscribeRequest,
@@ -298,3 +299,15 @@ def test_a_publish_takes_its_deadline_from_where_it_began() -> None:
     stage.pass_time(1.1)
     stage.settle()
     assert str(receipt.error) == "stan: publish ack timeout"
+
+
+def test_a_pong_after_the_one_that_lost_the_connection_changes_nothing() -> None:
+    stage = old_way()
+    stage.pass_time(1)
+    ping = stage.sent(PINGS)[0]
+    answers = (PingResponse(error=text).SerializeToString() for text in (UNKNOWN, "another"))
+    stage.session.receive(
+        [(ping.reply.encode(), b"", payload) for payload in answers], stage.now_ns
+    )
+    assert str(stage.session.lost) == UNKNOWN
+    assert len(stage.events()) == 1

@@ -280,3 +280,14 @@ def test_an_ack_of_any_copy_settles() -> None:
     window.again(5_000_000, "safe")
     window.acknowledge([PubAck(guid=receipt.guid).SerializeToString()])
     assert window.settled == [(receipt, None)]
+
+
+def test_one_that_was_stored_after_a_refusal_settles_once() -> None:
+    window = make_window(dedupe_ns=10**12)
+    window.keeps_refused = True
+    receipt = publish(window)
+    refusal = PubAck(guid=receipt.guid, error="stan: invalid publish request")
+    window.acknowledge([refusal.SerializeToString()])
+    window.acknowledge([PubAck(guid=receipt.guid).SerializeToString()])
+    window.settle_refused()
+    assert fates(window) == {receipt.guid: None}
