@@ -158,3 +158,10 @@ def test_urls() -> None:
 def test_servers_are_no_option_of_the_connection_below() -> None:
     with pytest.raises(stan.ConfigError, match="servers"):
         join_nats_options({"servers": ["nats://a:1"]}, {})
+
+
+def test_what_passes_through_is_given_once() -> None:
+    assert join_nats_options({"user": "a"}, {"token": "t"}) == {"user": "a", "token": "t"}
+    assert join_nats_options(None, {"user": "a"}) == {"user": "a"}
+    with pytest.raises(stan.ConfigError, match="user is given twice"):
+        join_nats_options({"user": "a"}, {"user": "b"})
