@@ -234,6 +234,27 @@ def test_an_unfinished_trim_is_asked_for_again() -> None:
     assert [trim.min_sequence for trim in rig.batch.trims] == [2]
 
 
+def test_a_channel_deleted_behind_an_unfinished_trim_leaves_nothing_behind() -> None:
+    rig = Rig(limited(max_messages=2, max_inactivity_ns=SECOND_NS))
+    rig.connect("me")
+    rig.hold = True
+    rig.publish(b"one", b"two", b"three")
+    assert rig.batch is not None
+    old_id = rig.batch.runs[0].channel_id
+    rig.store.commit_now(rig.batch)
+    unfinished = Result(unfinished=frozenset({old_id}))
+    rig.engine.committed(rig.batch, unfinished, rig.now_ns)
+    rig.batch = None
+    rig.hold = False
+    assert rig.engine.channels.by_name["foo"].bounds_unknown
+    rig.wait(3 * SECOND_NS)
+    assert "foo" not in rig.engine.channels.by_name
+    assert old_id not in rig.engine.changes.trims_due
+    rig.publish(b"four")
+    again = rig.engine.channels.by_name["foo"]
+    assert (again.channel_id == old_id, again.bounds_unknown) == (False, False)
+
+
 def test_a_refusal_reaches_the_publishers_and_burns_no_sequence(rig: Rig) -> None:
     rig.hold = True
     rig.publish(b"one")
