@@ -14,8 +14,8 @@ from tests.tools.streaming_client import Clients
 MB = 1_000_000
 # How much of a flood is stored while one message of a neighbour waits, on average: a commit
 # that is under way, the next one, and what sockets and NATS hold, which on a busy machine is
-# most of it. Without lanes a neighbour waits for a hundred megabytes and more.
-FAIR_BYTES = 80 * MB
+# most of it: 13 to 18 MB on a quiet one, 33 beside a compiler. Without lanes it is 75 and more.
+FAIR_BYTES = 48 * MB
 
 
 @pytest.mark.parametrize(
