@@ -15,10 +15,11 @@ from stan.engine.guids import pack_guids
 from stan.engine.outbox import Outbox
 from stan.engine.publishing import Publishing
 from stan.engine.records import Batch, Result, Run, Trim
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
 from stan.engine.state import Channel
 from stan.engine.subscriptions import Subscriptions
 from stan.errors import StoreUnavailableError
+from stan.units import SECOND_NS
 from stan.wire.stan_pb2 import CloseResponse, ConnectResponse, SubscriptionResponse
 
 # How often the store is told to forget old guids, and how much longer than promised it

@@ -31,10 +31,11 @@ from stan.engine.records import (
 )
 from stan.engine.recovery import Recovery
 from stan.engine.replaying import Held, Replaying
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
 from stan.engine.state import Channel, ChannelTimer, Client, Question, Subscription
 from stan.engine.subscriptions import Subscriptions
 from stan.engine.timers import Timers
+from stan.units import SECOND_NS
 from stan.wire.frames import Frame
 from stan.wire.messages import parse, read_varint
 from stan.wire.stan_pb2 import Ack, CloseRequest

@@ -65,7 +65,6 @@ class Guids:
         # Close requests behind which nothing is held any more, to be answered now.
         self.closes: list[tuple[bytes, bytes]] = []
         self.held_bytes: int = 0
-        self.duplicates: int = 0
         # Publishes that were held, on their way to the store.
         self.passing: set[Key] = set()
         # By client ID: how many of its bursts are queued or in a batch.
@@ -175,7 +174,6 @@ class Guids:
                 self.held_bytes -= len(publish.payload)
                 key = publish.key
                 if publish.since_ns >= 0 and key in found:
-                    self.duplicates += 1
                     ack = PubAck(guid=publish.guid, duplicate=True)
                     self._outbox.send(publish.reply, ack.SerializeToString())
                     continue

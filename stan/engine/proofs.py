@@ -7,9 +7,10 @@ who is dropped, and when, is decided by `clients`. Invariant: a held client has 
 """
 
 from stan.engine.outbox import Outbox
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
 from stan.engine.state import Client, Question
 from stan.engine.timers import Timers
+from stan.units import SECOND_NS
 
 # A question is lost with a connection, so it is asked again this often.
 ASK_AGAIN_NS = 2 * SECOND_NS

@@ -6,9 +6,9 @@ Nothing changes them later but `Engine.change_limits` and `Engine.change_max_pay
 from dataclasses import dataclass, field
 
 from stan.engine.limits import StoreLimits
+from stan.units import SECOND_NS
 from stan.wire.subjects import DEFAULT_CLUSTER_ID, DEFAULT_DISCOVER_PREFIX
 
-SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 
 

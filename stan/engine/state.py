@@ -13,8 +13,9 @@ from collections import OrderedDict
 from stan.engine.cache import Shelf
 from stan.engine.limits import ChannelLimits
 from stan.engine.records import Bounds, ChannelRecord, ClientRecord, SubscriptionRecord
-from stan.engine.settings import MILLISECOND_NS, SECOND_NS
+from stan.engine.settings import MILLISECOND_NS
 from stan.engine.timers import Timer
+from stan.units import SECOND_NS
 from stan.wire.messages import string_field
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from stan.engine.replaying import Held
-from stan.engine.settings import MILLISECOND_NS, SECOND_NS
+from stan.engine.settings import MILLISECOND_NS
 from stan.errors import (
     LeaseLostError,
     StoreError,
@@ -32,6 +32,7 @@ from stan.server.silence import Silence
 from stan.server.standby import Standby
 from stan.server.transport import Transport
 from stan.store.contract import Holder, Store
+from stan.units import SECOND_NS
 from stan.wire.subjects import ServerSubjects
 
 log = logging.getLogger("stan.server")

@@ -15,7 +15,7 @@ from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
 from stan.engine.records import Recovered, ServerRecord
 from stan.engine.replaying import Held
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
 from stan.errors import ClusterIDMismatchError, StoreRefusedError
 from stan.server import banner
 from stan.server.config.config import Config
@@ -27,6 +27,7 @@ from stan.server.transport import Transport
 from stan.store.contract import Store
 from stan.store.open import open_store
 from stan.store.settings import StoreSettings
+from stan.units import SECOND_NS
 from stan.wire.subjects import ServerSubjects
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from stan.engine.settings import MILLISECOND_NS, SECOND_NS, Settings
+from stan.engine.settings import MILLISECOND_NS, Settings
 from stan.errors import StoreRefusedError
+from stan.units import SECOND_NS
 from stan.wire.frames import Frame
 from stan.wire.stan_pb2 import CloseResponse, ConnectRequest, ConnectResponse, PingResponse
 from tests.tools.rig import Rig, connect, publish

@@ -6,7 +6,8 @@ import pytest
 
 from stan.engine import invariants
 from stan.engine.records import History, RangeLoad
-from stan.engine.settings import MILLISECOND_NS, SECOND_NS, Settings
+from stan.engine.settings import MILLISECOND_NS, Settings
+from stan.units import SECOND_NS
 from stan.wire.stan_pb2 import StartPosition
 from tests.tools.rig import Rig, ack, limited, publish, subscription
 

@@ -9,9 +9,10 @@ from stan.engine.guids import find_guids, pack_guids
 from stan.engine.limits import ChannelLimits, StoreLimits
 from stan.engine.publishing import INVALID_PUBLISH, OVERLOADED
 from stan.engine.records import ChannelRecord, GuidLoad
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
 from stan.engine.state import Channel
 from stan.errors import StoreRefusedError, StoreUnavailableError
+from stan.units import SECOND_NS
 from stan.wire.frames import Frame
 from stan.wire.stan_pb2 import ConnectResponse, MsgProto, PubAck
 from tests.tools.rig import Rig, connect, publish

@@ -2,8 +2,9 @@
 
 from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
 from stan.engine.records import Result
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
 from stan.errors import StoreUnavailableError
+from stan.units import SECOND_NS
 from tests.tools.rig import Rig, limited
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from stan.engine.publishing import PAYLOAD_TOO_LARGE
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
+from stan.units import SECOND_NS
 from stan.wire.messages import frame_message, framed_bytes
 from stan.wire.stan_pb2 import StartPosition
 from tests.tools.rig import Rig, limited, publish

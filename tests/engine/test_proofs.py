@@ -3,8 +3,9 @@
 import pytest
 
 from stan.engine.proofs import ASK_AGAIN_NS
-from stan.engine.settings import MILLISECOND_NS, SECOND_NS, Settings
+from stan.engine.settings import MILLISECOND_NS, Settings
 from stan.engine.views import View
+from stan.units import SECOND_NS
 from tests.tools.rig import Rig
 
 DATA = b"x" * 80

@@ -6,8 +6,9 @@ import pytest
 
 from stan.engine.publishing import INVALID_PUBLISH, OVERLOADED, PAYLOAD_TOO_LARGE
 from stan.engine.records import Result
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
 from stan.errors import StoreRefusedError, StoreUnavailableError
+from stan.units import SECOND_NS
 from stan.wire.frames import Frame
 from stan.wire.messages import unframe_message
 from stan.wire.server_pb2 import CtrlMsg

@@ -2,8 +2,8 @@
 
 from stan.engine import invariants
 from stan.engine.records import Batch, ChannelRecord
-from stan.engine.settings import SECOND_NS
 from stan.store.memory import MemoryStore
+from stan.units import SECOND_NS
 from stan.wire.stan_pb2 import StartPosition
 from tests.tools.rig import Rig, limited, recover
 

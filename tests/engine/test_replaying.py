@@ -2,7 +2,8 @@
 
 import pytest
 
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
+from stan.units import SECOND_NS
 from stan.wire.frames import Frame
 from stan.wire.stan_pb2 import (
     CloseRequest,

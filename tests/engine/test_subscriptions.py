@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
 from stan.engine.subscriptions import COLON_IN_DURABLE, INVALID_REQUEST
 from stan.errors import StoreRefusedError, StoreUnavailableError
+from stan.units import SECOND_NS
 from stan.wire.stan_pb2 import StartPosition, SubscriptionResponse
 from stan.wire.subjects import MAX_SUBJECT_BYTES
 from tests.tools.rig import Rig, limited, subscription

@@ -8,8 +8,9 @@ is kept alive through the whole run, so growth of memory shows.
 from stan.engine.engine import Engine
 from stan.engine.limits import ChannelLimits, StoreLimits
 from stan.engine.records import Recovered, ServerRecord
-from stan.engine.settings import MILLISECOND_NS, SECOND_NS, Settings
+from stan.engine.settings import MILLISECOND_NS, Settings
 from stan.store.memory import MemoryStore
+from stan.units import SECOND_NS
 from stan.wire.frames import Frame, split
 from stan.wire.messages import read_varint
 from stan.wire.stan_pb2 import (

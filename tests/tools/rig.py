@@ -11,8 +11,9 @@ from stan.engine import invariants
 from stan.engine.engine import Engine
 from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
 from stan.engine.records import Batch, Load, Recovered, ServerRecord
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
 from stan.store.memory import MemoryStore
+from stan.units import SECOND_NS
 from stan.wire.frames import Frame
 from stan.wire.messages import M
 from stan.wire.stan_pb2 import (

@@ -11,12 +11,13 @@ import pytest
 from stan.engine.engine import Engine
 from stan.engine.limits import ChannelOverrides, StoreLimits
 from stan.engine.records import ServerRecord
-from stan.engine.settings import SECOND_NS, Settings
+from stan.engine.settings import Settings
 from stan.server.monitor.identity import Identity
 from stan.server.monitor.monitor import Monitor
 from stan.server.pump import Pump
 from stan.server.transport import Transport
 from stan.store.memory import MemoryStore
+from stan.units import SECOND_NS
 from tests.server.monitor.recording import Answer, read
 from tests.server.monitor.traffic import CLUSTER, Traffic
 from tests.tools.servers import nats_server
