@@ -33,7 +33,7 @@ $(BIN)/python:
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
 	@echo "installing the server into $(VENV)"
-	@$(BIN)/python $(PIP_INSTALL) -e '.[embedded,speed]'
+	@$(BIN)/python $(PIP_INSTALL) -e '.[embedded,console,speed]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
