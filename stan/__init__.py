@@ -5,6 +5,19 @@
 """
 
 from stan import link  # noqa: F401  # first: it loads nats-py without what few need
+from stan.client.admin import Admin, admin
+from stan.client.answers import (
+    ChannelInfo,
+    ClientInfo,
+    Deleted,
+    DurableInfo,
+    Limits,
+    MemberInfo,
+    Purged,
+    ServerInfo,
+    StoredMessage,
+    SubscriptionInfo,
+)
 from stan.client.connecting import connect
 from stan.client.connection import (
     Connection,
@@ -18,6 +31,7 @@ from stan.client.options import ConnectOptions, StartPosition, SubscribeOptions
 from stan.client.receipt import AckCallback, Receipt
 from stan.client.subscription import MessageCallback, Subscription
 from stan.errors import (
+    AdminError,
     ClientError,
     ClientIDTakenError,
     ConfigError,
@@ -41,8 +55,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AckCallback",
+    "Admin",
+    "AdminError",
+    "ChannelInfo",
     "ClientError",
     "ClientIDTakenError",
+    "ClientInfo",
     "ConfigError",
     "ConnectError",
     "ConnectOptions",
@@ -51,29 +69,38 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionLostCallback",
     "ConnectionLostError",
+    "Deleted",
+    "DurableInfo",
     "Event",
     "Gap",
     "Interrupted",
     "InterruptedCallback",
     "InvalidConnectionError",
     "InvalidSubscriptionError",
+    "Limits",
     "Lost",
     "ManualAckError",
+    "MemberInfo",
     "Message",
     "MessageCallback",
     "MessageTimeoutError",
     "PayloadTooLargeError",
     "PublishError",
     "PublishTimeoutError",
+    "Purged",
     "Receipt",
     "RequestTimeoutError",
     "Resumed",
     "ResumedCallback",
+    "ServerInfo",
     "StanError",
     "StartPosition",
+    "StoredMessage",
     "SubscribeError",
     "SubscribeOptions",
     "Subscription",
+    "SubscriptionInfo",
     "__version__",
+    "admin",
     "connect",
 ]

@@ -2,6 +2,7 @@
 
 StanError
 ├── ConfigError                 a setting makes no sense (also a ValueError)
+├── AdminError                  an operation was refused; `code` says of which kind
 ├── ClientError                 what the library's user meets
 │   ├── ConnectError            connecting failed for another reason
 │   │   ├── ConnectTimeoutError     nobody answered the connect request (also a TimeoutError)
@@ -45,6 +46,20 @@ class ConfigError(StanError, ValueError):
     def __init__(self, text: str, about: str = "") -> None:
         super().__init__(text)
         self.about = about
+
+
+class AdminError(StanError):
+    """An operation of the admin service was refused; nothing was changed.
+
+    `code` is 400 for a request that makes no sense, 403 where changes are not allowed, 404 for
+    what does not exist, 409 for a conflict, 503 when the service cannot do it now or does not
+    answer, 500 for a defect. The words are str(error).
+    """
+
+    def __init__(self, code: int, description: str) -> None:
+        super().__init__(description)
+        self.code = code
+        self.description = description
 
 
 class ClientError(StanError):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from time import monotonic_ns, time_ns
 from types import TracebackType
 
+from stan.client.admin import Admin, admin
 from stan.client.announcer import Events
 from stan.client.driver import Driver
 from stan.client.events import Event, Gap, Interrupted, Resumed
@@ -88,6 +89,11 @@ class Connection:
         """Whether NATS is connected and the server answers, as far as is known right now."""
         driver = self._driver
         return driver.session.is_up and bool(driver.nats.is_connected)
+
+    @property
+    def admin(self) -> Admin:
+        """The cluster's admin service, asked over this connection's NATS."""
+        return admin(self._driver.nats, self._options.cluster_id)
 
     def max_data_size(self, channel: str) -> int:
         """How many bytes of data fit one message of this channel.

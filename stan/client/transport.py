@@ -19,8 +19,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from stan.client.pulse import wait_ns
-from stan.errors import ConfigError, ConnectError, InvalidConnectionError
-from stan.link.connecting import explain
+from stan.errors import ConfigError, ConnectError, InvalidConnectionError, RequestTimeoutError
+from stan.link.connecting import SecureClient, explain
 from stan.link.taps import Link
 from stan.wire.frames import Frame
 
@@ -234,15 +234,47 @@ async def dial(
         "reconnected_cb": reconnected,
         "closed_cb": closed,
     }
+    await _open(link, urls, report, options)
+    return OwnedTransport(link)
+
+
+async def dial_plainly(urls: list[str], name: str, nats_options: dict[str, Any]) -> NatsClient:
+    """A connection to NATS for requests only, which nobody registers with a streaming server.
+    Raises ConnectError and ConfigError as `dial` does."""
+    client = SecureClient()
+
+    async def report(error: Exception) -> None:
+        _logger.debug("NATS: %s", error)
+
+    await _open(client, urls, report, {"name": name, **nats_options})
+    return client
+
+
+async def ask(
+    client: NatsClient, subject: str, payload: bytes, timeout_s: float
+) -> tuple[dict[str, str], bytes] | None:
+    """One request: the headers and the data of its answer, None when nobody is there.
+    Raises RequestTimeoutError and InvalidConnectionError."""
     try:
-        await link.open(urls, report, **options)
+        answer = await client.request(subject, payload, timeout=timeout_s)
+    except nats.errors.NoRespondersError:
+        return None
+    except nats.errors.TimeoutError:
+        raise RequestTimeoutError(f"stan: no answer within {timeout_s:g} seconds") from None
+    except (nats.errors.Error, OSError) as error:
+        raise InvalidConnectionError(explain(error)) from None
+    return answer.headers or {}, answer.data
+
+
+async def _open(client: SecureClient, urls: list[str], report: Any, options: Any) -> None:
+    try:
+        await client.open(urls, report, **options)
     except ImportError as error:
         raise ConnectError(f"nats: these credentials need the package {error.name}") from error
     except (TypeError, AttributeError) as error:
         raise ConfigError(f"stan: {error}".replace("Client.connect()", "nats.connect")) from error
     except (nats.errors.Error, OSError, ValueError) as error:
         raise ConnectError(explain(error)) from error
-    return OwnedTransport(link)
 
 
 async def _call(callback: Any, *arguments: object) -> None:

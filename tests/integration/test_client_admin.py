@@ -1,0 +1,147 @@
+"""The admin client, against a service that answers what a test wants."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import nats
+import pytest
+
+import stan
+from stan.client.transport import dial_plainly
+from tests.integration.conftest import fresh_name
+from tests.tools.processes import NatsServer
+
+Fields = dict[str, Any]
+
+
+class Service:
+    """Answers by endpoint; remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.cluster = fresh_name("cluster")
+        self.answers: dict[str, Any] = {}
+        self.headers: dict[str, str] | None = None
+        self.asked: list[tuple[str, Fields]] = []
+
+    async def answer(self, message: Any) -> None:
+        endpoint = message.subject.removeprefix(f"_STAN.admin.{self.cluster}.")
+        fields = json.loads(message.data)
+        self.asked.append((endpoint, fields))
+        answer = self.answers[endpoint]
+        data = answer(fields) if callable(answer) else answer
+        reply = data if isinstance(data, bytes) else json.dumps(data).encode()
+        await message._client.publish(message.reply, reply, headers=self.headers)
+
+
+@pytest.fixture
+async def service(nats_server: NatsServer) -> AsyncIterator[Service]:
+    service = Service()
+    client = await nats.connect(nats_server.url)
+    await client.subscribe(f"_STAN.admin.{service.cluster}.>", cb=service.answer)
+    await client.flush()
+    yield service
+    await client.close()
+
+
+@pytest.fixture
+async def admin(service: Service, nats_server: NatsServer) -> AsyncIterator[stan.Admin]:
+    client = await dial_plainly([nats_server.url], "test", {})
+    yield stan.admin(client, service.cluster)
+    await client.close()
+
+
+async def test_answers_are_typed(admin: stan.Admin, service: Service) -> None:
+    service.answers["channel.info"] = {
+        "name": "orders",
+        "messages": 3,
+        "first_time": "2026-01-02T03:04:05.678901234Z",
+        "last_time": "",
+        "limits": {"max_msgs": 10, "max_age_s": 1.5},
+        "of_a_newer_server": True,
+    }
+    info = await admin.channel("orders")
+    assert service.asked == [("channel.info", {"channel": "orders"})]
+    assert (info.name, info.messages, info.last_time) == ("orders", 3, None)
+    assert info.first_time == datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+    assert info.limits == stan.Limits(max_msgs=10, max_age_s=1.5)
+    service.answers["message.get"] = {"messages": [{"sequence": 7, "data": "w6Q="}]}
+    (message,) = await admin.messages("orders", last=1)
+    assert (message.sequence, message.data) == (7, "ä".encode())
+    service.answers["durable.info"] = {"lag": 2, "members": [{"client_id": "me", "pending": 2}]}
+    durable = await admin.durable("orders", client_id="me", durable="d")
+    assert durable.members == (stan.MemberInfo("me", pending=2),)
+
+
+async def test_lists_are_fetched_page_by_page(admin: stan.Admin, service: Service) -> None:
+    names = [f"c{number:04}" for number in range(2500)]
+
+    def page(fields: Fields) -> Fields:
+        rows = names[fields["offset"] : fields["offset"] + fields["limit"]]
+        return {"total": 2500, "channels": [{"name": name} for name in rows]}
+
+    service.answers["channel.list"] = page
+    assert [channel.name async for channel in admin.channels("c*")] == names
+    assert [fields["offset"] for _, fields in service.asked] == [0, 1024, 2048]
+    assert all(fields["filter"] == "c*" for _, fields in service.asked)
+
+
+@pytest.mark.parametrize("way", ["body", "headers"])
+async def test_a_refusal_has_code_and_words(admin: stan.Admin, service: Service, way: str) -> None:
+    words = 'channel "a" does not exist'
+    if way == "headers":
+        service.headers = {"Nats-Service-Error-Code": "404", "Nats-Service-Error": words}
+        service.answers["channel.delete"] = b""
+    else:
+        service.answers["channel.delete"] = {"error": {"code": 404, "description": words}}
+    with pytest.raises(stan.AdminError, match="does not exist") as caught:
+        await admin.delete_channel("a", dry_run=True)
+    assert (caught.value.code, str(caught.value)) == (404, words)
+    assert service.asked == [("channel.delete", {"channel": "a", "dry_run": True})]
+
+
+@pytest.mark.parametrize("answer", [b"hello", [1], {"messages": "many", "limits": 5}])
+async def test_what_is_no_answer_is_an_admin_error(
+    admin: stan.Admin, service: Service, answer: Any
+) -> None:
+    service.answers["channel.info"] = answer
+    with pytest.raises(stan.AdminError):
+        await admin.channel("a")
+
+
+async def test_nobody_answers(nats_server: NatsServer, admin: stan.Admin) -> None:
+    client = await dial_plainly([nats_server.url], "test", {})
+    with pytest.raises(stan.AdminError, match="-admin read") as caught:
+        await stan.admin(client, fresh_name("nobody")).server_info()
+    assert caught.value.code == 503
+    silent = fresh_name("silent")
+    await client.subscribe(f"_STAN.admin.{silent}.>")
+    with pytest.raises(stan.RequestTimeoutError):
+        await stan.admin(client, silent, timeout=0.05).server_info()
+    await client.close()
+    with pytest.raises(stan.InvalidConnectionError):
+        await stan.admin(client, silent).server_info()
+
+
+async def test_limits_are_reset_with_null(admin: stan.Admin, service: Service) -> None:
+    service.answers["channel.limits"] = {"name": "a", "limits_source": "global"}
+    assert (await admin.reset_limits("a")).limits_source == "global"
+    assert service.asked == [("channel.limits", {"channel": "a", "limits": None})]
+
+
+async def test_a_connection_has_an_admin(connect: Any, nats_server: NatsServer) -> None:
+    connection = await connect()
+    client = await nats.connect(nats_server.url)
+
+    async def answer(message: Any) -> None:
+        await message.respond(b'{"cluster_id": "x"}')
+
+    subject = f"_STAN.admin.{connection.cluster_id}.server.info"
+    await client.subscribe(subject, "fake", cb=answer)
+    await client.flush()
+    try:
+        info = await connection.admin.server_info()
+        assert isinstance(info, stan.ServerInfo)
+    finally:
+        await client.close()
