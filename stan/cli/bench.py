@@ -103,7 +103,7 @@ def _run(plan: Plan, csv_path: str) -> int:
     )
     show = _draw if sys.stderr.isatty() else _ignore
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             publishers, subscribers = runner.run(run_load(plan, show))
         say(format_report(publishers, subscribers))
         if csv_path:
@@ -120,7 +120,7 @@ def _run(plan: Plan, csv_path: str) -> int:
     return 0
 
 
-def _loop_factory() -> Any:
+def loop_factory() -> Any:
     """uvloop's, when it is installed."""
     try:
         import uvloop

@@ -15,15 +15,23 @@ Work = Callable[[Parsed], Coroutine[Any, Any, int]]
 
 
 def perform(
-    work: Work, flags: Sequence[Flag], usage: str, arguments: int, argv: Sequence[str]
+    work: Work,
+    flags: Sequence[Flag],
+    usage: str,
+    names: Sequence[str] | Callable[[Parsed], Sequence[str]],
+    argv: Sequence[str],
 ) -> int:
-    """Do the work of a command that takes so many arguments. Returns the exit code."""
+    """Do the work of a command that takes arguments of these names. Returns the exit code."""
     parsed = parse_or_explain(flags, usage, argv)
     if isinstance(parsed, int):
         return parsed
-    if len(parsed.arguments) != arguments:
+    if not parsed.arguments:
         complain(usage)
-        return 1 if parsed.arguments else 0
+        return 0
+    wanted = names(parsed) if callable(names) else names
+    if len(parsed.arguments) != len(wanted):
+        complain(f"{_explain(parsed.arguments, wanted)}\n{_point(usage)}")
+        return 1
     try:
         return asyncio.run(work(parsed))
     except KeyboardInterrupt:
@@ -40,5 +48,18 @@ def parse_or_explain(flags: Sequence[Flag], usage: str, argv: Sequence[str]) -> 
         say(usage)
         return 0
     except FlagError as error:
-        complain(f"{error}\n{usage}")
+        complain(f"{error}\n{_point(usage)}")
         return 2
+
+
+def _explain(arguments: Sequence[str], wanted: Sequence[str]) -> str:
+    missing = wanted[len(arguments) :]
+    if missing:
+        return f"missing argument: <{missing[0]}>"
+    return f"unexpected argument: {arguments[len(wanted)]!r} (quote what has spaces)"
+
+
+def _point(usage: str) -> str:
+    """The first line of the usage, and where the rest is."""
+    synopsis = usage.partition("\n")[0]
+    return f"{synopsis}\n{synopsis.split()[1]} -help lists the options."

@@ -3,6 +3,7 @@
 from typing import Any
 
 import stan
+from stan.cli.naming import own_client_id
 from stan.cli.text import complain
 from stan.flags import Flag, Parsed
 from stan.link.connecting import hide_password
@@ -20,8 +21,18 @@ def connection_flags(client_id: str) -> list[Flag]:
     ]
 
 
+def client_id(parsed: Parsed, *, is_shared: bool = False) -> str:
+    """The client ID that was given; otherwise one of our own, so that two terminals do not
+    collide, unless the next run has to come back with the same."""
+    if "id" in parsed.given or is_shared:
+        return str(parsed["id"])
+    return own_client_id(parsed["id"])
+
+
 async def connect_or_complain(
-    parsed: Parsed, connection_lost_cb: stan.ConnectionLostCallback | None = None
+    parsed: Parsed,
+    own_id: str,
+    connection_lost_cb: stan.ConnectionLostCallback | None = None,
 ) -> stan.Connection | None:
     """Connect as the flags say; None, after telling the user, when that is not possible."""
     nats_options: dict[str, Any] = {}
@@ -30,7 +41,7 @@ async def connect_or_complain(
     try:
         return await stan.connect(
             parsed["c"],
-            parsed["id"],
+            own_id,
             servers=parsed["s"],
             connection_lost_cb=connection_lost_cb,
             **nats_options,

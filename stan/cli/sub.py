@@ -1,20 +1,22 @@
 """stan-sub: print the messages of a channel until interrupted.
 
 An interrupt unsubscribes (a durable is kept unless ``--unsub``) and closes. Exit code 0
-after an interrupt, 1 when connecting or subscribing fails or the connection is lost, 2 for
-a command line that cannot be understood. Only words and flags live here.
+after an interrupt or all messages that were asked for, 1 when connecting or subscribing fails
+or the connection is lost, 2 for a command line that cannot be understood. Only words and flags
+live here.
 """
 
-import asyncio
-import signal
 import time
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import stan
 from stan.cli.command import perform
-from stan.cli.dial import connect_or_complain, connection_flags
+from stan.cli.dial import client_id, connect_or_complain, connection_flags
+from stan.cli.naming import explain_channel
+from stan.cli.payload import Shown, quote_text, write_message
+from stan.cli.receiving import Receiving, Wanted
 from stan.cli.text import complain, leave, say
+from stan.client.message import format_message, quote
 from stan.flags import Flag, Parsed, read_bool, read_count, usage
 from stan.link.connecting import hide_password
 from stan.units import SECOND_NS, parse_duration
@@ -29,17 +31,20 @@ FLAGS = [
     Flag(("new_only",), "start with new messages", False, read_bool),
     Flag(("durable",), "name under which the server keeps the position", ""),
     Flag(("unsub", "unsubscribe"), "unsubscribe a durable before leaving", False, read_bool),
+    Flag(("n", "count"), "leave after so many messages", 0, read_count),
+    Flag(("follow",), "go on when nothing more comes; -follow=false leaves", True, read_bool),
+    Flag(("raw",), "print nothing but the data", False, read_bool),
+    Flag(("json",), "print a JSON object a message", False, read_bool),
+    Flag(("quote",), "print data that is not ASCII as octal escapes", False, read_bool),
     Flag(("t",), "print the time before each line", False, read_bool),
 ]
 USAGE = usage("stan-sub [options] <subject>", FLAGS)
 INTERRUPTED = "\nReceived an interrupt, unsubscribing and closing connection...\n"
 
-Stop = Callable[[int], None]
-
 
 def main(argv: list[str]) -> int:
     """Run the command; returns its exit code."""
-    return perform(_subscribe, FLAGS, USAGE, 1, argv)
+    return perform(_subscribe, FLAGS, USAGE, ("subject",), argv)
 
 
 def choose_start(parsed: Parsed) -> dict[str, Any]:
@@ -57,104 +62,62 @@ def choose_start(parsed: Parsed) -> dict[str, Any]:
     return {"start_at": stan.StartPosition.FIRST}
 
 
+class _Words:
+    """What stan-sub says. Data for programs has stdout for itself."""
+
+    def __init__(self, parsed: Parsed, own_id: str) -> None:
+        self._parsed = parsed
+        self._id = own_id
+        self._form = next((form for form in ("raw", "json") if parsed[form]), "")
+        self._spell = quote if parsed["quote"] else quote_text
+        self._channel = parsed.arguments[0]
+
+    def connected(self) -> None:
+        parsed = self._parsed
+        url = hide_password(parsed["s"])
+        self._log(f"Connected to {url} clusterID: [{parsed['c']}] clientID: [{self._id}]")
+        if choose_start(parsed) == {"start_at": stan.StartPosition.FIRST}:
+            self._log("subscribing with DeliverAllAvailable")
+
+    def listening(self) -> None:
+        self._log(
+            f"Listening on [{self._channel}], clientID=[{self._id}], "
+            f"qgroup=[{self._parsed['qgroup']}] durable=[{self._parsed['durable']}]"
+        )
+
+    def show(self, number: int, message: stan.Message) -> None:
+        if self._form:
+            write_message(Shown.of(message), self._form)
+            return
+        text = format_message(message, self._spell)
+        self._log(f"[#{number}] Received on [{self._channel}]: '{text}'")
+
+    def interrupted(self) -> None:
+        (complain if self._form else say)(INTERRUPTED)
+
+    def _log(self, line: str) -> None:
+        write = complain if self._form else say
+        write(f"{time.strftime('%Y/%m/%d %H:%M:%S')} {line}" if self._parsed["t"] else line)
+
+
 async def _subscribe(parsed: Parsed) -> int:
-    loop = asyncio.get_running_loop()
-    exit_code: asyncio.Future[int] = loop.create_future()
-
-    def stop(code: int) -> None:
-        if not exit_code.done():
-            exit_code.set_result(code)
-
-    def lost(_: stan.Connection, error: stan.ClientError) -> None:
-        complain(f"Connection lost, reason: {error}")
-        stop(1)
-
-    def failed(_: object, context: dict[str, Any]) -> None:
-        """A line could not be printed: its message is not acknowledged, and we leave."""
-        if not isinstance(context.get("exception"), BrokenPipeError):
-            complain(f"Error: {context.get('exception') or context['message']}")
-        stop(1)
-
-    loop.set_exception_handler(failed)
-    connection = await connect_or_complain(parsed, lost)
-    if connection is None:
-        return 1
-    log = _timed if parsed["t"] else say
-    url = hide_password(parsed["s"])
-    log(f"Connected to {url} clusterID: [{parsed['c']}] clientID: [{parsed['id']}]")
-    # Before subscribing: the first message may be printed, and answered with Ctrl-C, before
-    # the subscribe call returns.
-    loop.add_signal_handler(signal.SIGINT, _interrupt, stop, 0)
-    loop.add_signal_handler(signal.SIGTERM, _interrupt, stop, 143)
-    try:
-        subscription = await _start(connection, parsed, log)
-    except stan.StanError as error:
-        complain(str(error))
-        await _close(connection)
-        return 1
-    code = await exit_code
-    if parsed["unsub"] or not parsed["durable"]:
-        await _unsubscribe(subscription)
-    await _close(connection)
-    return code
-
-
-async def _start(
-    connection: stan.Connection, parsed: Parsed, log: Callable[[str], None]
-) -> stan.Subscription:
     channel = parsed.arguments[0]
-    start = choose_start(parsed)
-    listening: str | None = (
-        f"Listening on [{channel}], clientID=[{parsed['id']}], "
-        f"qgroup=[{parsed['qgroup']}] durable=[{parsed['durable']}]"
+    wrong = explain_channel(channel, "subscribed to")
+    if wrong is not None and "*" not in channel:  # programs know the server's words for that
+        complain(f"Can't subscribe: {wrong}")
+        return 1
+    own_id = client_id(parsed, is_shared=bool(parsed["durable"]))
+    wanted = Wanted(
+        channel,
+        parsed["qgroup"],
+        parsed["durable"],
+        choose_start(parsed),
+        count=parsed["n"],
+        follows=parsed["follow"],
+        unsubscribes=parsed["unsub"],
     )
-    count = 0
-
-    def announce() -> None:
-        """Once, and before the first message, which may be faster than the answer."""
-        nonlocal listening
-        if listening is not None:
-            log(listening)
-            listening = None
-
-    def show(message: stan.Message) -> None:
-        nonlocal count
-        announce()
-        count += 1
-        log(f"[#{count}] Received on [{channel}]: '{message}'")
-
-    if start == {"start_at": stan.StartPosition.FIRST}:
-        log("subscribing with DeliverAllAvailable")
-    subscription = await connection.subscribe(
-        channel, show, queue=parsed["qgroup"], durable=parsed["durable"], **start
-    )
-    announce()
-    return subscription
-
-
-def _interrupt(stop: Stop, code: int) -> None:
-    say(INTERRUPTED)
-    stop(code)
-
-
-async def _unsubscribe(subscription: stan.Subscription) -> None:
-    try:
-        await subscription.unsubscribe()
-    except stan.ConnectionClosedError:
-        return  # lost before: that was said already
-    except stan.StanError as error:
-        complain(f"Error during unsubscribe: {error}")
-
-
-async def _close(connection: stan.Connection) -> None:
-    try:
-        await connection.close()
-    except stan.StanError as error:
-        complain(f"Error during close: {error}")
-
-
-def _timed(line: str) -> None:
-    say(f"{time.strftime('%Y/%m/%d %H:%M:%S')} {line}")
+    receiving = Receiving(wanted, _Words(parsed, own_id))
+    return await receiving.run(lambda lost: connect_or_complain(parsed, own_id, lost))
 
 
 def run() -> NoReturn:

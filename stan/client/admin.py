@@ -6,7 +6,7 @@ service's code and words, RequestTimeoutError, and InvalidConnectionError.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -65,7 +65,7 @@ class Admin:
 
     async def rows(
         self, endpoint: str, key: str, /, page: int = PAGE_ROWS, **fields: Any
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """The rows of a list, such as ``rows("channel.list", "channels")``, page by page.
 
         A row that moves from one page to another meanwhile may come twice or not at all.

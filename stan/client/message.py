@@ -5,7 +5,7 @@ looks at costs nothing. Nothing here knows asyncio: an ack is handed to the subs
 which puts it on the way at once.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Protocol
 
 from stan.wire.stan_pb2 import MsgProto
@@ -122,7 +122,7 @@ class Message:
 
     def __str__(self) -> str:
         """The message as protobuf's compact text, as all tools of this family print it."""
-        return format_message(self._proto)
+        return format_message(self)
 
     def __repr__(self) -> str:
         return f"<Message {self}>".replace(" >", ">")
@@ -133,23 +133,24 @@ def quote(data: bytes) -> str:
     return '"' + "".join([_QUOTED[byte] for byte in data]) + '"'
 
 
-def format_message(proto: MsgProto) -> str:
-    """Compact text: each field that is set as ``name:value`` and one space."""
+def format_message(message: Message, spell: Callable[[bytes], str] = quote) -> str:
+    """Compact text: each field that is set as ``name:value`` and one space. `spell` puts text
+    into quotes."""
     out = ""
-    if proto.sequence:
-        out += f"sequence:{proto.sequence} "
-    if proto.subject:
-        out += f"subject:{quote(proto.subject.encode())} "
-    if proto.reply:
-        out += f"reply:{quote(proto.reply.encode())} "
-    if proto.data:
-        out += f"data:{quote(proto.data)} "
-    if proto.timestamp:
-        out += f"timestamp:{proto.timestamp} "
-    if proto.redelivered:
+    if message.sequence:
+        out += f"sequence:{message.sequence} "
+    if message.subject:
+        out += f"subject:{spell(message.subject.encode())} "
+    if message.reply:
+        out += f"reply:{spell(message.reply.encode())} "
+    if message.data:
+        out += f"data:{spell(message.data)} "
+    if message.timestamp:
+        out += f"timestamp:{message.timestamp} "
+    if message.redelivered:
         out += "redelivered:true "
-    if proto.redeliveryCount:
-        out += f"redeliveryCount:{proto.redeliveryCount} "
-    if proto.CRC32:
-        out += f"CRC32:{proto.CRC32} "
+    if message.redelivery_count:
+        out += f"redeliveryCount:{message.redelivery_count} "
+    if message.crc32:
+        out += f"CRC32:{message.crc32} "
     return out
