@@ -1,6 +1,5 @@
 """The admin client, against a service that answers what a test wants."""
 
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -11,48 +10,25 @@ import pytest
 import stan
 from stan.client.transport import dial_plainly
 from tests.integration.conftest import fresh_name
+from tests.tools.admin_service import AdminService, page
 from tests.tools.processes import NatsServer
 
-Fields = dict[str, Any]
-
-
-class Service:
-    """Answers by endpoint; remembers what was asked."""
-
-    def __init__(self) -> None:
-        self.cluster = fresh_name("cluster")
-        self.answers: dict[str, Any] = {}
-        self.headers: dict[str, str] | None = None
-        self.asked: list[tuple[str, Fields]] = []
-
-    async def answer(self, message: Any) -> None:
-        endpoint = message.subject.removeprefix(f"_STAN.admin.{self.cluster}.")
-        fields = json.loads(message.data)
-        self.asked.append((endpoint, fields))
-        answer = self.answers[endpoint]
-        data = answer(fields) if callable(answer) else answer
-        reply = data if isinstance(data, bytes) else json.dumps(data).encode()
-        await message._client.publish(message.reply, reply, headers=self.headers)
-
 
 @pytest.fixture
-async def service(nats_server: NatsServer) -> AsyncIterator[Service]:
-    service = Service()
-    client = await nats.connect(nats_server.url)
-    await client.subscribe(f"_STAN.admin.{service.cluster}.>", cb=service.answer)
-    await client.flush()
+async def service(nats_server: NatsServer) -> AsyncIterator[AdminService]:
+    service = await AdminService(nats_server.url).start()
     yield service
-    await client.close()
+    await service.stop()
 
 
 @pytest.fixture
-async def admin(service: Service, nats_server: NatsServer) -> AsyncIterator[stan.Admin]:
+async def admin(service: AdminService, nats_server: NatsServer) -> AsyncIterator[stan.Admin]:
     client = await dial_plainly([nats_server.url], "test", {})
     yield stan.admin(client, service.cluster)
     await client.close()
 
 
-async def test_answers_are_typed(admin: stan.Admin, service: Service) -> None:
+async def test_answers_are_typed(admin: stan.Admin, service: AdminService) -> None:
     service.answers["channel.info"] = {
         "name": "orders",
         "messages": 3,
@@ -74,21 +50,20 @@ async def test_answers_are_typed(admin: stan.Admin, service: Service) -> None:
     assert durable.members == (stan.MemberInfo("me", pending=2),)
 
 
-async def test_lists_are_fetched_page_by_page(admin: stan.Admin, service: Service) -> None:
+async def test_lists_are_fetched_page_by_page(admin: stan.Admin, service: AdminService) -> None:
     names = [f"c{number:04}" for number in range(2500)]
 
-    def page(fields: Fields) -> Fields:
-        rows = names[fields["offset"] : fields["offset"] + fields["limit"]]
-        return {"total": 2500, "channels": [{"name": name} for name in rows]}
-
-    service.answers["channel.list"] = page
+    rows = [{"name": name} for name in names]
+    service.answers["channel.list"] = lambda fields: page(fields, "channels", rows)
     assert [channel.name async for channel in admin.channels("c*")] == names
     assert [fields["offset"] for _, fields in service.asked] == [0, 1024, 2048]
     assert all(fields["filter"] == "c*" for _, fields in service.asked)
 
 
 @pytest.mark.parametrize("way", ["body", "headers"])
-async def test_a_refusal_has_code_and_words(admin: stan.Admin, service: Service, way: str) -> None:
+async def test_a_refusal_has_code_and_words(
+    admin: stan.Admin, service: AdminService, way: str
+) -> None:
     words = 'channel "a" does not exist'
     if way == "headers":
         service.headers = {"Nats-Service-Error-Code": "404", "Nats-Service-Error": words}
@@ -103,7 +78,7 @@ async def test_a_refusal_has_code_and_words(admin: stan.Admin, service: Service,
 
 @pytest.mark.parametrize("answer", [b"hello", [1], {"messages": "many", "limits": 5}])
 async def test_what_is_no_answer_is_an_admin_error(
-    admin: stan.Admin, service: Service, answer: Any
+    admin: stan.Admin, service: AdminService, answer: Any
 ) -> None:
     service.answers["channel.info"] = answer
     with pytest.raises(stan.AdminError):
@@ -124,7 +99,7 @@ async def test_nobody_answers(nats_server: NatsServer, admin: stan.Admin) -> Non
         await stan.admin(client, silent).server_info()
 
 
-async def test_limits_are_reset_with_null(admin: stan.Admin, service: Service) -> None:
+async def test_limits_are_reset_with_null(admin: stan.Admin, service: AdminService) -> None:
     service.answers["channel.limits"] = {"name": "a", "limits_source": "global"}
     assert (await admin.reset_limits("a")).limits_source == "global"
     assert service.asked == [("channel.limits", {"channel": "a", "limits": None})]
