@@ -126,7 +126,8 @@ def run(environment: dict[str, str], processes: list[Process]) -> Run:
         async with asyncio.timeout(LIMIT_S):
             stdout, stderr = await process.communicate(stdin)
         assert process.returncode is not None
-        return Outcome(process.returncode, stdout.decode(), stderr.decode())
+        texts = (data.decode(errors="surrogateescape") for data in (stdout, stderr))
+        return Outcome(process.returncode, *texts)
 
     return run_command
 
