@@ -61,7 +61,7 @@ TABLE = (
 
 
 def _limit(name: str, show: Any) -> Column:
-    title = name.replace("_", " ").capitalize()
+    title = name.removesuffix("_s").replace("_", " ").capitalize()
     return Column(title, lambda row: row.get("limits", {}).get(name, 0), unlimited(show))
 
 

@@ -192,7 +192,7 @@ def move(
         confirm(f"Move {change}?", force)
     row = request("durable.move", **fields)
     tell(
-        row, as_json, f"Moved {words}: the next is after {row['last_sent']:,}, lag {row['lag']:,}."
+        row, as_json, f"Moved {words} to sequence {row['last_sent']:,}: its lag is {row['lag']:,}."
     )
 
 

@@ -1,5 +1,6 @@
 """stan server: how the active server is, what it was told, and handing over to a standby."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -15,7 +16,6 @@ from stan.cli.tables import (
     alarm,
     count,
     notice,
-    number_column,
     show_facts,
     show_json,
     show_table,
@@ -84,19 +84,19 @@ CONFIG = (
     Column("Value", "value"),
     Column("From", "source", style=lambda source: "" if source == "default" else "green"),
 )
+
+
+def _limit(title: str, name: str, show: Callable[[Any], str]) -> Column:
+    return Column(title, lambda row: row["limits"].get(name, 0), unlimited(show), "", True)
+
+
 LIMITS = (
     Column("Channel", "name", style="cyan"),
-    number_column("Messages", lambda row: row["limits"].get("max_msgs", 0)),
-    Column("Bytes", lambda row: row["limits"].get("max_bytes", 0), unlimited(size), right=True),
-    Column("Age", lambda row: row["limits"].get("max_age_s", 0), unlimited(span), right=True),
-    Column(
-        "Inactivity",
-        lambda row: row["limits"].get("max_inactivity_s", 0),
-        unlimited(span),
-        "",
-        True,
-    ),
-    number_column("Subs", lambda row: row["limits"].get("max_subs", 0)),
+    _limit("Messages", "max_msgs", count),
+    _limit("Bytes", "max_bytes", size),
+    _limit("Age", "max_age_s", span),
+    _limit("Inactivity", "max_inactivity_s", span),
+    _limit("Subs", "max_subs", count),
 )
 
 server = Group("server", help="The server: state, limits, configuration, hand over.")
