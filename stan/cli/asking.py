@@ -91,7 +91,8 @@ def watch_removal(channel: str, removing: int) -> None:
         while left:
             await asyncio.sleep(POLL_S)
             try:
-                left = int((await admin.request("channel.info", channel=channel))["removing"])
+                answer = await admin.request("channel.info", channel=channel)
+                left = int(answer.get("removing", 0))
             except stan.AdminError as error:
                 if error.code != 404:
                     raise

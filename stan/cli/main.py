@@ -13,7 +13,14 @@ import click
 from stan import __version__
 from stan.cli.group import Group
 from stan.cli.text import complain, leave, say
-from stan.errors import AdminError, ConfigError, ConnectError, InvalidConnectionError, StanError
+from stan.errors import (
+    AdminError,
+    ClientIDTakenError,
+    ConfigError,
+    ConnectError,
+    InvalidConnectionError,
+    StanError,
+)
 
 FAILED, MISUNDERSTOOD, UNREACHABLE, FORBIDDEN, MISSING, INTERRUPTED = 1, 2, 3, 4, 5, 130
 _CODES = {403: FORBIDDEN, 404: MISSING, 503: UNREACHABLE}
@@ -76,6 +83,9 @@ def main(argv: list[str]) -> int:
     except AdminError as error:
         complain(f"stan: {_words(error)}")
         return _CODES.get(error.code, FAILED)
+    except ClientIDTakenError as error:
+        complain(f"stan: {error}")
+        return FAILED
     except (ConnectError, InvalidConnectionError, TimeoutError) as error:
         complain(f"stan: {error}")
         return UNREACHABLE
@@ -84,6 +94,9 @@ def main(argv: list[str]) -> int:
         return MISUNDERSTOOD
     except StanError as error:
         complain(f"stan: {error}")
+        return FAILED
+    except KeyError as error:
+        complain(f"stan: the server's answer has no {error}: is it an older one?")
         return FAILED
     except BrokenPipeError:
         raise

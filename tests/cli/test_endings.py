@@ -149,3 +149,22 @@ async def test_an_option_may_stand_anywhere(run: Run, nats_server: NatsServer) -
         ("-c", "somebody", "channel", "ls", "-c", "nobody"),
     ):
         assert 'cluster "nobody"' in (await run(*line)).stderr
+
+
+async def test_an_answer_of_another_version(run: Run, service: AdminService) -> None:
+    service.answers["channel.purge"] = {"channel": "a"}
+    outcome = await run("channel", "purge", "a", "-f")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert outcome.stderr == "stan: the server's answer has no 'purged': is it an older one?\n"
+    service.answers["channel.info"] = channel_row("a", last_sequence=1)
+    service.answers["message.get"] = {"error": {"code": 404, "description": "no message 5"}}
+    outcome = await run("channel", "get", "a", "5")
+    assert (outcome.code, outcome.stderr) == (5, "stan: channel 'a' has no message 5\n")
+
+
+@pytest.mark.parametrize("cluster", ["a b", "*", "", "a..b"])
+async def test_a_cluster_that_cannot_be(run: Run, cluster: str) -> None:
+    outcome = await run("channel", "ls", "--cluster", cluster)
+    assert outcome.code in (2, 3)
+    assert outcome.stderr.startswith("stan: ")
+    assert outcome.stderr.count("\n") == 1

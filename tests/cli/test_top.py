@@ -1,5 +1,6 @@
 """stan top and stan server report: rates from two looks, the worst first."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -140,3 +141,19 @@ async def test_the_report(run: Run, open_terminal: Open, busy: AdminService) -> 
     assert code == 0
     for text in ("Largest channels", "Furthest behind", "billing/d", "stalled", "MEMORY"):
         assert text in written
+
+
+async def test_top_outlives_a_server_that_is_away(open_terminal: Open, busy: AdminService) -> None:
+    terminal = await open_terminal("top", "--interval", "10ms")
+    await terminal.until("100/s")
+    former = busy.answers["server.info"]
+    busy.refuse("server.info", 503, "the server does not serve")
+    await terminal.until("the server does not serve")
+    busy.answers["server.info"] = former
+    seen = len(terminal.written)
+    async with asyncio.timeout(30):
+        while "100/s" not in terminal.written[seen:]:
+            terminal.grown.clear()
+            await terminal.grown.wait()
+    terminal.type("\x03")
+    assert (await terminal.end())[0] == 130

@@ -45,14 +45,12 @@ def peek(channel: str, count: int, form: str | None) -> None:
     """Print the last messages."""
 
     async def read(admin: stan.Admin) -> None:
-        found = await fetch(admin, channel, last=min(count, PAGE_MESSAGES), count=PAGE_MESSAGES)
+        start: dict[str, int] = {"last": count}
         if count > PAGE_MESSAGES:
             info = await admin.request("channel.info", channel=channel)
-            start = max(info["first_sequence"], info["last_sequence"] - count + 1, 1)
-            async for shown in walk(admin, channel, count, sequence=start):
-                write_message(shown, form or "text")
-            return
-        for shown in found:
+            first = max(info["first_sequence"], info["last_sequence"] - count + 1, 1)
+            start = {"sequence": first}
+        async for shown in walk(admin, channel, count, **start):
             write_message(shown, form or "text")
 
     ask(read)
@@ -120,26 +118,28 @@ def tail(channel: str, count: int, follow: bool, form: str | None) -> None:
     ask(read)
 
 
-async def fetch(admin: stan.Admin, channel: str, **fields: Any) -> list[Shown]:
-    """Messages that one answer holds."""
-    answer = await _page(admin, channel, **fields)
-    return [_shown(channel, row) for row in answer["messages"]]
-
-
 async def walk(admin: stan.Admin, channel: str, count: int, **start: Any) -> AsyncIterator[Shown]:
     """Up to so many messages from a start on, page by page."""
     while count > 0:
-        page = await fetch(admin, channel, count=min(count, PAGE_MESSAGES), **start)
-        for shown in page[:count]:
-            yield shown
-        if not page:
+        answer = await _page(admin, channel, count=min(count, PAGE_MESSAGES), **start)
+        rows = answer["messages"][:count]
+        for row in rows:
+            yield _shown(channel, row)
+        if not rows:
             return
-        count -= len(page)
-        start = {"sequence": page[-1].sequence + 1}
+        count -= len(rows)
+        start = {"sequence": rows[-1]["sequence"] + 1}
 
 
 async def _page(admin: stan.Admin, channel: str, **fields: Any) -> dict[str, Any]:
-    return await admin.request("message.get", channel=channel, **fields)
+    """What one answer holds; no messages where there are none, while the channel exists."""
+    try:
+        return await admin.request("message.get", channel=channel, **fields)
+    except stan.AdminError as error:
+        if error.code != 404:
+            raise
+        await admin.request("channel.info", channel=channel)
+        return {"messages": []}
 
 
 def _shown(channel: str, row: dict[str, Any]) -> Shown:

@@ -7,6 +7,7 @@ is looked at, however many there are. Drawing is rich's; `--once` and `--json` a
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ from stan.cli.tables import (
     size,
     span,
 )
-from stan.cli.text import say
+from stan.cli.text import complain, say
 from stan.client.answers import read_time_ns
 from stan.units import SECOND_NS
 
@@ -145,19 +146,8 @@ def top(interval_s: float, rows: int, once: bool, as_json: bool) -> None:
     if interval_s <= 0:
         raise click.UsageError("--interval must be above 0")
 
-    async def watch(admin: stan.Admin) -> None:
-        before = await Look.take(admin)
-        while True:
-            await asyncio.sleep(interval_s)
-            now = await Look.take(admin)
-            show(compare(before, now, rows))
-            if once:
-                return
-            before = now
-
     if as_json or once or not is_terminal():
-        show = _print_json if as_json else _print
-        ask(watch)
+        ask(lambda admin: _watch(admin, interval_s, rows, once, _print_json if as_json else _print))
         return
     from rich.console import Console
     from rich.live import Live
@@ -168,7 +158,27 @@ def top(interval_s: float, rows: int, once: bool, as_json: bool) -> None:
         def show(found: dict[str, Any]) -> None:
             live.update(_draw(found), refresh=True)
 
-        ask(watch)
+        ask(lambda admin: _watch(admin, interval_s, rows, False, show))
+
+
+async def _watch(
+    admin: stan.Admin, interval_s: float, rows: int, once: bool, show: Callable[[Any], None]
+) -> None:
+    """Look again and again. What is on show outlives a server that is away for a while."""
+    before = await Look.take(admin)
+    trouble = ""
+    while True:
+        await asyncio.sleep(interval_s)
+        try:
+            now, trouble = await Look.take(admin), ""
+        except stan.StanError as error:
+            if once:
+                raise
+            now, trouble = before, str(error)
+        show(compare(before, now, rows) | {"trouble": trouble})
+        if once:
+            return
+        before = now
 
 
 def _print_json(found: dict[str, Any]) -> None:
@@ -176,6 +186,9 @@ def _print_json(found: dict[str, Any]) -> None:
 
 
 def _print(found: dict[str, Any]) -> None:
+    if found["trouble"]:
+        complain(found["trouble"])
+        return
     show_facts(FACTS, found["server"])
     for columns, key, title in _PARTS:
         if found[key]:
@@ -196,5 +209,7 @@ def _draw(found: dict[str, Any]) -> Any:
         text, style = column.drawn(found["server"])
         line.append(f"{column.title} ", "dim").append(f"{text}   ", style)
     parts.append(line)
+    if found["trouble"]:
+        parts.append(Text(found["trouble"], "bold red"))
     parts += [draw_table(columns, found[key], title) for columns, key, title in _PARTS]
     return Group(*parts)
