@@ -15,7 +15,7 @@ from aiohttp import web
 
 from stan.console.passwords import Login
 from stan.console.sessions import Session, Sessions
-from stan.server.monitor.browsing import Surroundings
+from stan.server.monitor.pages import Surroundings
 
 # What proxies add. Whoever comes through one does not sit at the machine.
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")

@@ -125,9 +125,7 @@ def _earlier(
     return link("channel", channel=name, sequence=start, view=view)
 
 
-def _later(
-    name: str, listing: Mapping[str, Any], channel: Mapping[str, Any], view: str
-) -> str:
+def _later(name: str, listing: Mapping[str, Any], channel: Mapping[str, Any], view: str) -> str:
     following = listing["next_sequence"]
     if not following or following > channel["last_sequence"]:
         return ""

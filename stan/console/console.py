@@ -19,7 +19,7 @@ from stan.console.sampler import Sampler
 from stan.console.sessions import Sessions
 from stan.console.visit import LANGUAGE_COOKIE, PROTECTION, Visit, make_templates
 from stan.errors import AdminError
-from stan.server.monitor.browsing import PREFIX, Surroundings
+from stan.server.monitor.pages import PREFIX, Surroundings
 
 STATIC = (
     "console.css",
@@ -124,6 +124,4 @@ class Console:
         if found is None or request.method not in ("GET", "HEAD"):
             raise web.HTTPNotFound
         headers = {**PROTECTION, "Cache-Control": "public, max-age=31536000, immutable"}
-        return web.Response(
-            body=found[0], content_type=found[1], charset="utf-8", headers=headers
-        )
+        return web.Response(body=found[0], content_type=found[1], charset="utf-8", headers=headers)

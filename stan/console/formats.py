@@ -41,7 +41,7 @@ def span(value_s: float) -> str:
     if value_s < 1:
         return f"{max(value_s, 0):.1f}s" if value_s > 0 else "0s"
     rest = int(value_s)
-    parts = []
+    parts: list[str] = []
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
         whole, rest = divmod(rest, length)
         if whole or parts:
@@ -52,7 +52,7 @@ def span(value_s: float) -> str:
 
 def moment(text: str) -> str:
     """A time of the operations, to the second: 2026-01-31 12:34:56."""
-    return text[:19].replace("T", " ") if text else "–"
+    return text[:19].replace("T", " ") if text else "-"
 
 
 def parse_moment(text: str) -> datetime | None:

@@ -79,7 +79,9 @@ async def show_durables(visit: Visit) -> web.StreamResponse:
 async def show_clients(visit: Visit) -> web.StreamResponse:
     """All clients."""
     answer = await visit.run("client.list", **ask_clients(visit.request.query))
-    return visit.render("clients.html", clients=answer["clients"], **_pages(visit, answer, "clients"))
+    return visit.render(
+        "clients.html", clients=answer["clients"], **_pages(visit, answer, "clients")
+    )
 
 
 def _ask_page(query: Mapping[str, str], **more: Any) -> dict[str, Any]:

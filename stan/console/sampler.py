@@ -18,7 +18,7 @@ from typing import Any
 
 from stan.console.topics import Question, Sample
 from stan.errors import AdminError
-from stan.server.monitor.browsing import Run
+from stan.server.monitor.pages import Run
 
 log = logging.getLogger("stan.server")
 

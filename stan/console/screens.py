@@ -58,7 +58,9 @@ async def show_store(visit: Visit) -> web.StreamResponse:
     if visit.info is None:
         return await _show_absence(visit)
     biggest = await visit.run("channel.list", sort="bytes", reverse=True, limit=10)
-    return visit.render("store.html", biggest=biggest["channels"], live=link("live", topic="server"))
+    return visit.render(
+        "store.html", biggest=biggest["channels"], live=link("live", topic="server")
+    )
 
 
 async def show_settings(visit: Visit) -> web.StreamResponse:

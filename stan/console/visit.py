@@ -17,7 +17,7 @@ from stan.console import formats, language
 from stan.console.access import Access
 from stan.console.sessions import Session
 from stan.console.urls import link
-from stan.server.monitor.browsing import Run
+from stan.server.monitor.pages import Run
 
 PROTECTION = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -157,6 +157,6 @@ def _limit(value: float, kind: str = "count") -> str:
 def _stamp(text: str) -> Markup:
     """A time that machines can read, too."""
     if not text:
-        return Markup("–")
+        return Markup("-")
     shown = formats.moment(text)
     return Markup('<time datetime="{}">{}</time>').format(text, shown)

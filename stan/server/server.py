@@ -16,11 +16,13 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from stan.errors import (
+    AdminError,
     AnotherServerError,
     ConfigError,
     StanError,
@@ -35,6 +37,7 @@ from stan.server.config.reloading import Reloading, blame, read_again
 from stan.server.log import Log
 from stan.server.monitor.identity import FT_ACTIVE, FT_STANDBY, Identity
 from stan.server.monitor.listeners import Listener, find_listener
+from stan.server.monitor.pages import MakePages, Pages, Surroundings
 from stan.server.transport import Transport
 from stan.wire.subjects import ServerSubjects
 
@@ -58,9 +61,16 @@ _MOST_VIOLATIONS = 20
 
 class Server:
     """One streaming server. `run` is its whole life; an instance serves once. `read_config`
-    reads the configuration again, when a reload is asked for."""
+    reads the configuration again, when a reload is asked for; `make_console` makes the pages
+    that browsers see on the monitoring port."""
 
-    def __init__(self, config: Config, log_sink: Log, read_config: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        log_sink: Log,
+        read_config: Callable[[], Config],
+        make_console: MakePages | None = None,
+    ) -> None:
         self.config = config
         self.server_id = new_id()
         self.transport = Transport(f"stan-server-{config.cluster_id}")
@@ -71,6 +81,7 @@ class Server:
         self._start_ns = time_ns()
         self._log_sink = log_sink
         self._read_config = read_config
+        self._make_console = make_console
         self._ready = False
         self._connecting = False
         self._violations: set[str] = set()
@@ -211,9 +222,27 @@ class Server:
             lambda: transport.is_connected,
             most_channels=self.config.metrics_channels,
             group=failover,
+            make_pages=self._pages_on(listener),
         )
         await self.monitor.start(listener.host, listener.port, listener.tls)
         log.info("Starting %s monitor on %s:%d", listener.scheme, listener.host, self.monitor.port)
+
+    def _pages_on(self, listener: Listener) -> Callable[[], Pages] | None:
+        """What makes the console on this port, if anything does."""
+        if self._make_console is None:
+            return None
+        config = self.config
+        surroundings = Surroundings(
+            self._operate,
+            listener.host,
+            config.console_user,
+            config.console_password,
+            is_secure=listener.tls is not None,
+        )
+        return partial(self._make_console, surroundings)
+
+    async def _operate(self, endpoint: str, request: Mapping[str, Any], who: str) -> dict[str, Any]:
+        raise AdminError(503, "this server offers no operations")
 
     # Watching.
 

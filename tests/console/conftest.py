@@ -18,9 +18,9 @@ from stan.console.console import Console
 from stan.engine.engine import Engine
 from stan.engine.records import Recovered, ServerRecord
 from stan.engine.settings import Settings
-from stan.server.monitor.browsing import Surroundings
 from stan.server.monitor.identity import Identity
 from stan.server.monitor.monitor import Monitor
+from stan.server.monitor.pages import Surroundings
 from stan.server.pump import Pump
 from stan.server.transport import Transport
 from stan.store.memory import MemoryStore
@@ -72,9 +72,7 @@ class Served:
 
     async def change(self, operation: str, **fields: str) -> tuple[int, str]:
         """Send a form with everything that belongs to it."""
-        return await self.post(
-            "change", token=await self.token(), operation=operation, **fields
-        )
+        return await self.post("change", token=await self.token(), operation=operation, **fields)
 
 
 Serve = Callable[..., Coroutine[Any, Any, Served]]

@@ -59,7 +59,7 @@
           stroke: colour(`--series${index + 1}`),
           width: 2,
           dash: index ? [6, 3] : undefined,
-          value: (_, value) => (value == null ? "–" : write(value, format)),
+          value: (_, value) => (value == null ? "-" : write(value, format)),
         })),
       ],
     };

@@ -1,63 +1,27 @@
 """The seam between the monitoring port and pages made for people, which lie above the server.
 
-The server is handed something that makes them and calls it when the first browser asks, in a
-thread: templates take long to load, and few servers are ever looked at. Invariant: whether
-or not there are pages, every other path of the port answers as if there were none.
+What makes them is called when the first browser asks, in a thread: templates take long to
+load, and few servers are ever looked at. Invariant: whether or not there are pages, every
+other path of the port answers as if there were none.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from stan.server.monitor.pages import PREFIX, Pages
+
 log = logging.getLogger("stan.server")
 
-PREFIX = "/console"
-
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Run(Protocol):
-    """One operation of the admin service: its name, its request, and who asks. Raises
-    AdminError."""
-
-    async def __call__(
-        self, endpoint: str, request: Mapping[str, Any], who: str
-    ) -> dict[str, Any]: ...
-
-
-class Pages(Protocol):
-    """Whoever answers below `PREFIX`."""
-
-    async def respond(self, request: web.Request) -> web.StreamResponse: ...
-
-    async def close(self) -> None:
-        """End the answers that never end by themselves."""
-
-
-@dataclass(slots=True, frozen=True)
-class Surroundings:
-    """What pages are made on: the operations, and who may use those that change something.
-    Without a user the listener's address decides."""
-
-    run: Run
-    host: str
-    user: str = ""
-    password: str = ""
-    is_secure: bool = False
-
-
-MakePages = Callable[[Surroundings], Pages]
 
 
 class Browsing:
     """The pages of one port, made when they are first asked for."""
 
     def __init__(self, make: Callable[[], Pages] | None) -> None:
-        """`make` may raise ImportError: what the pages are built on is not installed."""
         self._make = make
         self._pages: Pages | None = None
         self._making = asyncio.Lock()
@@ -72,9 +36,7 @@ class Browsing:
         async def welcome(request: web.Request) -> web.StreamResponse:
             if "text/html" in request.headers.get("Accept", "") and await self._find() is not None:
                 # Relative: a proxy may have put the port below a path.
-                return web.Response(
-                    status=302, headers={"Location": f".{PREFIX}/", "Vary": "Accept"}
-                )
+                return _send_to(f".{PREFIX}/")
             return await respond(request)
 
         return welcome
@@ -89,7 +51,7 @@ class Browsing:
         if pages is None:
             raise web.HTTPNotFound
         if request.path == PREFIX:
-            return web.Response(status=302, headers={"Location": f".{PREFIX}/"})
+            return _send_to(f".{PREFIX}/")
         return await pages.respond(request)
 
     async def _find(self) -> Pages | None:
@@ -105,3 +67,7 @@ class Browsing:
                         error,
                     )
             return self._pages
+
+
+def _send_to(location: str) -> web.Response:
+    return web.Response(status=302, headers={"Location": location, "Vary": "Accept"})

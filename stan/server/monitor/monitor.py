@@ -18,7 +18,7 @@ from stan.engine.rows import SubscriptionView
 from stan.engine.views import View
 from stan.errors import MonitorError, StoreError
 from stan.server.monitor import process
-from stan.server.monitor.browsing import Browsing, Pages
+from stan.server.monitor.browsing import Browsing
 from stan.server.monitor.documents import (
     describe_client,
     describe_limits,
@@ -45,6 +45,7 @@ from stan.server.monitor.gojson import (
 from stan.server.monitor.identity import FT_ACTIVE, Identity
 from stan.server.monitor.index import INDEX_HTML
 from stan.server.monitor.metrics import Group, Metrics
+from stan.server.monitor.pages import Pages
 from stan.server.pump import Pump
 from stan.store.contract import Store
 from stan.units import SECOND_NS
