@@ -93,13 +93,17 @@ class Sampler:
             self._task = asyncio.ensure_future(self._sample())
         try:
             yield write_event("history", describe_history(topic))
+            seen = b""
             while not self._is_closed:
-                changed = topic.changed
-                await changed.wait()
-                if topic.event:
-                    yield topic.event
+                if topic.event is seen or not topic.event:
+                    await topic.changed.wait()
+                    continue
+                seen = topic.event
+                yield seen
         finally:
             topic.viewers -= 1
+            if not topic.viewers:
+                topic.event = b""  # old, when somebody looks again
 
     async def close(self) -> None:
         """End all watching."""
