@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stan.console.formats import moment
+
 # A commit that takes longer keeps publishers waiting noticeably.
 SLOW_COMMIT_MS = 1000.0
 LONG_QUEUE = 10_000
@@ -58,7 +60,7 @@ def _find_obstacles(durable: Mapping[str, Any]) -> Iterator[Finding]:
             "pending": pending,
             "most": most,
             "oldest": durable["oldest_unacked"],
-            "since": durable["oldest_unacked_time"],
+            "since": moment(durable["oldest_unacked_time"]),
         }
         if most and pending < most:
             yield Finding("why.reading", "bad", words, ("reader",))

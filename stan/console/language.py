@@ -13,6 +13,7 @@ from typing import Any
 DEFAULT = "en"
 # What the switch shows.
 NAMES = {"en": "English", "zh": "简体中文"}
+_SEQUENCES = frozenset(("sequence", "oldest"))
 TAGS = {"en": "en", "zh": "zh-Hans"}
 
 
@@ -29,7 +30,13 @@ def say(language: str, key: str, words: Mapping[str, object]) -> str:
 
 
 class _Words(dict[str, object]):
-    """What is put into places; what nobody knows is a question mark."""
+    """What is put into places: large numbers are grouped, sequences stay as they are searched
+    for, and what nobody knows is a question mark."""
+
+    def __getitem__(self, key: str) -> object:
+        word = super().__getitem__(key)
+        is_number = isinstance(word, int) and not isinstance(word, bool)
+        return f"{word:,}" if is_number and key not in _SEQUENCES else word
 
     def __missing__(self, key: str) -> str:
         return "?"

@@ -146,6 +146,8 @@ def make_templates(assets: Mapping[str, str]) -> Environment:
     environment.filters["age"] = formats.age_s
     environment.filters["limit"] = _limit
     environment.filters["stamp"] = _stamp
+    for name in environment.list_templates():  # compiled now, not when somebody waits
+        environment.get_template(name)
     return environment
 
 

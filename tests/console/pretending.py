@@ -125,7 +125,8 @@ class PretendedOperations:
             "clients": len(self.clients), "channels": len(self.channels), "subscriptions": 4,
             "messages": sum(one["messages"] for one in self.channels.values()),
             "bytes": sum(one["bytes"] for one in self.channels.values()),
-            "in_messages": self.total_in, "in_bytes": 1, "out_messages": 0, "out_bytes": 0,
+            "in_messages": self.total_in, "in_bytes": 1,
+            "out_messages": self.total_in, "out_bytes": 0,
             "redelivered": 7, "refused": 0, "queued_messages": 0, "queued_bytes": 0,
             "commit_ms": {"p50": 0.8, "p99": 4.2}, "group": self.group,
         }  # fmt: skip

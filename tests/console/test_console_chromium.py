@@ -111,11 +111,11 @@ async def test_the_numbers_and_charts_live(looking: Looking) -> None:
 async def test_an_alarm_comes_and_goes_by_itself(looking: Looking) -> None:
     page = await looking.open("")
     await expect(page.locator("#pulse")).to_have_text("live")
-    await expect(page.locator("#alarms")).to_contain_text("1 durables or groups are stalled")
+    await expect(page.locator("#alarms")).to_contain_text("Stalled durables or groups: 1.")
     looking.served.operations.durables.append(
         describe_durable("orders.paid", "slow", "second", pending=3, most=3)
     )
-    await expect(page.locator("#alarms")).to_contain_text("2 durables", timeout=15_000)
+    await expect(page.locator("#alarms")).to_contain_text("groups: 2.", timeout=15_000)
 
 
 async def test_a_list_is_searched_and_sorted_at_the_server(looking: Looking) -> None:

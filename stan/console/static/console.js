@@ -33,6 +33,8 @@
     size,
     span,
   };
+  // Times are UTC, as everywhere on these pages.
+  const clock = (seconds) => (seconds == null ? "-" : new Date(seconds * 1000).toISOString().slice(11, 19));
   const write = (value, format) => (formats[format] || formats.count)(value);
 
   // Charts.
@@ -50,10 +52,10 @@
       width: place.clientWidth,
       height: 180,
       cursor: { y: false },
-      axes: [axis, { ...axis, size: 70, values: (_, ticks) => ticks.map((tick) => write(tick, format)) }],
+      axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 70, values: (_, ticks) => ticks.map((tick) => write(tick, format)) }],
       scales: { y: { range: (_, low, high) => [Math.min(0, low || 0), Math.max(1, (high || 0) * 1.1)] } },
       series: [
-        {},
+        { label: "UTC", value: (_, value) => clock(value) },
         ...names.map((name, index) => ({
           label: labels[index],
           stroke: colour(`--series${index + 1}`),
