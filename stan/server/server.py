@@ -16,13 +16,12 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from stan.errors import (
-    AdminError,
     AnotherServerError,
     ConfigError,
     StanError,
@@ -42,6 +41,7 @@ from stan.server.transport import Transport
 from stan.wire.subjects import ServerSubjects
 
 if TYPE_CHECKING:
+    from stan.server.admin.reading import Served
     from stan.server.failover import Failover
     from stan.server.monitor.monitor import Monitor
     from stan.server.serving import Serving
@@ -231,9 +231,11 @@ class Server:
         """What makes the console on this port, if anything does."""
         if self._make_console is None:
             return None
+        from stan.server.admin.operations import Operations
+
         config = self.config
         surroundings = Surroundings(
-            self._operate,
+            Operations(self._served, lambda: self.transport.url).run,
             listener.host,
             config.console_user,
             config.console_password,
@@ -241,8 +243,14 @@ class Server:
         )
         return partial(self._make_console, surroundings)
 
-    async def _operate(self, endpoint: str, request: Mapping[str, Any], who: str) -> dict[str, Any]:
-        raise AdminError(503, "this server offers no operations")
+    def _served(self) -> "Served | None":
+        """What serves clients now, None while this server stands by."""
+        from stan.server.admin.reading import Served
+
+        monitor, serving = self.monitor, self.serving
+        if monitor is None or serving is None or not monitor.identity.is_active:
+            return None
+        return Served(monitor.identity, self.config, serving.pump, serving.store)
 
     # Watching.
 
