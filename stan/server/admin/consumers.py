@@ -55,11 +55,8 @@ class Consumer:
         ]
 
 
-def list_consumers(view: View, channel: str) -> Iterator[Consumer]:
-    """The durables of a channel, then its groups."""
-    consumers = view.consumers(channel)
-    if not consumers:
-        return
+def complete(view: View, channel: str, consumers: list[ConsumerView]) -> Iterator[Consumer]:
+    """Some durables and groups of a channel, with their subscriptions."""
     known = view.channel(channel)
     by_name: dict[tuple[str, str, str], list[SubscriptionView]] = {}
     for one in view.channel_subscriptions(channel):

@@ -6,16 +6,17 @@ nothing here changes anything.
 """
 
 import base64
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from operator import itemgetter
 from typing import Any
 
 from stan.engine.records import RangeLoad, TimeLoad
-from stan.engine.rows import ChannelView
+from stan.engine.rows import ChannelView, ConsumerView
 from stan.engine.views import View
 from stan.errors import AdminError, StoreError
-from stan.server.admin.consumers import Consumer, describe_subscription, list_consumers
+from stan.server.admin.consumers import Consumer, complete, describe_subscription
 from stan.server.admin.times import format_time, parse_time
 from stan.server.config.config import Config
 from stan.server.monitor.gojson import Slices
@@ -76,8 +77,9 @@ class Reading:
                 channel = view.channel(name)
                 if channel is not None:
                     keys.append((_sort_key(channel, sort), name))
-                await slices.pause()
-            names = [name for _, name in sorted(keys, key=lambda key: key[0])]
+                if slices.are_over:
+                    await slices.pause()
+            names = [name for _, name in sorted(keys, key=itemgetter(0))]
         if request.get("reverse"):
             names.reverse()
         page, answer = cut(names, request)
@@ -117,23 +119,28 @@ class Reading:
 
     async def list_durables(self, request: Request) -> Answer:
         """A page of the durables and groups."""
-        view, wanted = self._view, request.get("filter", "")
+        view, wanted, stalled = self._view, request.get("filter", ""), request.get("stalled")
         only = request.get("channel")
         names = [only] if only is not None else view.channel_names()
-        found: list[Consumer] = []
+        # Only what is on the page is looked at closely.
+        found: list[tuple[str, ConsumerView]] = []
         slices = Slices()
         for name in names:
-            for one in list_consumers(view, name):
-                if (one.view.is_stalled and one.view.members) or not request.get("stalled"):
-                    text = (
-                        f"{name} {one.view.client_id} {one.view.durable_name} {one.view.queue_name}"
-                    )
-                    if wanted in text:
-                        found.append(one)
-            await slices.pause()
+            for one in view.consumers(name):
+                if stalled and not (one.is_stalled and one.members):
+                    continue
+                texts = (name, one.client_id, one.durable_name, one.queue_name)
+                if not wanted or any(wanted in text for text in texts):
+                    found.append((name, one))
+            if slices.are_over:
+                await slices.pause()
         page, answer = cut(found, request)
         ages = Ages(view, self._store)
-        rows = [await self._describe(one, ages) for one in page]
+        rows = [
+            await self._describe(one, ages)
+            for name, consumer in page
+            for one in complete(view, name, [consumer])
+        ]
         return {**answer, "durables": rows}
 
     async def show_durable(self, request: Request) -> Answer:
@@ -141,8 +148,9 @@ class Reading:
         channel = self._channel(request)
         names = ("client_id", "durable", "queue_group")
         asked = tuple(str(request.get(name, "")) for name in names)
-        for one in list_consumers(self._view, channel.name):
-            if asked == (one.view.client_id, one.view.durable_name, one.view.queue_name):
+        for view in self._view.consumers(channel.name):
+            if asked == (view.client_id, view.durable_name, view.queue_name):
+                (one,) = complete(self._view, channel.name, [view])
                 answer = await self._describe(one, Ages(self._view, self._store))
                 return {**answer, "members": one.describe_members()}
         raise AdminError(404, f'channel "{channel.name}" has no such durable or group')
@@ -261,10 +269,8 @@ def cut(rows: list[Any], request: Request) -> tuple[list[Any], Answer]:
 
 
 def _sort_key(channel: ChannelView, sort: str) -> int:
-    keys: Iterable[tuple[str, int]] = (
-        ("messages", channel.messages),
-        ("bytes", channel.stored_bytes),
-        ("last", channel.last),
-        ("subscriptions", channel.subscriptions_count),
-    )
-    return dict(keys).get(sort, 0)
+    if sort == "messages":
+        return channel.messages
+    if sort == "bytes":
+        return channel.stored_bytes
+    return channel.last if sort == "last" else channel.subscriptions_count
