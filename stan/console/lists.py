@@ -13,6 +13,8 @@ from stan.console.urls import link
 from stan.console.visit import Visit
 
 ROWS = 50
+# No name is longer.
+MOST_FILTER = 256
 SORTS = ("name", "messages", "bytes", "last", "subscriptions")
 
 
@@ -89,7 +91,7 @@ def _ask_page(query: Mapping[str, str], **more: Any) -> dict[str, Any]:
     offset = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
     request = {"offset": offset, "limit": ROWS, **more}
     if text := query.get("filter", "").strip():
-        request["filter"] = text
+        request["filter"] = text[:MOST_FILTER]
     return request
 
 

@@ -47,6 +47,7 @@ class Looking:
     async def confirm(self) -> None:
         """Answer the page that asks whether it is meant."""
         await expect(self.page.locator("#question")).to_be_visible()
+        assert await find_violations(self.page) == []
         await self.page.locator("main button.danger").click()
 
 
