@@ -6,7 +6,7 @@ COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY stan ./stan
 COPY migrations ./migrations
 RUN python -m venv /opt/stan \
- && /opt/stan/bin/pip install --no-cache-dir '.[embedded,postgres,mysql,speed]'
+ && /opt/stan/bin/pip install --no-cache-dir '.[embedded,postgres,mysql,console,speed]'
 
 FROM python:3.13-slim
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/stan stan

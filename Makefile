@@ -19,7 +19,7 @@ SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo demo-cluster test test-unmeasured test-compiled coverage check sim fuzz conformance interop crash soak power-loss bench bench-compare \
-	build proto proto-check docs format clean
+	build proto proto-check docs console-pictures format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ format: $(VENV)/.dev  ## format the code
 
 docs: $(VENV)/.dev  ## regenerate the option table of docs/operations.md
 	@$(BIN)/python -m stan.server.config.reference --write docs/operations.md
+
+console-pictures: $(VENV)/.dev  ## take the pictures of docs/console.md (needs Chromium)
+	@$(BIN)/python -m tests.console.pictures docs/console
 
 sim: $(VENV)/.dev  ## run the simulation: make sim SEEDS=100000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -20,6 +20,7 @@ from stan.server.child.nats_server import find_nats_server
 from stan.server.config.config import Config, format_config, load_config
 from stan.server.config.flags import format_help
 from stan.server.log import Log
+from stan.server.monitor.pages import Pages, Surroundings
 from stan.server.server import Server
 
 _SIGNALS = {
@@ -80,7 +81,14 @@ def run() -> None:
 
 
 async def _serve(config: Config, log: Log, read_config: Callable[[], Config]) -> int:
-    return await Server(config, log, read_config).run()
+    return await Server(config, log, read_config, _make_console).run()
+
+
+def _make_console(surroundings: Surroundings) -> Pages:
+    """The console. Raises ImportError where what it is built on is not installed."""
+    from stan.console.console import Console  # when a browser asks
+
+    return Console(surroundings)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,12 @@ from stan.server.config.reloading import Reloading, blame, read_again
 from stan.server.log import Log
 from stan.server.monitor.identity import FT_ACTIVE, FT_STANDBY, Identity
 from stan.server.monitor.listeners import Listener, find_listener
+from stan.server.monitor.pages import MakePages, Pages, Surroundings
 from stan.server.transport import Transport
 from stan.wire.subjects import ServerSubjects
 
 if TYPE_CHECKING:
+    from stan.server.admin.reading import Served
     from stan.server.failover import Failover
     from stan.server.monitor.monitor import Monitor
     from stan.server.serving import Serving
@@ -58,9 +61,16 @@ _MOST_VIOLATIONS = 20
 
 class Server:
     """One streaming server. `run` is its whole life; an instance serves once. `read_config`
-    reads the configuration again, when a reload is asked for."""
+    reads the configuration again, when a reload is asked for; `make_console` makes the pages
+    that browsers see on the monitoring port."""
 
-    def __init__(self, config: Config, log_sink: Log, read_config: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        log_sink: Log,
+        read_config: Callable[[], Config],
+        make_console: MakePages | None = None,
+    ) -> None:
         self.config = config
         self.server_id = new_id()
         self.transport = Transport(f"stan-server-{config.cluster_id}")
@@ -71,6 +81,7 @@ class Server:
         self._start_ns = time_ns()
         self._log_sink = log_sink
         self._read_config = read_config
+        self._make_console = make_console
         self._ready = False
         self._connecting = False
         self._violations: set[str] = set()
@@ -211,9 +222,35 @@ class Server:
             lambda: transport.is_connected,
             most_channels=self.config.metrics_channels,
             group=failover,
+            make_pages=self._pages_on(listener),
         )
         await self.monitor.start(listener.host, listener.port, listener.tls)
         log.info("Starting %s monitor on %s:%d", listener.scheme, listener.host, self.monitor.port)
+
+    def _pages_on(self, listener: Listener) -> Callable[[], Pages] | None:
+        """What makes the console on this port, if anything does."""
+        if self._make_console is None:
+            return None
+        from stan.server.admin.operations import Operations
+
+        config = self.config
+        surroundings = Surroundings(
+            Operations(self._served, lambda: self.transport.url).run,
+            listener.host,
+            config.console_user,
+            config.console_password,
+            is_secure=listener.tls is not None,
+        )
+        return partial(self._make_console, surroundings)
+
+    def _served(self) -> "Served | None":
+        """What serves clients now, None while this server stands by."""
+        from stan.server.admin.reading import Served
+
+        monitor, serving = self.monitor, self.serving
+        if monitor is None or serving is None or not monitor.identity.is_active:
+            return None
+        return Served(monitor.identity, self.config, serving.pump, serving.store)
 
     # Watching.
 

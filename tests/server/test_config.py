@@ -48,9 +48,10 @@ def test_an_option_has_an_attribute_of_its_type_exactly_if_it_means_something() 
 
 def test_no_secret_is_in_the_configuration_as_python_shows_it() -> None:
     secrets = [option for option in OPTIONS if option.secret]
-    arguments = [f"-{option.flags[0]}=hush-{option.field}" for option in secrets]
-    assert len(secrets) == 4
-    assert "hush" not in repr(load_config(arguments, {}))
+    arguments = [f"-{one.flags[0]}=hush-{one.field}" for one in secrets if one.flags]
+    environment = {one.environment: "hush" for one in secrets if not one.flags}
+    assert len(secrets) == 5
+    assert "hush" not in repr(load_config(arguments, environment))
 
 
 def test_no_flag_and_no_key_is_declared_twice() -> None:
@@ -379,3 +380,10 @@ def test_the_limits_of_channels_are_shown_as_they_are_written(tmp_path: Path) ->
         "limits of a.>: max_subs: 1000, max_msgs: 5, max_bytes: 1024000000, max_age: 1h0m0s,"
         " max_inactivity: 0s"
     )
+
+
+@pytest.mark.parametrize("only", ["user", "password"])
+def test_half_a_login_for_the_console_is_none(only: str) -> None:
+    config = load_config([], {f"STAN_CONSOLE_{only.upper()}": "one"})
+    with pytest.raises(ConfigError, match=r"the console's login lacks its (user|password)"):
+        config.check()

@@ -12,7 +12,7 @@ _SERVER = ("stan.server", "stan.store", "stan.engine", "sqlalchemy", "alembic", 
     ("module", "unwanted"),
     [
         ("stan", _SERVER),
-        ("stan.cli.server", ("sqlalchemy", "alembic", "aiohttp", "stan.store")),
+        ("stan.cli.server", ("sqlalchemy", "alembic", "aiohttp", "stan.store", "stan.console")),
         ("stan.server.serving", ("sqlalchemy", "alembic", "aiohttp")),
         (
             "stan.store.sql.store",

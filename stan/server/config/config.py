@@ -121,6 +121,9 @@ class Config(Options):
             )
         if self.log_format not in ("text", "json"):
             raise ConfigError(f"log_format is text or json, not {self.log_format!r}", "log_format")
+        if bool(self.console_user) != bool(self.console_password):
+            lacks = "password" if self.console_user else "user"
+            raise ConfigError(f"the console's login lacks its {lacks}", f"console_{lacks}")
         if not -1 <= self.port <= 65535:
             raise ConfigError(f"port must be between -1 and 65535, it is {self.port}")
 

@@ -127,6 +127,12 @@ class Options:
     spill_bytes: int = size(Group.STREAMING, "spill_bytes", "spill_bytes",
         "How much may wait on disk before publishes are refused (0 for unlimited)",
         4 * 1024 * 1024 * 1024)
+    console_user: str = text(Group.STREAMING, "", "console.user console.username",
+        "User who may change things in the console; without one, only people at the machine"
+        " itself may, when monitoring listens on loopback", environment="STAN_CONSOLE_USER")
+    console_password: str = text(Group.STREAMING, "", "console.password console.pass",
+        "The user's password, or a bcrypt hash of it", environment="STAN_CONSOLE_PASSWORD",
+        secret=True)
     test_timers: bool = switch(Group.STREAMING, "test_timers", "",
         "For tests only: negative ack waits and ping intervals of clients are milliseconds")
     check_config: bool = switch(Group.STREAMING, "check_config", "",

@@ -18,6 +18,7 @@ from stan.engine.rows import SubscriptionView
 from stan.engine.views import View
 from stan.errors import MonitorError, StoreError
 from stan.server.monitor import process
+from stan.server.monitor.browsing import Browsing
 from stan.server.monitor.documents import (
     describe_client,
     describe_limits,
@@ -44,6 +45,7 @@ from stan.server.monitor.gojson import (
 from stan.server.monitor.identity import FT_ACTIVE, Identity
 from stan.server.monitor.index import INDEX_HTML
 from stan.server.monitor.metrics import Group, Metrics
+from stan.server.monitor.pages import Pages
 from stan.server.pump import Pump
 from stan.store.contract import Store
 from stan.units import SECOND_NS
@@ -57,6 +59,8 @@ DEFAULT_LIMIT = 1024
 MAX_INT64 = 2**63 - 1
 # How much of a long answer is handed to the socket at a time.
 WRITE_BYTES = 65_536
+# A message as a form carries it: three characters for a byte, and NATS carries a megabyte.
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
 # How long a store may take to prove that it is there.
 READY_TIMEOUT_S = 2.0
 # Answers to readiness questions are reused this long, whoever asks.
@@ -80,14 +84,17 @@ class Monitor:
         clock: Callable[[], int] = time.time_ns,
         most_channels: int = 0,
         group: Group | None = None,
+        make_pages: Callable[[], Pages] | None = None,
     ) -> None:
-        """`most_channels` get series of their own among the metrics; 0: all."""
+        """`most_channels` get series of their own among the metrics; 0: all. `make_pages`
+        makes what browsers see, when one asks."""
         self.identity = identity
         self.port = 0
         self._is_connected = is_connected
         self._clock = clock
         self._most_channels = most_channels
         self._group = group
+        self._browsing = Browsing(make_pages)
         self.show(pump, store)
         self._runner: web.AppRunner | None = None
         self._ready_at_s = 0.0
@@ -110,9 +117,12 @@ class Monitor:
 
     async def start(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> None:
         """Listen; port 0 takes a free one, and `port` tells which. Raises MonitorError."""
-        application = web.Application(middlewares=[_answer_failures])
+        application = web.Application(
+            middlewares=[_answer_failures], client_max_size=MAX_REQUEST_BYTES
+        )
+        self._browsing.add_to(application)
         for path, respond in (
-            ("/", self._index),
+            ("/", self._browsing.welcoming(self._index)),
             ("/streaming", self._index),
             ("/streaming/serverz", self._serverz),
             ("/streaming/storez", self._storez),
@@ -148,6 +158,7 @@ class Monitor:
         """Close the port and the connections. Safe to call twice."""
         runner, self._runner = self._runner, None
         if runner is not None:
+            await self._browsing.close()
             await runner.cleanup()
 
     # Documents.

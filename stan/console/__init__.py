@@ -1,0 +1,1 @@
+"""The console: pages for people on the monitoring port. Everything goes through the operations."""

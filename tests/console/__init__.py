@@ -1,0 +1,1 @@
+"""The console: its rights under attack, its pages in Chromium, its costs."""
