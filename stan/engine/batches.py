@@ -15,6 +15,7 @@ from stan.engine.guids import pack_guids
 from stan.engine.outbox import Outbox
 from stan.engine.publishing import Publishing
 from stan.engine.records import Batch, Result, Run, Trim
+from stan.engine.relaying import Relaying
 from stan.engine.settings import Settings
 from stan.engine.state import Channel
 from stan.engine.subscriptions import Subscriptions
@@ -37,6 +38,7 @@ class Batches:
         subscriptions: Subscriptions,
         delivery: Delivery,
         publishing: Publishing,
+        relaying: Relaying,
         changes: Changes,
         outbox: Outbox,
         cache: Cache,
@@ -55,6 +57,7 @@ class Batches:
         self._subscriptions = subscriptions
         self._delivery = delivery
         self._publishing = publishing
+        self._relaying = relaying
         self._changes = changes
         self._outbox = outbox
         self._cache = cache
@@ -90,6 +93,8 @@ class Batches:
             self._progress_at_ns = now_ns + self._settings.progress_interval_ns
             self._taken = self._changes.fill(batch)
         self._record_guids(batch, now_ns)
+        if self._relaying.pending:
+            self._relaying.fill(batch, self._bursts)
         if not (batch.runs or batch.trims or has_records(batch)):
             taken, self._taken = self._taken, Changes()
             self._answer(taken.replies, now_ns)
@@ -185,6 +190,8 @@ class Batches:
             for cursor in list(channel.cursors):
                 self._delivery.advance(cursor, now_ns)
         self._cache.evict()
+        if self._relaying.pending:
+            self._relaying.committed(batch, self._bursts, now_ns)
         self._bursts = []
         self._taken = Changes()
 
@@ -235,8 +242,10 @@ class Batches:
         self._changes.take_back(taken, retry)
         if retry:
             self._publishing.put_back(bursts)
+            self._relaying.unreachable()
         else:
             self._publishing.refuse_all(bursts, str(error))
+            self._relaying.refused(batch, str(error), now_ns)
             self._settle_guids(bursts, now_ns)
             for reply in taken.replies:
                 self._refuse(reply, str(error), now_ns)
@@ -296,4 +305,6 @@ def has_records(batch: Batch) -> bool:
         or batch.clients_deleted
         or batch.subscriptions_put
         or batch.subscriptions_deleted
+        or batch.outbox_taken
+        or batch.outbox_parked
     )
