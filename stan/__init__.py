@@ -36,11 +36,20 @@ from stan.errors import (
     StanError,
     SubscribeError,
 )
+from stan.transactions import (
+    AsyncOutbox,
+    Outbox,
+    OutboxRelay,
+    outbox,
+    outbox_parked_table,
+    outbox_table,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AckCallback",
+    "AsyncOutbox",
     "ClientError",
     "ClientIDTakenError",
     "ConfigError",
@@ -62,6 +71,8 @@ __all__ = [
     "Message",
     "MessageCallback",
     "MessageTimeoutError",
+    "Outbox",
+    "OutboxRelay",
     "PayloadTooLargeError",
     "PublishError",
     "PublishTimeoutError",
@@ -76,4 +87,7 @@ __all__ = [
     "Subscription",
     "__version__",
     "connect",
+    "outbox",
+    "outbox_parked_table",
+    "outbox_table",
 ]
