@@ -149,49 +149,11 @@ def _views(database: str) -> dict[str, str]:
     def moment(column: str) -> str:
         return words["moment"].replace("{0}", column)
 
-    size, now_s = words["bytes"], words["now_s"]
-    next_unsent = f"{words['greatest']}(g.last_sent + 1, c.first_sequence)"
-    unsent = (
-        f"CASE WHEN {next_unsent} <= c.last_sequence "
-        f"THEN c.last_sequence + 1 - {next_unsent} ELSE 0 END"
-    )
-    in_range = (
-        f"CASE WHEN {words['range']} = '' THEN 0 WHEN {words['dash']} = 0 THEN 1 "
-        f"ELSE {words['last']} - {words['first']} + 1 END"
-    )
-    groups = (
-        "SELECT s.channel_id, CASE WHEN s.queue_group = '' THEN s.client_id ELSE '' END "
-        "AS client_id, s.durable_name, s.queue_group, "
-        "COUNT(DISTINCT CASE WHEN s.is_closed = 0 THEN s.subscription_id END) AS members, "
-        f"MAX(s.last_sent) AS last_sent, SUM({in_range}) AS pending, "
-        f"MIN(CASE WHEN {words['range']} <> '' THEN {words['first']} END) AS earliest "
-        f"FROM stan_subscriptions s {words['ranges']} WHERE s.is_durable = 1 "
-        "GROUP BY s.channel_id, CASE WHEN s.queue_group = '' THEN s.client_id ELSE '' END, "
-        "s.durable_name, s.queue_group"
-    )
-    positions = (
-        f"SELECT g.*, c.name AS channel, {unsent} AS unsent, CASE "
-        f"WHEN c.first_sequence > c.last_sequence THEN NULL "
-        f"WHEN g.earliest IS NOT NULL THEN {words['greatest']}(g.earliest, c.first_sequence) "
-        f"WHEN {unsent} > 0 THEN {next_unsent} END AS oldest "
-        f"FROM ({groups}) AS g JOIN stan_channels c ON c.channel_id = g.channel_id "
-        "WHERE c.deleted = 0"
-    )
-    age_s = f"{now_s} - {words['seconds'].replace('{0}', 'm.timestamp_ns')}"
-    # A durable group is stored as "durable:group".
-    durable = (
-        "CASE WHEN d.queue_group = '' THEN d.durable_name "
-        f"ELSE {words['before_colon'].replace('{0}', 'd.queue_group')} END"
-    )
-    group = (
-        "CASE WHEN d.queue_group = '' THEN '' "
-        f"ELSE {words['after_colon'].replace('{0}', 'd.queue_group')} END"
-    )
     return {
         "stan_v_messages": (
             "SELECT c.name AS channel, m.sequence, "
             f"{moment('m.timestamp_ns')} AS time, m.timestamp_ns, "
-            f"{size.replace('{0}', 'm.data')} AS size, m.reply, m.data AS payload, "
+            f"{words['bytes'].replace('{0}', 'm.data')} AS size, m.reply, m.data AS payload, "
             f"{words['text']} AS text, {words['json']} AS json "
             "FROM stan_channels c JOIN stan_messages m ON m.channel_id = c.channel_id "
             "AND m.sequence >= c.first_sequence AND m.sequence <= c.last_sequence "
@@ -207,14 +169,7 @@ def _views(database: str) -> dict[str, str]:
             "(SELECT COUNT(*) FROM stan_subscriptions s WHERE s.channel_id = c.channel_id) "
             "AS subscriptions FROM stan_channels c WHERE c.deleted = 0"
         ),
-        "stan_v_durables": (
-            f"SELECT d.channel, {durable} AS durable, {group} AS queue_group, "
-            "d.client_id, d.members, "
-            "d.last_sent, d.pending, d.unsent, d.unsent + d.pending AS lag, "
-            f"COALESCE(d.oldest, 0) AS oldest_sequence, {age_s} AS oldest_age_s "
-            f"FROM ({positions}) AS d LEFT JOIN stan_messages m "
-            "ON m.channel_id = d.channel_id AND m.sequence = d.oldest"
-        ),
+        "stan_v_durables": _durables(words),
         "stan_v_clients": (
             "SELECT c.client_id, c.heartbeat_inbox, "
             "(SELECT COUNT(*) FROM stan_subscriptions s "
@@ -222,6 +177,58 @@ def _views(database: str) -> dict[str, str]:
             "FROM stan_clients c"
         ),
     }
+
+
+def _durables(words: dict[str, str]) -> str:
+    """A row for each durable: what it has not acknowledged, sent or not, and since when."""
+    # A durable group is stored as "durable:group".
+    durable = (
+        "CASE WHEN d.queue_group = '' THEN d.durable_name "
+        f"ELSE {words['before_colon'].replace('{0}', 'd.queue_group')} END"
+    )
+    group = (
+        "CASE WHEN d.queue_group = '' THEN '' "
+        f"ELSE {words['after_colon'].replace('{0}', 'd.queue_group')} END"
+    )
+    next_unsent = f"{words['greatest']}(g.last_sent + 1, c.first_sequence)"
+    unsent = (
+        f"CASE WHEN {next_unsent} <= c.last_sequence "
+        f"THEN c.last_sequence + 1 - {next_unsent} ELSE 0 END"
+    )
+    positions = (
+        f"SELECT g.*, c.name AS channel, {unsent} AS unsent, CASE "
+        f"WHEN c.first_sequence > c.last_sequence THEN NULL "
+        f"WHEN g.earliest IS NOT NULL THEN {words['greatest']}(g.earliest, c.first_sequence) "
+        f"WHEN {unsent} > 0 THEN {next_unsent} END AS oldest "
+        f"FROM ({_in_flight(words)}) AS g JOIN stan_channels c ON c.channel_id = g.channel_id "
+        "WHERE c.deleted = 0"
+    )
+    age_s = f"{words['now_s']} - {words['seconds'].replace('{0}', 'm.timestamp_ns')}"
+    return (
+        f"SELECT d.channel, {durable} AS durable, {group} AS queue_group, "
+        "d.client_id, d.members, "
+        "d.last_sent, d.pending, d.unsent, d.unsent + d.pending AS lag, "
+        f"COALESCE(d.oldest, 0) AS oldest_sequence, {age_s} AS oldest_age_s "
+        f"FROM ({positions}) AS d LEFT JOIN stan_messages m "
+        "ON m.channel_id = d.channel_id AND m.sequence = d.oldest"
+    )
+
+
+def _in_flight(words: dict[str, str]) -> str:
+    """What each durable has in flight, all members of a group together."""
+    in_range = (
+        f"CASE WHEN {words['range']} = '' THEN 0 WHEN {words['dash']} = 0 THEN 1 "
+        f"ELSE {words['last']} - {words['first']} + 1 END"
+    )
+    client = "CASE WHEN s.queue_group = '' THEN s.client_id ELSE '' END"
+    return (
+        f"SELECT s.channel_id, {client} AS client_id, s.durable_name, s.queue_group, "
+        "COUNT(DISTINCT CASE WHEN s.is_closed = 0 THEN s.subscription_id END) AS members, "
+        f"MAX(s.last_sent) AS last_sent, SUM({in_range}) AS pending, "
+        f"MIN(CASE WHEN {words['range']} <> '' THEN {words['first']} END) AS earliest "
+        f"FROM stan_subscriptions s {words['ranges']} WHERE s.is_durable = 1 "
+        f"GROUP BY s.channel_id, {client}, s.durable_name, s.queue_group"
+    )
 
 
 def _now() -> sa.TextClause:

@@ -31,7 +31,6 @@ from stan.engine.records import (
     ServerRecord,
 )
 from stan.engine.recovery import Recovery
-from stan.engine.relaying import Relaying
 from stan.engine.replaying import Held, Replaying
 from stan.engine.settings import Settings
 from stan.engine.state import Channel, ChannelTimer, Client, Question, Subscription
@@ -80,7 +79,6 @@ class Engine:
             settings, f"{own_prefix}a", channels, clients, delivery, loads, changes, timers, outbox
         )
         publishing = Publishing(settings, channels, clients, outbox)
-        relaying = Relaying(settings, channels, publishing, changes, timers, outbox)
         self.settings: Settings = settings
         self.subjects: ServerSubjects = subjects
         self.timers: Timers = timers
@@ -94,7 +92,6 @@ class Engine:
         self.clients: Clients = clients
         self.subscriptions: Subscriptions = subscriptions
         self.publishing: Publishing = publishing
-        self.relaying: Relaying = relaying
         self.batches: Batches = Batches(
             settings,
             channels,
@@ -102,8 +99,8 @@ class Engine:
             subscriptions,
             delivery,
             publishing,
-            relaying,
             changes,
+            timers,
             outbox,
             cache,
             recovered.batch_number,
@@ -113,8 +110,7 @@ class Engine:
         self._requests: dict[bytes, Request] = self._list_requests()
         self._proven: list[Client] = []  # who answered in the chunk under way
         self._now_ns: int = now_ns
-        # Until then what comes may have come to the last leader, too.
-        self._late_until_ns: int = 0
+        self._late_until_ns: int = 0  # until then the last leader may have heard it, too
         self._recovery: Recovery = Recovery(
             channels, clients, subscriptions, delivery, changes, timers
         )
@@ -136,7 +132,7 @@ class Engine:
         """Begin to deliver what was recovered. To be called when sends can leave."""
         for channel in list(self.channels.by_id.values()):
             self._recovery.start(list(channel.cursors), now_ns)
-        self.relaying.start(now_ns)
+        self.batches.relaying.start(now_ns)
 
     def _leave(self, subscription: Subscription, now_ns: int) -> None:
         """The client of this subscription is gone."""
@@ -279,8 +275,8 @@ class Engine:
                 self.proofs.due(timer, now_ns)
             elif isinstance(timer, ChannelTimer):
                 self._channel_due(timer.channel, timer.inactivity, now_ns)
-            elif timer is self.relaying.timer:
-                self.relaying.due(now_ns)
+            elif timer is self.batches.relaying.timer:
+                self.batches.relaying.due(now_ns)
         self.delivery.unpark(now_ns)
         self.publishing.interrupt()
 
@@ -358,14 +354,14 @@ class Engine:
             self.publishing.guids.answered(load, history.found, now_ns)
             self._close_late(now_ns)
         elif isinstance(load, OutboxLoad):
-            self.relaying.loaded(history.rows, now_ns)
+            self.batches.relaying.loaded(history.rows, now_ns)
         else:
             self.subscriptions.sought(load, history, now_ns)
 
     def wake_outbox(self, now_ns: int) -> None:
         """Somebody says that the outbox table was written to."""
         self._now_ns = now_ns
-        self.relaying.wake(now_ns)
+        self.batches.relaying.wake(now_ns)
 
     def load_failed(self, load: Load, error: Exception, now_ns: int) -> None:
         """The store could not read. The caller waits a little before it says so."""
@@ -376,7 +372,7 @@ class Engine:
         elif isinstance(load, GuidLoad):
             self.publishing.guids.not_answered(load, now_ns)
         elif isinstance(load, OutboxLoad):
-            self.relaying.load_failed(now_ns)
+            self.batches.relaying.load_failed(now_ns)
         else:
             self.subscriptions.seek_failed(load, str(error))
 

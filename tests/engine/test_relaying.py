@@ -49,7 +49,7 @@ def test_a_row_becomes_one_message_and_goes() -> None:
     assert stored(rig) == [b"a", b"b"]
     assert stored(rig, "others") == [b"c"]
     assert rig.store.outbox == {}
-    assert rig.engine.relaying.relayed == 3
+    assert rig.engine.batches.relaying.relayed == 3
     assert rig.engine.publishing.queued_messages == rig.engine.publishing.queued_bytes == 0
 
 
@@ -85,7 +85,7 @@ def test_an_empty_table_is_looked_at_less_and_less() -> None:
     put(rig, row(1, b"a"))
     rig.wait(LONGEST_PAUSE_NS)
     assert stored(rig) == [b"a"]
-    assert rig.engine.relaying._pause_ns < LONGEST_PAUSE_NS
+    assert rig.engine.batches.relaying._pause_ns < LONGEST_PAUSE_NS
 
 
 def test_the_next_rows_are_read_when_the_last_are_settled() -> None:
@@ -139,7 +139,7 @@ def test_what_cannot_be_published_is_parked_and_holds_nobody_up() -> None:
         5: "too many channels",
         6: "this is no valid channel name",
     }
-    assert rig.engine.relaying.parked == 5
+    assert rig.engine.batches.relaying.parked == 5
     put(rig, rig.store.outbox_parked.pop(2)[0])  # moved back: tried again
     look(rig)
     assert list(rig.store.outbox_parked) == [3, 4, 5, 6, 2]
@@ -155,7 +155,7 @@ def test_a_message_id_is_stored_once() -> None:
     look(rig)
     assert stored(rig) == [b"a", b"b", b"e"]
     assert not rig.store.outbox
-    assert (rig.engine.relaying.relayed, rig.engine.relaying.duplicates) == (3, 2)
+    assert (rig.engine.batches.relaying.relayed, rig.engine.batches.relaying.duplicates) == (3, 2)
     other = rig.restart()
     other.engine.start(other.now_ns)
     put(other, row(6, b"f", message_id="two"), row(7, b"g", message_id="three"))

@@ -132,7 +132,7 @@ class Metrics:
 
     def _traffic(self, page: Exposition, totals: Totals) -> None:
         pump = self._pump
-        relaying = pump.engine.relaying
+        relaying = pump.engine.batches.relaying
         server = label("server_id", self._identity.server_id)
         for name, text, value in (
             ("redelivered_msgs_total", "Messages sent again", totals.redelivered),
