@@ -24,10 +24,14 @@ _BLOB = sa.LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _MOMENT = sa.DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
 
+# Transactions that notify commit one after the other, so only those do that find the server asleep:
+# it then holds this lock. It does not fall asleep while a transaction that did not notify is open.
 _WAKE = """
 CREATE OR REPLACE FUNCTION stan_outbox_wake() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('stan_outbox', '');
+  IF NOT pg_try_advisory_xact_lock_shared(6001823419) THEN
+    PERFORM pg_notify('stan_outbox', '');
+  END IF;
   RETURN NULL;
 END $$
 """

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from stan.engine.records import OutboxLoad, OutboxRow
+from stan.engine.records import Batch, OutboxLoad, OutboxRow
 from stan.errors import LeaseLostError
 from stan.store.contract import Store
 from stan.store.sql.sources import parse_source
@@ -127,10 +127,36 @@ async def test_postgres_tells_at_once(place_of_postgres: Place) -> None:
     engine = engine_of(place_of_postgres)
     async with asyncio.timeout(20):
         await store.outbox_written()  # it listens from now on
+        assert await read(store) == []  # it sleeps from now on
+        assert await count_locks(engine) == 1
         told = asyncio.create_task(store.outbox_written())
         await write(engine, ("orders", b"x", None, None))
         await told
     await engine.dispose()
+
+
+async def test_postgres_is_told_only_while_the_server_sleeps(place_of_postgres: Place) -> None:
+    store = await place_of_postgres.opened(outbox=True)
+    engine = engine_of(place_of_postgres)
+    async with asyncio.timeout(20):
+        await store.outbox_written()
+        await write(engine, ("orders", b"1", None, None))
+        assert len(await read(store)) == 1
+        assert await count_locks(engine) == 0  # awake
+        async with engine.begin() as db:
+            await db.execute(text("INSERT INTO stan_outbox (channel, data) VALUES ('orders', 'x')"))
+            await store.commit(Batch(1, outbox_taken=[1]))
+            await asyncio.sleep(0.15)  # long enough to fall asleep
+            assert await read(store) == []
+            assert await count_locks(engine, "ExclusiveLock") == 0  # one did not notify
+        assert len(await read(store)) == 1
+    await engine.dispose()
+
+
+async def count_locks(engine: AsyncEngine, mode: str = "%") -> int:
+    sql = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode LIKE '{mode}'"
+    async with engine.connect() as db:
+        return int(await db.scalar(text(sql)) or 0)
 
 
 @pytest.fixture

@@ -52,6 +52,10 @@ class Database(Protocol):
         """Run a step that reads a little, where that costs least."""
         ...
 
+    async def attend(self, found: bool) -> bool:
+        """The outbox table had rows, or none. True when it has to be looked at once more."""
+        ...
+
     async def notified(self) -> None:
         """Wait until the database says that the outbox table was written to, if it ever does."""
         ...
@@ -110,6 +114,9 @@ class ThreadDatabase:
 
     async def look(self, step: Step[T]) -> T:
         return await self._run(self._write, step)  # a reader would have to be loaded first
+
+    async def attend(self, found: bool) -> bool:
+        return False
 
     async def notified(self) -> None:
         await asyncio.get_running_loop().create_future()  # a file tells nobody

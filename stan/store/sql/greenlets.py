@@ -154,6 +154,9 @@ class GreenletDatabase:
     async def look(self, step: Step[T]) -> T:
         return await self._greenlets.read(step)
 
+    async def attend(self, found: bool) -> bool:
+        return await self._listening.attend(found)
+
     async def notified(self) -> None:
         if self.dialect.name != "postgres":
             await asyncio.get_running_loop().create_future()

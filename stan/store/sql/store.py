@@ -218,7 +218,10 @@ class SqlStore:
             found = await self._database.read(partial(find_published, load=load))
             return History([], [], found)
         if isinstance(load, OutboxLoad):
-            rows = await self._database.look(partial(read_outbox, load=load))
+            look = partial(read_outbox, load=load)
+            rows = await self._database.look(look)
+            if await self._database.attend(bool(rows)):
+                rows = await self._database.look(look)
             return History([], [], rows=rows)
         bounds = self._ledger.bounds.get(load.channel_id, Bounds())
         if isinstance(load, RangeLoad):
