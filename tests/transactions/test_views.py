@@ -15,6 +15,7 @@ import stan
 from tests.tools.processes import NatsServer, free_port
 
 from .conftest import Home, Serve
+from .test_outbox import receive
 
 
 async def query(engine: AsyncEngine, sql: str) -> list[dict[str, Any]]:
@@ -196,3 +197,56 @@ async def test_a_login_that_may_only_read_the_views(
     async with engine.begin() as db:
         await db.execute(text("DROP OWNED BY stan_reader"))
         await db.execute(text("DROP ROLE stan_reader"))
+
+
+FIND = {
+    "postgres": "json ->> 'city' = 'Bern'",
+    "sqlite": "json_extract(json, '$.city') = 'Bern'",
+    "mysql": "json_value(json, '$.city') = 'Bern'",
+}
+HOURS = {"postgres": "date_trunc('hour', time)"}
+LAST = """
+INSERT INTO last_order
+SELECT DISTINCT ON (json ->> 'id') json ->> 'id', sequence, json FROM stan_v_messages
+WHERE channel = 'orders' AND json ->> 'id' IS NOT NULL
+  AND sequence > (SELECT coalesce(max(sequence), 0) FROM last_order)
+ORDER BY json ->> 'id', sequence DESC
+ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, body = excluded.body
+"""
+
+
+async def test_the_recipes(
+    home: Home, engine: AsyncEngine, serve: Serve, nats_server: NatsServer
+) -> None:
+    server = serve(home)
+    async with await stan.connect(server.cluster, "writer", servers=nats_server.url) as writer:
+        for city in ("Bern", "Basel", "Bern"):
+            await writer.publish("orders", json.dumps({"id": city[1], "city": city}).encode())
+        await writer.publish("orders", b"no JSON")
+        messages = "stan_v_messages WHERE channel = 'orders'"
+        found = await query(engine, f"SELECT sequence FROM {messages} AND {FIND[home.kind]}")
+        assert sorted(row["sequence"] for row in found) == [1, 3]
+        hour = HOURS.get(home.kind, "substr(time, 1, 13)")
+        sql = f"SELECT {hour} AS hour, count(*) AS n FROM {messages} GROUP BY 1 ORDER BY 1"
+        assert sum(row["n"] for row in await query(engine, sql)) == 4
+        async with engine.begin() as db:
+            await db.execute(
+                text(
+                    "INSERT INTO stan_outbox (channel, data) SELECT 'again', payload "
+                    f"FROM {messages} AND sequence BETWEEN 2 AND 4 ORDER BY sequence"
+                )
+            )
+        again = await receive(writer, "again", 3)
+        assert again[0].data == b'{"id": "a", "city": "Basel"}'
+        assert again[2].data == b"no JSON"
+        if home.kind != "postgres":
+            return
+        async with engine.begin() as db:
+            await db.execute(
+                text("CREATE TABLE last_order (id text PRIMARY KEY, sequence bigint, body jsonb)")
+            )
+        for _ in range(2):
+            async with engine.begin() as db:
+                await db.execute(text(LAST))
+        rows = await query(engine, "SELECT id, sequence FROM last_order ORDER BY id")
+        assert [tuple(row.values()) for row in rows] == [("a", 2), ("e", 3)]
