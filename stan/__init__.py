@@ -50,6 +50,14 @@ from stan.errors import (
     StanError,
     SubscribeError,
 )
+from stan.transactions import (
+    AsyncOutbox,
+    Outbox,
+    OutboxRelay,
+    outbox,
+    outbox_parked_table,
+    outbox_table,
+)
 
 __version__ = "0.1.0"
 
@@ -58,6 +66,7 @@ __all__ = [
     "Admin",
     "AdminError",
     "ChannelInfo",
+    "AsyncOutbox",
     "ClientError",
     "ClientIDTakenError",
     "ClientInfo",
@@ -84,6 +93,8 @@ __all__ = [
     "Message",
     "MessageCallback",
     "MessageTimeoutError",
+    "Outbox",
+    "OutboxRelay",
     "PayloadTooLargeError",
     "PublishError",
     "PublishTimeoutError",
@@ -103,4 +114,7 @@ __all__ = [
     "__version__",
     "admin",
     "connect",
+    "outbox",
+    "outbox_parked_table",
+    "outbox_table",
 ]

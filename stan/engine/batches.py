@@ -15,9 +15,11 @@ from stan.engine.guids import pack_guids
 from stan.engine.outbox import Outbox
 from stan.engine.publishing import Publishing
 from stan.engine.records import Batch, Result, Run, Trim
+from stan.engine.relaying import Relaying
 from stan.engine.settings import Settings
 from stan.engine.state import Channel
 from stan.engine.subscriptions import Subscriptions
+from stan.engine.timers import Timers
 from stan.errors import StoreUnavailableError
 from stan.units import SECOND_NS
 from stan.wire.stan_pb2 import CloseResponse, ConnectResponse, SubscriptionResponse
@@ -38,11 +40,13 @@ class Batches:
         delivery: Delivery,
         publishing: Publishing,
         changes: Changes,
+        timers: Timers,
         outbox: Outbox,
         cache: Cache,
         last_number: int,
     ) -> None:
         self.in_flight: Batch | None = None
+        self.relaying: Relaying = Relaying(settings, channels, publishing, changes, timers, outbox)
         self._taken: Changes = Changes()
         self._bursts: list[Burst] = []
         self._last_number: int = last_number
@@ -90,6 +94,8 @@ class Batches:
             self._progress_at_ns = now_ns + self._settings.progress_interval_ns
             self._taken = self._changes.fill(batch)
         self._record_guids(batch, now_ns)
+        if self.relaying.pending:
+            self.relaying.fill(batch, self._bursts)
         if not (batch.runs or batch.trims or has_records(batch)):
             taken, self._taken = self._taken, Changes()
             self._answer(taken.replies, now_ns)
@@ -185,6 +191,8 @@ class Batches:
             for cursor in list(channel.cursors):
                 self._delivery.advance(cursor, now_ns)
         self._cache.evict()
+        if self.relaying.pending:
+            self.relaying.committed(batch, self._bursts, now_ns)
         self._bursts = []
         self._taken = Changes()
 
@@ -235,8 +243,10 @@ class Batches:
         self._changes.take_back(taken, retry)
         if retry:
             self._publishing.put_back(bursts)
+            self.relaying.unreachable()
         else:
             self._publishing.refuse_all(bursts, str(error))
+            self.relaying.refused(batch, str(error), now_ns)
             self._settle_guids(bursts, now_ns)
             for reply in taken.replies:
                 self._refuse(reply, str(error), now_ns)
@@ -296,4 +306,6 @@ def has_records(batch: Batch) -> bool:
         or batch.clients_deleted
         or batch.subscriptions_put
         or batch.subscriptions_deleted
+        or batch.outbox_taken
+        or batch.outbox_parked
     )

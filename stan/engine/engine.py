@@ -24,6 +24,7 @@ from stan.engine.records import (
     GuidLoad,
     History,
     Load,
+    OutboxLoad,
     RangeLoad,
     Recovered,
     Result,
@@ -99,6 +100,7 @@ class Engine:
             delivery,
             publishing,
             changes,
+            timers,
             outbox,
             cache,
             recovered.batch_number,
@@ -108,8 +110,7 @@ class Engine:
         self._requests: dict[bytes, Request] = self._list_requests()
         self._proven: list[Client] = []  # who answered in the chunk under way
         self._now_ns: int = now_ns
-        # Until then what comes may have come to the last leader, too.
-        self._late_until_ns: int = 0
+        self._late_until_ns: int = 0  # until then the last leader may have heard it, too
         self._recovery: Recovery = Recovery(
             channels, clients, subscriptions, delivery, changes, timers
         )
@@ -131,6 +132,7 @@ class Engine:
         """Begin to deliver what was recovered. To be called when sends can leave."""
         for channel in list(self.channels.by_id.values()):
             self._recovery.start(list(channel.cursors), now_ns)
+        self.batches.relaying.start(now_ns)
 
     def _leave(self, subscription: Subscription, now_ns: int) -> None:
         """The client of this subscription is gone."""
@@ -273,6 +275,8 @@ class Engine:
                 self.proofs.due(timer, now_ns)
             elif isinstance(timer, ChannelTimer):
                 self._channel_due(timer.channel, timer.inactivity, now_ns)
+            elif timer is self.batches.relaying.timer:
+                self.batches.relaying.due(now_ns)
         self.delivery.unpark(now_ns)
         self.publishing.interrupt()
 
@@ -349,8 +353,15 @@ class Engine:
         elif isinstance(load, GuidLoad):
             self.publishing.guids.answered(load, history.found, now_ns)
             self._close_late(now_ns)
+        elif isinstance(load, OutboxLoad):
+            self.batches.relaying.loaded(history.rows, now_ns)
         else:
             self.subscriptions.sought(load, history, now_ns)
+
+    def wake_outbox(self, now_ns: int) -> None:
+        """Somebody says that the outbox table was written to."""
+        self._now_ns = now_ns
+        self.batches.relaying.wake(now_ns)
 
     def load_failed(self, load: Load, error: Exception, now_ns: int) -> None:
         """The store could not read. The caller waits a little before it says so."""
@@ -360,6 +371,8 @@ class Engine:
                 self.delivery.advance(cursor, now_ns)
         elif isinstance(load, GuidLoad):
             self.publishing.guids.not_answered(load, now_ns)
+        elif isinstance(load, OutboxLoad):
+            self.batches.relaying.load_failed(now_ns)
         else:
             self.subscriptions.seek_failed(load, str(error))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from stan.engine.bursts import Burst
 from stan.engine.outbox import Outbox
-from stan.engine.records import GuidLoad, Key
+from stan.engine.records import GuidLoad, Key, OutboxRow
 from stan.engine.settings import Settings
 from stan.wire.messages import varint
 from stan.wire.stan_pb2 import PubAck, PubMsg
@@ -33,6 +33,7 @@ class HeldPublish:
         self.key: Key = key
         # When it was first sent, at the earliest; -1 for one that is not marked.
         self.since_ns: int = since_ns
+        self.row: OutboxRow | None = None  # of the outbox table, when it comes from there
 
 
 def key_of(channel_id: int, client_id: str, message: PubMsg) -> Key:
@@ -67,6 +68,8 @@ class Guids:
         self.held_bytes: int = 0
         # Publishes that were held, on their way to the store.
         self.passing: set[Key] = set()
+        # What becomes of a row of the outbox table whose message is stored (engine.relaying).
+        self.drop_row: Callable[[OutboxRow], None] | None = None
         # By client ID: how many of its bursts are queued or in a batch.
         self.unsettled: dict[str, int] = {}
         self._load_id: int = 0
@@ -82,6 +85,12 @@ class Guids:
             hold = self.holds[client_id] = Hold()
         hold.publishes.append(publish)
         self.held_bytes += len(publish.payload)
+
+    def forget(self, client_id: str) -> None:
+        """Hold nothing of this client's any more."""
+        hold = self.holds.pop(client_id, None)
+        if hold is not None:
+            self.held_bytes -= sum([len(publish.payload) for publish in hold.publishes])
 
     def held_of(self, client_id: str) -> set[bytes]:
         """The guids of this client's publishes that wait for the store's word."""
@@ -174,6 +183,9 @@ class Guids:
                 self.held_bytes -= len(publish.payload)
                 key = publish.key
                 if publish.since_ns >= 0 and key in found:
+                    if publish.row is not None and self.drop_row is not None:
+                        self.drop_row(publish.row)
+                        continue
                     ack = PubAck(guid=publish.guid, duplicate=True)
                     self._outbox.send(publish.reply, ack.SerializeToString())
                     continue

@@ -33,6 +33,10 @@ class Lanes:
         if not lane:
             del self._lanes[burst.client_id]
 
+    def drop(self, client_id: str) -> list[Burst]:
+        """Take all bursts of this publisher away."""
+        return list(self._lanes.pop(client_id, ()))
+
     def put_back(self, bursts: list[Burst]) -> None:
         """Queue what was taken again, each before all others of its publisher."""
         for burst in reversed(bursts):

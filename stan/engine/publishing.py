@@ -6,6 +6,8 @@ whose bytes differ nowhere else are not even parsed. Bursts wait unsealed; seali
 sequences and timestamps and encodes each message once.
 """
 
+from collections.abc import Callable
+
 from google.protobuf.message import DecodeError
 
 from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES, Burst, build_runs
@@ -14,7 +16,7 @@ from stan.engine.clients import Clients
 from stan.engine.guids import Guids, HeldPublish, key_of
 from stan.engine.lanes import Lanes
 from stan.engine.outbox import Outbox
-from stan.engine.records import Run
+from stan.engine.records import OutboxRow, Run
 from stan.engine.settings import MILLISECOND_NS, Settings
 from stan.engine.state import Channel, Client
 from stan.wire.frames import Frame
@@ -48,6 +50,8 @@ class Publishing:
         self._clients = clients
         self._outbox = outbox
         self.guids: Guids = Guids(settings, outbox, self._admit)
+        # How a row of the outbox table is queued (engine.relaying).
+        self.admit_row: Callable[[OutboxRow, int], Burst | None] | None = None
         self.interrupt()
 
     # Intake.
@@ -82,7 +86,7 @@ class Publishing:
         if burst is None:
             return index
         if burst.is_full():
-            if self._is_full():
+            if self.is_full():
                 return index
             burst = self._queue_burst(burst.channel, burst.ack_subject, burst.guid_size)
         index += self._take_equal(frames, index, shape, to, burst)
@@ -266,7 +270,7 @@ class Publishing:
             or message.clientID != self._client_id
             or not guid
             or burst.is_full()
-            or self._is_full()
+            or self.is_full()
         ):
             burst = self._begin(message, payload, reply, now_ns)
             if burst is None:
@@ -321,7 +325,8 @@ class Publishing:
         self._burst = burst
         return burst
 
-    def _is_full(self) -> bool:
+    def is_full(self) -> bool:
+        """Whether nothing more may be queued."""
         settings = self._settings
         return (
             self.queued_bytes > settings.queue_bytes
@@ -329,7 +334,7 @@ class Publishing:
         )
 
     def _validate(self, message: PubMsg, is_copy: bool = False) -> str:
-        if not is_copy and self._is_full():
+        if not is_copy and self.is_full():
             return OVERLOADED
         if self._client_of(message) is None or not message.guid:
             return INVALID_PUBLISH
@@ -380,6 +385,9 @@ class Publishing:
 
     def _admit(self, publish: HeldPublish, now_ns: int) -> Burst | None:
         """Queue a held publish that is not stored."""
+        if publish.row is not None:
+            assert self.admit_row is not None
+            return self.admit_row(publish.row, now_ns)
         message = PubMsg.FromString(publish.payload)
         burst = self._queue_one(message, publish.payload, publish.reply, now_ns)
         self._shape = None  # what comes alike may have to stay behind one that is still held

@@ -152,6 +152,10 @@ class Batch:
     message_ids: list[tuple[int, bytes]] = field(default_factory=list)
     sealed_ns: int = 0
     forget_ns: int = 0
+    # Rows of the outbox table that go: they are messages of this batch or of an earlier one;
+    # and rows that are set aside, with the reason.
+    outbox_taken: list[int] = field(default_factory=list)
+    outbox_parked: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True, frozen=True)
@@ -196,7 +200,32 @@ class GuidLoad:
     keys: frozenset[Key]
 
 
-Load = RangeLoad | TimeLoad | GuidLoad
+@dataclass(slots=True, frozen=True)
+class OutboxLoad:
+    """Read the first visible rows of the outbox table, in the order of their IDs: at most this
+    many, about this many bytes (one row at least). The data of a row larger than
+    `max_payload_bytes` is not read."""
+
+    load_id: int
+    max_rows: int
+    max_bytes: int
+    max_payload_bytes: int
+
+
+@dataclass(slots=True, frozen=True)
+class OutboxRow:
+    """A message that an application wrote into its own transaction. `size` is that of the
+    data, which is empty when it is too large to be read."""
+
+    row_id: int
+    channel: str
+    data: bytes
+    size: int
+    reply: str = ""
+    message_id: str = ""
+
+
+Load = RangeLoad | TimeLoad | GuidLoad | OutboxLoad
 
 
 @dataclass(slots=True)
@@ -205,12 +234,13 @@ class History:
 
     To a RangeLoad: the sequences and the framed messages, none when nothing is kept from
     there on. To a TimeLoad: the one sequence found, or none; `framed` stays empty. To a
-    GuidLoad: `found`, the keys that are stored, and nothing else.
+    GuidLoad: `found`, the keys that are stored, and nothing else. To an OutboxLoad: `rows`.
     """
 
     sequences: list[int]
     framed: list[bytes]
     found: frozenset[Key] = frozenset()
+    rows: list[OutboxRow] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -25,7 +25,8 @@ class Settings:
     `payload_overhead_bytes` is what the store adds to each payload that is not empty; it
     counts in the limits and in what monitoring tells. A publish that is sent again is known
     for `dedupe_window_ns`; `record_all_guids` records those of clients, too, that never said
-    they would send any again, for a server that takes over. With `test_timers` a negative ack wait
+    they would send any again, for a server that takes over. With `outbox` the store has a table
+    whose rows are to be published (engine.relaying). With `test_timers` a negative ack wait
     or ping interval on the wire counts milliseconds.
     """
 
@@ -54,4 +55,5 @@ class Settings:
     retry_interval_ns: int = 250 * MILLISECOND_NS
     dedupe_window_ns: int = 120 * SECOND_NS
     record_all_guids: bool = False
+    outbox: bool = False
     test_timers: bool = False

@@ -31,6 +31,7 @@ from stan.server.settling import Settling
 from stan.server.spill import Spill
 from stan.server.tracing import trace_frames, trace_operations
 from stan.server.transport import Transport
+from stan.server.waking import watch_outbox
 from stan.store.contract import InstantStore, Store
 from stan.wire.frames import Frame
 
@@ -103,6 +104,8 @@ class Pump:
             self._spawn(self._commit_loop())
             self._spawn(self.ownership.watch())
             self._spawn(self._watch_lease(self.ownership))
+        if self.engine.settings.outbox:
+            self._spawn(watch_outbox(self._store, self.engine, self.clock, self._ring))
         self._transport.on_made = self._take_max_payload
         self._take_max_payload()  # a connection may have been made since the engine was
         self._transport.on_up = self._ring

@@ -68,6 +68,7 @@ class Serving:
                 encryption=self._encryption,
                 deliver_encrypted=config.delivers_encrypted,
                 lease_s=self._lease_s,
+                outbox=config.outbox,
             ),
         )
 
@@ -191,6 +192,7 @@ class Serving:
             max_in_flight_limit=config.max_in_flight_limit,
             dedupe_window_ns=config.dedupe_window_ns,
             record_all_guids=bool(config.ft_group),
+            outbox=config.outbox and self.store.persistent,
             test_timers=config.test_timers,
         )
 

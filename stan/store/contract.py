@@ -119,6 +119,11 @@ class Store(Protocol):
         that nobody shares waits for ever."""
         ...
 
+    async def outbox_written(self) -> None:
+        """Wait until somebody may have written to the outbox table. Only a hint that comes
+        early: a store that cannot tell waits for ever, and a hint may be lost."""
+        ...
+
     async def load(self, load: Load) -> History:
         """Read history. Never sees a batch in part, never waits for a commit for long.
 

@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Container
+from dataclasses import replace
 from itertools import accumulate, repeat
 
 from stan.engine.guids import find_guids
@@ -22,6 +23,8 @@ from stan.engine.records import (
     History,
     Key,
     Load,
+    OutboxLoad,
+    OutboxRow,
     RangeLoad,
     Recovered,
     Result,
@@ -185,6 +188,9 @@ class MemoryStore:
         self._clients: dict[str, ClientRecord] = {}
         self._subscriptions: dict[int, SubscriptionRecord] = {}
         self._published = _Published()
+        # Nobody but this process can write here: for whoever compares with the databases.
+        self.outbox: dict[int, OutboxRow] = {}
+        self.outbox_parked: dict[int, tuple[OutboxRow, str]] = {}
 
     async def open(self) -> None:
         """Nothing to do: memory is always usable."""
@@ -263,6 +269,11 @@ class MemoryStore:
             self._subscriptions.pop(subscription_id, None)
         if batch.sealed_ns:
             self._published.record(batch)
+        for row_id in batch.outbox_taken:
+            self.outbox.pop(row_id, None)
+        for row_id, reason in batch.outbox_parked:
+            if row_id in self.outbox:
+                self.outbox_parked[row_id] = self.outbox.pop(row_id), reason
         self._batch_number = batch.number
         return Result({t.channel_id: self._logs[t.channel_id].bounds() for t in batch.trims})
 
@@ -270,12 +281,30 @@ class MemoryStore:
         """Read history; nothing at all of a channel that does not exist."""
         if isinstance(load, GuidLoad):
             return History([], [], self._published.find(load))
+        if isinstance(load, OutboxLoad):
+            return History([], [], rows=self._read_outbox(load))
         log = self._logs.get(load.channel_id)
         if log is None:
             return History([], [])
         if isinstance(load, RangeLoad):
             return log.read(load)
         return log.find(load.timestamp_ns)
+
+    def _read_outbox(self, load: OutboxLoad) -> list[OutboxRow]:
+        rows: list[OutboxRow] = []
+        left_bytes = load.max_bytes
+        for row_id in sorted(self.outbox)[: load.max_rows]:
+            row = self.outbox[row_id]
+            is_readable = row.size <= load.max_payload_bytes
+            if rows and left_bytes <= 0:
+                break
+            rows.append(row if is_readable else replace(row, data=b""))
+            left_bytes -= row.size if is_readable else 0
+        return rows
+
+    async def outbox_written(self) -> None:
+        """Never: nobody else can reach it."""
+        await asyncio.get_running_loop().create_future()
 
     def _check_channels(self, batch: Batch) -> None:
         known: Container[int] = self._logs

@@ -34,6 +34,7 @@ class StoreSettings:
       count OVERHEAD_BYTES more for each of them (Settings.payload_overhead_bytes).
     - `deliver_encrypted`: without `encryption`, whether `recover` accepts a store with
       encrypted messages, which are then read as they are.
+    - `outbox`: whether the store listens for what is written to the outbox table.
     """
 
     sql_source: str = ""
@@ -46,6 +47,7 @@ class StoreSettings:
     timeout_s: float = 10.0
     encryption: "Encryption | None" = None
     deliver_encrypted: bool = False
+    outbox: bool = False
 
     def __post_init__(self) -> None:
         if self.lease_s <= 0 or self.timeout_s <= 0:

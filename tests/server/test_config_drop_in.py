@@ -214,6 +214,7 @@ FILES = {"sc", "stan_config", "c", "config"}
 OURS = {
     *("intake_bytes", "intake_dir", "spill_bytes", "metrics_channels"),
     *("cache_bytes", "test_timers", "check_config", "welcome", "sql_durability", "sql_migrate"),
+    "sql_outbox",
     *("http_addr", "log_format", "client_pending_bytes", "max_inflight_limit"),
     *("dedupe_window", "ft_lease", "ft_buffer"),
 }

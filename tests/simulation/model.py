@@ -16,6 +16,7 @@ from stan.engine.records import (
     GuidLoad,
     History,
     Load,
+    OutboxLoad,
     RangeLoad,
     Recovered,
     Result,
@@ -28,6 +29,7 @@ from stan.errors import LeaseLostError
 from stan.wire.messages import unframe_message
 from stan.wire.stan_pb2 import MsgProto
 from tests.simulation.published import Published
+from tests.simulation.writers import PREFIX, OutboxTable
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ class ModelStore:
         self, limits: StoreLimits, trim_step: int, overhead_bytes: int, published: Published
     ) -> None:
         self.published = published
+        self.outbox = OutboxTable()
         self.keeps_order = True  # of a publisher's messages
         self.ever = [limits]  # all that were in force at some time
         self.trim_step = trim_step
@@ -150,6 +153,7 @@ class ModelStore:
         for number in batch.subscriptions_deleted:
             self.subscriptions.pop(number, None)
         self.published.record(batch)
+        self.outbox.settle(batch)
         self.batch_number = batch.number
         touched = {run.channel_id for run in batch.runs} | {t.channel_id for t in batch.trims}
         for channel_id in touched - unfinished:
@@ -160,7 +164,9 @@ class ModelStore:
     def load(self, load: Load) -> History:
         """Answer a load from what is committed."""
         if isinstance(load, GuidLoad):
-            return History([], [], self.published.find(load))
+            return History([], [], self.published.find(load) | self.outbox.find(load))
+        if isinstance(load, OutboxLoad):
+            return History([], [], rows=self.outbox.load(load))
         log = self.logs.get(load.channel_id)
         if log is None:
             return History([], [])
@@ -194,7 +200,10 @@ class ModelStore:
             assert proto.subject == run.channel == log.record.name
             assert proto.data == run.payloads[index]
             assert proto.timestamp == run.timestamp_ns
-            self._check_order(log, self.published.store(run.channel_id, proto.data, batch))
+            if proto.data.startswith(PREFIX):
+                self.outbox.store(run.channel_id, run.channel, proto.data, batch)
+            else:
+                self._check_order(log, self.published.store(run.channel_id, proto.data, batch))
             proto.data += bytes(self._overhead_bytes) if proto.data else b""
             size = proto.ByteSize()
             assert size == run.sizes[index]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stan.engine import invariants
-from stan.engine.records import Batch, GuidLoad
+from stan.engine.records import Batch, GuidLoad, OutboxLoad
 from stan.engine.state import Cursor, Subscription
 from stan.wire.frames import Frame
 from stan.wire.messages import unframe_message
@@ -118,7 +118,9 @@ class Observer:
             invariants.check(engine)
             loads = set(engine.loads.asked)
             untaken = {
-                load.load_id for load in engine.outbox.loads if not isinstance(load, GuidLoad)
+                load.load_id
+                for load in engine.outbox.loads
+                if not isinstance(load, GuidLoad | OutboxLoad)
             }
             assert loads == server.outstanding | untaken, "somebody waits for no load"
 

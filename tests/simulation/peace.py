@@ -34,6 +34,7 @@ def find_missing(world: World, living: list[Client]) -> list[str]:
         *above_limits(world),
         *differences(world),
         *unpaid(world),
+        *(world.writers.missing() if world.writers is not None else ()),
     ]
 
 

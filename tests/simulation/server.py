@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
-from stan.engine.records import Batch, GuidLoad, History, Load, Result, ServerRecord
+from stan.engine.records import Batch, GuidLoad, History, Load, OutboxLoad, Result, ServerRecord
 from stan.engine.replaying import Held
 from stan.errors import LeaseLostError, StoreRefusedError, StoreUnavailableError
 from stan.server.settling import Settling
@@ -51,6 +51,7 @@ class Server:
         self.deadline_ns: int | None = None
         self.outstanding: set[int] = set()  # loads of messages
         self.asked_guids: set[int] = set()  # loads of guids
+        self.asked_rows: set[int] = set()  # loads of the outbox table
         self._chunk: list[Frame] = []
         self._committing: Batch | None = None
         self._sealed_within = world.profile.settings.limits
@@ -295,6 +296,8 @@ class Server:
             world.events.after(self._store_delay(), self._read_history, load)
 
     def _outstanding(self, load: Load) -> set[int]:
+        if isinstance(load, OutboxLoad):
+            return self.asked_rows
         return self.asked_guids if isinstance(load, GuidLoad) else self.outstanding
 
     def _read_history(self, load: Load) -> None:

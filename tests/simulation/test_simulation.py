@@ -2,8 +2,10 @@
 
 import pytest
 
+from stan.engine.records import OutboxLoad, OutboxRow
 from tests.simulation.runs import run_many, run_seed
 from tests.simulation.world import KINDS, choose_kind
+from tests.simulation.writers import OutboxTable
 
 SEEDS = range(1000)
 STEPS = 2000
@@ -75,6 +77,31 @@ def test_members_of_a_group_take_over_and_are_deposed() -> None:
     worlds = [run_seed(seed, STEPS, kind="failover")[1] for seed in range(8)]
     members = [member for world in worlds if world is not None for member in world.members]
     assert sum(member.takeovers for member in members) > len(worlds)
+
+
+def test_rows_of_the_outbox_become_messages_whenever_they_become_visible() -> None:
+    worlds = [run_seed(seed, STEPS, kind="outbox") for seed in range(8)]
+    assert [report for report, _ in worlds] == [""] * 8
+    tables = [world.store.outbox for _, world in worlds if world is not None]
+    assert sum(table.stored for table in tables) > 1000
+    assert sum(table.out_of_order for table in tables) > 100
+    assert sum(table.dropped for table in tables) > 100
+    assert sum(len(table.parked) for table in tables) > 10
+
+
+def test_a_reader_that_kept_a_position_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would skip what becomes visible behind later rows."""
+    load = OutboxTable.load
+    position = 0
+
+    def load_behind(self: OutboxTable, wanted: OutboxLoad) -> list[OutboxRow]:
+        nonlocal position
+        rows = [row for row in load(self, wanted) if row.row_id > position]
+        position = max([position, *[row.row_id for row in rows]])
+        return rows
+
+    monkeypatch.setattr(OutboxTable, "load", load_behind)
+    assert "AssertionError: row " in run_seed(0, STEPS, kind="outbox")[0]
 
 
 def test_limits_change_in_some_worlds() -> None:

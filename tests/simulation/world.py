@@ -22,10 +22,11 @@ from tests.simulation.published import Published
 from tests.simulation.resending import ResendingClient
 from tests.simulation.server import Server
 from tests.simulation.session import SessionClient
+from tests.simulation.writers import Writers
 
 START_NS = 1_700_000_000_000_000_000
 MOST_STEP_NS = 4000 * MS
-KINDS = ("plain", "resending", "failover", "session")
+KINDS = ("plain", "resending", "failover", "session", "outbox")
 PEACE_STEP_NS = 200 * MS
 MOST_PEACE_STEPS = 400
 MOST_EVENTS_IN_PEACE = 60_000
@@ -33,7 +34,7 @@ MOST_EVENTS_IN_PEACE = 60_000
 
 def choose_kind(seed: int) -> str:
     """What kind of world a seed makes."""
-    return Random(f"kind {seed}").choices(KINDS, (4, 2, 2, 1))[0]
+    return Random(f"kind {seed}").choices(KINDS, (4, 2, 2, 1, 2))[0]
 
 
 class World:
@@ -81,13 +82,16 @@ class World:
         self.members: list[Member] = []
         self.nodes: list[Node] = []
         self.server: Server
-        if self.kind == "failover":
+        has_outbox = self.kind == "outbox"
+        settings.outbox = has_outbox
+        if self.kind == "failover" or (has_outbox and Random(f"group {seed}").random() < 0.5):
             self._make_group()
         else:
             self.nodes.append(Node(self))
             self.server = Server(self, self.nodes[0])
             self.server.start()
         self.events.after(0, self._act)
+        self.writers = Writers(self) if has_outbox else None
 
     def _make_group(self) -> None:
         """Several servers on the store."""

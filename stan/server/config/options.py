@@ -151,6 +151,8 @@ class Options:
     sql_migrate: bool = switch(Group.SQL, "sql_migrate", within(SQL_BLOCKS, "migrate"),
         "Create or upgrade the schema at start; false: refuse, and run stan-server migrate",
         True)
+    outbox: bool = switch(Group.SQL, "sql_outbox", within(SQL_BLOCKS, "outbox"),
+        "Publish what applications write into the table stan_outbox", True)
 
     secure: bool = switch(Group.TLS, "secure", "secure", "Use TLS to the NATS server")
     tls_client_key: str = text(Group.TLS, "tls_client_key", "tls.client_key",

@@ -132,6 +132,7 @@ class Metrics:
 
     def _traffic(self, page: Exposition, totals: Totals) -> None:
         pump = self._pump
+        relaying = pump.engine.batches.relaying
         server = label("server_id", self._identity.server_id)
         for name, text, value in (
             ("redelivered_msgs_total", "Messages sent again", totals.redelivered),
@@ -141,6 +142,9 @@ class Metrics:
                 "Pieces of output dropped for want of a NATS connection",
                 pump.dropped_sends,
             ),
+            ("outbox_msgs_total", "Rows of the outbox that became messages", relaying.relayed),
+            ("outbox_duplicates_total", "Rows known by their msg_id", relaying.duplicates),
+            ("outbox_parked_total", "Rows that cannot be published", relaying.parked),
         ):
             page.counter(f"nss_server_{name}", text, server, value)
         for name, text, value in (

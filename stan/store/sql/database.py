@@ -48,6 +48,18 @@ class Database(Protocol):
         """Run a step on a connection that never waits for the writer."""
         ...
 
+    async def look(self, step: Step[T]) -> T:
+        """Run a step that reads a little, where that costs least."""
+        ...
+
+    async def attend(self, found: bool) -> bool:
+        """The outbox table had rows, or none. True when it has to be looked at once more."""
+        ...
+
+    async def notified(self) -> None:
+        """Wait until the database says that the outbox table was written to, if it ever does."""
+        ...
+
     async def settle(self, step: Step[T]) -> T:
         """Run a writing step on a new connection; the old writing one is dropped."""
         ...
@@ -99,6 +111,15 @@ class ThreadDatabase:
             await asyncio.to_thread(importlib.import_module, "stan.store.sql.greenlets")
             self._readers = self._readers or self._make_readers()
         return await self._readers.read(step)
+
+    async def look(self, step: Step[T]) -> T:
+        return await self._run(self._write, step)  # a reader would have to be loaded first
+
+    async def attend(self, found: bool) -> bool:
+        return False
+
+    async def notified(self) -> None:
+        await asyncio.get_running_loop().create_future()  # a file tells nobody
 
     async def settle(self, step: Step[T]) -> T:
         await self._run(lambda _: self._drop_writer(), None)

@@ -112,9 +112,10 @@ class AtOnce(Protocol):
         channels: list[Row],
         subscriptions: list[Row],
         published: Row | None,
+        taken: list[int],
     ) -> bool:
-        """Commit messages, bounds, subscriptions and the record of guids as one statement
-        that is a transaction.
+        """Commit messages, bounds, subscriptions, the record of guids and what was taken from
+        the outbox table as one statement that is a transaction.
 
         `fence` is (batch number, lease in milliseconds, epoch), a sweep the (channel ID,
         first sequence, end) of rows to remove. False: the epoch is not ours any more,
@@ -143,6 +144,8 @@ class Dialect(Protocol):
     transaction that holds the row of the server."""
     at_once: AtOnce | None
     """How a batch is written in one exchange; None where that cannot be."""
+    outbox_data_sql: str
+    """The data of a row of the outbox table `o`, as bytes."""
 
     def mark(self, sql: str) -> str:
         """`sql` with the driver's parameter marks in place of `?`."""
@@ -166,6 +169,10 @@ class Dialect(Protocol):
 
     def insert_messages(self, session: Session, runs: list[StoredRun]) -> None:
         """Put the messages into stan_messages, fast."""
+        ...
+
+    def delete_outbox(self, session: Session, row_ids: list[int]) -> None:
+        """Remove rows of the outbox table, a few hundred at most."""
         ...
 
     def control(self, session: Session, sql: str) -> None:

@@ -18,6 +18,8 @@ from stan.errors import ConfigError, StoreUnavailableError
 from stan.store.settings import StoreSettings
 from stan.store.sql.dialect import Dialect, Phase, Session
 from stan.store.sql.failures import explain
+from stan.store.sql.listening import Listening
+from stan.store.sql.outbox import WAKE_CHANNEL
 from stan.store.sql.running import Step, T, prepare, run_step
 from stan.store.sql.sources import Source
 
@@ -133,6 +135,11 @@ class GreenletDatabase:
                 f"pip install {dialect.driver_package}"
             ) from error
         self._writer: AsyncConnection | None = None
+        self._listening = Listening(
+            WAKE_CHANNEL,
+            lambda: self._greenlets.connect(self._write_engine),
+            self._greenlets.close_quietly,
+        )
 
     async def write(self, step: Step[T], *, patient: bool = False) -> T:
         if self._writer is None or self._writer.invalidated:
@@ -144,11 +151,23 @@ class GreenletDatabase:
     async def read(self, step: Step[T]) -> T:
         return await self._greenlets.read(step)
 
+    async def look(self, step: Step[T]) -> T:
+        return await self._greenlets.read(step)
+
+    async def attend(self, found: bool) -> bool:
+        return await self._listening.attend(found)
+
+    async def notified(self) -> None:
+        if self.dialect.name != "postgres":
+            await asyncio.get_running_loop().create_future()
+        await self._listening.wait()
+
     async def settle(self, step: Step[T]) -> T:
         await self._drop_writer()
         return await self.write(step)
 
     async def close(self) -> None:
+        await self._listening.close()
         await self._drop_writer()
         await self._greenlets.close(self._write_engine)
 

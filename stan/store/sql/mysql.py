@@ -11,6 +11,7 @@ from typing import Any
 
 from stan.errors import ConfigError, StoreUnavailableError
 from stan.store.sql.dialect import AtOnce, Fault, Session, first_line, flatten, insert_sql
+from stan.store.sql.outbox import delete_sql
 from stan.store.sql.rows import MESSAGE_COLUMNS, Row, StoredRun, message_rows
 
 _ROWS_PER_INSERT = 500
@@ -40,6 +41,7 @@ class MysqlDialect:
     now_ms_sql = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
     unless_migrating_sql = f" AND IS_FREE_LOCK({_SCHEMA_LOCK})"
     at_once: AtOnce | None = None
+    outbox_data_sql = "o.data"
 
     def __init__(self, durability: str) -> None:
         if durability != "full":
@@ -79,6 +81,9 @@ class MysqlDialect:
             stop = _statement_end(rows, start)
             session.execute(_insert_sql(stop - start), flatten(rows[start:stop]))
             start = stop
+
+    def delete_outbox(self, session: Session, row_ids: list[int]) -> None:
+        session.execute(delete_sql(len(row_ids)), row_ids)
 
     def control(self, session: Session, sql: str) -> None:
         session.execute(sql)

@@ -59,6 +59,7 @@ class PostgresAtOnce:
         channels: list[Row],
         subscriptions: list[Row],
         published: Row | None,
+        taken: list[int],
     ) -> bool:
         parameters: list[Any] = [*fence]
         source = swept = moved = ""
@@ -75,12 +76,15 @@ class PostgresAtOnce:
             parameters += _transpose(subscriptions)
         if published:
             parameters += published
+        if taken:
+            parameters.append(taken)
         sql = _at_once_sql(
             source,
             swept,
             moved,
             with_subscriptions=bool(subscriptions),
             with_guids=published is not None,
+            with_outbox=bool(taken),
         )
 
         async def fetch(driver: Any) -> Any:
@@ -101,6 +105,7 @@ class PostgresDialect:
     now_ms_sql = _NOW_MS
     unless_migrating_sql = ""
     at_once: AtOnce | None = PostgresAtOnce()
+    outbox_data_sql = "o.data"
 
     def __init__(self, durability: str) -> None:
         if durability not in _SYNCHRONOUS:
@@ -136,6 +141,9 @@ class PostgresDialect:
         if runs:
             source, parameters = _messages(runs)
             session.execute(f"{_INSERT} {source}", parameters)
+
+    def delete_outbox(self, session: Session, row_ids: list[int]) -> None:
+        session.execute(_TAKE, (row_ids,))
 
     def control(self, session: Session, sql: str) -> None:
         async def execute(driver: Any) -> None:
@@ -205,7 +213,13 @@ def _bounds(channels: list[Row]) -> tuple[str, list[Any]]:
 
 @cache
 def _at_once_sql(
-    source: str, swept: str, moved: str, *, with_subscriptions: bool, with_guids: bool
+    source: str,
+    swept: str,
+    moved: str,
+    *,
+    with_subscriptions: bool,
+    with_guids: bool,
+    with_outbox: bool,
 ) -> str:
     """One statement that proves the lease, and only then writes.
 
@@ -235,6 +249,8 @@ def _at_once_sql(
             "published AS (INSERT INTO stan_guids (batch, recorded_ns, guids) "
             f"SELECT ?::bigint, ?::bigint, ?::bytea WHERE {allowed})"
         )
+    if with_outbox:
+        parts.append(f"taken AS ({_TAKE} AND {allowed})")
     return _mark(f"WITH {', '.join(parts)} SELECT count(*) FROM fence")
 
 
@@ -255,6 +271,7 @@ _ONE_RUN = (
     "SELECT ?::bigint, ?::bigint + o, ?::bigint, p, NULL::text, d "
     "FROM unnest(?::bigint[], ?::bytea[]) WITH ORDINALITY AS v(p, d, o)"
 )
+_TAKE = "DELETE FROM stan_outbox WHERE id = ANY(?::bigint[])"
 _SWEEP_MANY = (
     "DELETE FROM stan_messages m USING unnest(?::bigint[], ?::bigint[], ?::bigint[]) "
     "AS v(channel_id, start, stop) "

@@ -18,7 +18,7 @@ from stan.errors import SchemaError
 from stan.store.sql.dialect import Session
 from stan.store.sql.lease import Lease
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0004"
 """The newest revision in migrations/versions: what this code reads and writes."""
 
 REVISION_TABLE = "stan_revision"
@@ -30,8 +30,12 @@ TABLES = frozenset(
     for name in (
         *("server", "channels", "messages", "clients", "subscriptions"),
         *("guids", "message_ids"),
+        *("outbox", "outbox_parked"),
     )
 )
+
+# These may be there first: an application's own migrations may have made them.
+_EITHERS = {"stan_outbox", "stan_outbox_parked"}
 
 
 def find_migrations() -> Path:
@@ -53,7 +57,7 @@ def read_revision(connection: Connection) -> str:
         row = connection.exec_driver_sql(f"SELECT version_num FROM {REVISION_TABLE}").fetchone()
         if row is not None:
             return str(row[0])
-    ours = sorted(present & TABLES)
+    ours = sorted((present & TABLES) - _EITHERS)
     if ours:
         raise SchemaError(f"the database has a table {ours[0]} that is not known to be ours")
     return ""

@@ -13,6 +13,7 @@ from typing import Any
 
 from stan.errors import ConfigError
 from stan.store.sql.dialect import AtOnce, Fault, Session, first_line, flatten, insert_sql
+from stan.store.sql.outbox import delete_sql
 from stan.store.sql.rows import MESSAGE_COLUMNS, StoredRun, message_rows
 
 _SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
@@ -31,6 +32,7 @@ class SqliteDialect:
     now_ms_sql = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     unless_migrating_sql = ""
     at_once: AtOnce | None = None
+    outbox_data_sql = "CAST(o.data AS BLOB)"
 
     def __init__(self, durability: str) -> None:
         if durability not in _SYNCHRONOUS:
@@ -64,6 +66,9 @@ class SqliteDialect:
         for start in range(0, len(rows), _ROWS_PER_INSERT):
             part = rows[start : start + _ROWS_PER_INSERT]
             session.execute(_insert_sql(len(part)), flatten(part))
+
+    def delete_outbox(self, session: Session, row_ids: list[int]) -> None:
+        session.execute(delete_sql(len(row_ids)), row_ids)
 
     def control(self, session: Session, sql: str) -> None:
         session.execute(sql)

@@ -20,6 +20,7 @@ from stan.engine.records import (
     GuidLoad,
     History,
     Load,
+    OutboxLoad,
     RangeLoad,
     Recovered,
     Result,
@@ -40,6 +41,7 @@ from stan.store.sql.guids import find_published, forget_published
 from stan.store.sql.lease import Lease, read_holder
 from stan.store.sql.ledger import Ledger
 from stan.store.sql.opening import prepare, take_from, take_over
+from stan.store.sql.outbox import read_outbox
 from stan.store.sql.reading import (
     find_time,
     read_everything,
@@ -204,11 +206,23 @@ class SqlStore:
         if self._lost is not None:
             raise self._lost
 
+    async def outbox_written(self) -> None:
+        """Wait until PostgreSQL says so; the others have no way to."""
+        if not self._settings.outbox:
+            await asyncio.get_running_loop().create_future()
+        await self._database.notified()
+
     async def load(self, load: Load) -> History:
         """Read history, on a connection that never waits for commits."""
         if isinstance(load, GuidLoad):
             found = await self._database.read(partial(find_published, load=load))
             return History([], [], found)
+        if isinstance(load, OutboxLoad):
+            look = partial(read_outbox, load=load)
+            rows = await self._database.look(look)
+            if await self._database.attend(bool(rows)):
+                rows = await self._database.look(look)
+            return History([], [], rows=rows)
         bounds = self._ledger.bounds.get(load.channel_id, Bounds())
         if isinstance(load, RangeLoad):
             encryption = self._settings.encryption

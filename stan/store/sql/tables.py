@@ -6,11 +6,13 @@ and Messages, and may stand in the same database.
 Invariant: migrations/ produces exactly this metadata (tests/store proves it).
 """
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    DateTime,
     Index,
     Integer,
     LargeBinary,
@@ -18,8 +20,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
-from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT
+from sqlalchemy.dialects.mysql import DATETIME, LONGBLOB, LONGTEXT
 from sqlalchemy.types import TypeEngine
 
 # Case and trailing spaces distinguish names, so MySQL compares bytes.
@@ -39,6 +42,14 @@ def _text() -> TypeEngine[str]:
 
 def _blob() -> TypeEngine[bytes]:
     return LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
+
+
+def _row_id() -> TypeEngine[int]:
+    return BigInteger().with_variant(Integer(), "sqlite")  # the only type that counts up there
+
+
+def _moment() -> TypeEngine[datetime]:
+    return DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
 
 
 def _number(name: str, **options: object) -> Column[int]:
@@ -142,5 +153,34 @@ subscriptions = Table(
     _number("last_sent"),
     Column("in_flight", _text(), nullable=False),  # sent and not acked: "12-40,42"
     Index("stan_subscriptions_channel", "channel_id"),
+    **_MYSQL,
+)
+
+# What applications write by transactions of their own; stan.transactions.tables is the same for
+# those whose database is not the server's. The migration gives the moments their defaults.
+outbox = Table(
+    "stan_outbox",
+    metadata,
+    Column("id", _row_id(), primary_key=True, autoincrement=True),
+    Column("channel", _text(), nullable=False),
+    Column("data", _blob(), nullable=False),
+    Column("reply", _text()),
+    Column("msg_id", _text()),  # as a publisher's: the second one of an ID is not stored
+    Column("created_at", _moment(), nullable=False, server_default=text("CURRENT_TIMESTAMP")),
+    sqlite_autoincrement=True,
+    **_MYSQL,
+)
+
+outbox_parked = Table(
+    "stan_outbox_parked",
+    metadata,
+    Column("id", _row_id(), primary_key=True, autoincrement=False),
+    Column("channel", _text(), nullable=False),
+    Column("data", _blob(), nullable=False),
+    Column("reply", _text()),
+    Column("msg_id", _text()),
+    Column("created_at", _moment(), nullable=False),
+    Column("parked_at", _moment(), nullable=False, server_default=text("CURRENT_TIMESTAMP")),
+    Column("reason", _text(), nullable=False),
     **_MYSQL,
 )

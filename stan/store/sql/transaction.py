@@ -12,6 +12,7 @@ from stan.store.sql.dialect import AtOnce, Phase, Session, insert_sql
 from stan.store.sql.guids import guid_row, write_published
 from stan.store.sql.lease import Lease, lost
 from stan.store.sql.ledger import Draft, Ledger
+from stan.store.sql.outbox import write_outbox
 from stan.store.sql.rows import (
     BOUNDS_COLUMNS,
     CLIENT_COLUMNS,
@@ -79,6 +80,7 @@ def _write_in_steps(session: Session, batch: Batch, draft: Draft, runs: list[Sto
     _write_clients(session, batch)
     _write_subscriptions(session, batch)
     write_published(session, batch)
+    write_outbox(session, batch)
 
 
 def _store_runs(batch: Batch, draft: Draft, encryption: "Encryption | None") -> list[StoredRun]:
@@ -100,6 +102,7 @@ def _is_plain(batch: Batch) -> bool:
         or batch.clients_deleted
         or batch.subscriptions_deleted
         or batch.message_ids
+        or batch.outbox_parked
     )
 
 
@@ -138,7 +141,9 @@ def _write_at_once(
     fence = (batch.number, lease.lease_ms, lease.epoch)
     session.phase = Phase.COMMITTING
     published = guid_row(batch) if batch.guids else None
-    fenced = at_once.write(session, fence, runs, sweeps, channels, subscriptions, published)
+    fenced = at_once.write(
+        session, fence, runs, sweeps, channels, subscriptions, published, batch.outbox_taken
+    )
     session.phase = Phase.IDLE
     if not fenced:
         raise lost(session)
