@@ -65,6 +65,9 @@ class Command(click.Command):
         options.setdefault("epilog", _FOOT)
         options.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(*arguments, **options)
+        for parameter in self.params:
+            if isinstance(parameter, click.Option) and isinstance(parameter.type, click.IntRange):
+                parameter.metavar = parameter.metavar or "N"
         taken = {name for parameter in self.params for name in parameter.opts}
         for setting in SETTINGS:
             if taken.isdisjoint(setting.flags):

@@ -70,6 +70,18 @@ class Terminal:
         """As somebody at the keyboard does."""
         os.write(self.master, text.encode())
 
+    async def interrupt(self) -> tuple[int, str]:
+        """Type Ctrl-C until it has ended: Python misses one that arrives in the moment before
+        it begins to read."""
+        while self.process.returncode is None:
+            self.type("\x03")
+            try:
+                async with asyncio.timeout(2):
+                    await self.process.wait()
+            except TimeoutError:
+                continue
+        return await self.end()
+
     async def end(self) -> tuple[int, str]:
         """Wait for its end: the exit code, and all that it wrote."""
         async with asyncio.timeout(LIMIT_S):

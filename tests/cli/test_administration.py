@@ -125,8 +125,7 @@ async def test_tail_goes_on_as_messages_come(
     await terminal.until("message 2")
     await connection.publish(channel, b"later")
     await terminal.until("later")
-    terminal.type("\x03")
-    code, written = await terminal.end()
+    code, written = await terminal.interrupt()
     assert code == 130
     assert "Traceback" not in written
 
@@ -151,7 +150,7 @@ async def test_a_person_deletes_a_message(
 ) -> None:
     await fill(connection, channel, 3)
     terminal = await open_terminal("channel", "rmm", channel, "2")
-    await terminal.until("[y/N]")
+    await terminal.until("[y/N]: ")
     terminal.type("y\n")
     assert (await terminal.end())[0] == 0
     outcome = await run("channel", "peek", channel, "--raw")

@@ -127,8 +127,7 @@ async def test_top_lives_on_a_terminal(open_terminal: Open, busy: AdminService) 
     await terminal.until("\x1b[?1049h")  # a screen of its own
     await terminal.until("100/s")
     await terminal.until("12,345")
-    terminal.type("\x03")
-    code, written = await terminal.end()
+    code, written = await terminal.interrupt()
     assert code == 130
     assert "\x1b[?1049l" in written  # and the former one is back
     assert "Traceback" not in written
@@ -155,5 +154,4 @@ async def test_top_outlives_a_server_that_is_away(open_terminal: Open, busy: Adm
         while "100/s" not in terminal.written[seen:]:
             terminal.grown.clear()
             await terminal.grown.wait()
-    terminal.type("\x03")
-    assert (await terminal.end())[0] == 130
+    assert (await terminal.interrupt())[0] == 130

@@ -1,6 +1,6 @@
 """The admin client, against a service that answers what a test wants."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,9 +8,10 @@ import nats
 import pytest
 
 import stan
+from stan.client.answers import read_time, read_time_ns
 from stan.client.transport import dial_plainly
 from tests.integration.conftest import fresh_name
-from tests.tools.admin_service import AdminService, page
+from tests.tools.admin_service import AdminService, Fields, page
 from tests.tools.processes import NatsServer
 
 
@@ -99,10 +100,87 @@ async def test_nobody_answers(nats_server: NatsServer, admin: stan.Admin) -> Non
         await stan.admin(client, silent).server_info()
 
 
-async def test_limits_are_reset_with_null(admin: stan.Admin, service: AdminService) -> None:
-    service.answers["channel.limits"] = {"name": "a", "limits_source": "global"}
-    assert (await admin.reset_limits("a")).limits_source == "global"
-    assert service.asked == [("channel.limits", {"channel": "a", "limits": None})]
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+ME: Fields = {"channel": "a", "client_id": "me", "durable": "d"}
+CALLS: list[tuple[str, Callable[[stan.Admin], Awaitable[Any]], Fields]] = [
+    ("server.info", lambda a: a.server_info(), {}),
+    ("server.reload", lambda a: a.reload(), {}),
+    ("server.handover", lambda a: a.handover(), {}),
+    ("channel.create", lambda a: a.create_channel("a"), {"channel": "a"}),
+    (
+        "channel.create",
+        lambda a: a.create_channel("a", max_msgs=5),
+        {"channel": "a", "limits": {"max_msgs": 5}},
+    ),
+    (
+        "channel.limits",
+        lambda a: a.set_limits("a", max_age_s=1.5),
+        {"channel": "a", "limits": {"max_age_s": 1.5}},
+    ),
+    ("channel.limits", lambda a: a.reset_limits("a"), {"channel": "a", "limits": None}),
+    ("channel.purge", lambda a: a.purge("a", all=True), {"channel": "a", "all": True}),
+    ("channel.purge", lambda a: a.purge("a", up_to=0), {"channel": "a", "up_to": 0}),
+    (
+        "channel.purge",
+        lambda a: a.purge("a", before=NOON, dry_run=True),
+        {"channel": "a", "before": "2026-01-31T12:00:00.000000Z", "dry_run": True},
+    ),
+    (
+        "channel.delete",
+        lambda a: a.delete_channel("a", force=True),
+        {"channel": "a", "force": True},
+    ),
+    ("message.get", lambda a: a.messages("a", sequence=3), {"channel": "a", "sequence": 3}),
+    (
+        "message.get",
+        lambda a: a.messages("a", time=NOON, count=2, max_bytes=9),
+        {"channel": "a", "time": "2026-01-31T12:00:00.000000Z", "count": 2, "max_bytes": 9},
+    ),
+    ("message.delete", lambda a: a.delete_message("a", 3), {"channel": "a", "sequence": 3}),
+    ("durable.info", lambda a: a.durable("a", client_id="me", durable="d"), ME),
+    (
+        "durable.move",
+        lambda a: a.move_durable("a", queue_group="d:g", to="new"),
+        {"channel": "a", "queue_group": "d:g", "to": "new"},
+    ),
+    (
+        "durable.move",
+        lambda a: a.move_durable("a", client_id="me", durable="d", time=NOON),
+        ME | {"time": "2026-01-31T12:00:00.000000Z"},
+    ),
+    ("durable.delete", lambda a: a.delete_durable("a", client_id="me", durable="d"), ME),
+    ("durable.resend", lambda a: a.resend("a", client_id="me", durable="d"), ME),
+    ("client.info", lambda a: a.client("me"), {"client_id": "me"}),
+    ("client.disconnect", lambda a: a.disconnect("me"), {"client_id": "me"}),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "call", "fields"), CALLS)
+async def test_a_method_asks_its_endpoint_for_what_was_given_and_no_more(
+    admin: stan.Admin,
+    service: AdminService,
+    endpoint: str,
+    call: Callable[[stan.Admin], Awaitable[Any]],
+    fields: Fields,
+) -> None:
+    service.answers[endpoint] = {}
+    await call(admin)
+    assert service.asked == [(endpoint, fields)]
+
+
+async def test_durables_and_clients_are_iterated(admin: stan.Admin, service: AdminService) -> None:
+    service.answers["durable.list"] = {"total": 1, "durables": [{"channel": "a", "lag": 2}]}
+    assert [row.lag async for row in admin.durables("a", stalled=True)] == [2]
+    service.answers["client.list"] = {"total": 1, "clients": [{"client_id": "me"}]}
+    assert [row.client_id async for row in admin.clients()] == ["me"]
+
+
+def test_times_are_exact() -> None:
+    assert read_time_ns("2026-01-02T03:04:05.678901234Z") == 1767323045678901234
+    assert read_time_ns("1970-01-01T00:00:01.5+00:00") == 1_500_000_000
+    assert (read_time_ns(""), read_time("")) == (0, None)
+    with pytest.raises(ValueError, match="is not a time in UTC"):
+        read_time_ns("yesterday")
 
 
 async def test_a_connection_has_an_admin(connect: Any, nats_server: NatsServer) -> None:

@@ -59,7 +59,9 @@ def peek(channel: str, count: int, form: str | None) -> None:
 @click.command("get", cls=Command)
 @channel_argument
 @click.argument("sequence", type=click.IntRange(min=1), required=False)
-@click.option("--at", type=MOMENT, help="the first message at this time or later; or 2h ago: 2h")
+@click.option(
+    "--at", type=MOMENT, help="the first message from this time on, or from so long ago: 2h"
+)
 @click.option("--last", is_flag=True, help="the last message")
 @click.option("-n", "--count", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="to a file")
