@@ -2,6 +2,7 @@
 
 StanError
 ├── ConfigError                 a setting makes no sense (also a ValueError)
+├── AdminError                  an operation was refused; `code` says of which kind
 ├── ClientError                 what the library's user meets
 │   ├── ConnectError            connecting failed for another reason
 │   │   ├── ConnectTimeoutError     nobody answered the connect request (also a TimeoutError)
@@ -18,7 +19,6 @@ StanError
 │   ├── InvalidSubscriptionError    the subscription is closed or unknown to the server
 │   └── ManualAckError          ack() on a subscription that acks by itself
 └── ServerError                 what the server's operator meets; one clear line each
-    ├── AdminError              an operation of the admin service was refused
     ├── NatsServerError         the NATS server: missing, died, port taken, unreachable
     ├── ClusterIDMismatchError  the store belongs to another cluster
     ├── AnotherServerError      a server with this cluster ID is already running
@@ -46,6 +46,20 @@ class ConfigError(StanError, ValueError):
     def __init__(self, text: str, about: str = "") -> None:
         super().__init__(text)
         self.about = about
+
+
+class AdminError(StanError):
+    """An operation of the admin service was refused; nothing was changed.
+
+    `code` is 400 for a request that makes no sense, 403 where changes are not allowed, 404 for
+    what does not exist, 409 for a conflict, 503 when the service cannot do it now or does not
+    answer, 500 for a defect. The words are str(error).
+    """
+
+    def __init__(self, code: int, description: str) -> None:
+        super().__init__(description)
+        self.code = code
+        self.description = description
 
 
 class ClientError(StanError):
@@ -111,14 +125,6 @@ class ManualAckError(ClientError):
 
 class ServerError(StanError):
     """An error met by somebody who runs the server."""
-
-
-class AdminError(ServerError):
-    """An operation was refused; `code` is one of HTTP's, str(error) the reason."""
-
-    def __init__(self, code: int, description: str) -> None:
-        super().__init__(description)
-        self.code = code
 
 
 class NatsServerError(ServerError):
