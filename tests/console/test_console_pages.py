@@ -1,6 +1,7 @@
 """Every page answers, in both languages, and for whoever has no script."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -154,3 +155,21 @@ def test_without_chromium_a_test_is_skipped_or_fails(
     outcome = pytest.fail.Exception if is_required else pytest.skip.Exception
     with pytest.raises(outcome, match="no chromium"):
         find_chromium()
+
+
+@pytest.mark.parametrize(
+    ("members", "shown"),
+    [
+        (None, "blue"),
+        ([{"server_id": "a", "role": "active"}, {"server_id": "b"}], "a active, b"),
+        (["a", "b"], "a, b"),
+    ],
+)
+async def test_a_group_is_shown_as_far_as_it_is_known(
+    served: Served, members: list[Any] | None, shown: str
+) -> None:
+    served.operations.group = {"name": "blue", **({"members": members} if members else {})}
+    status, text = await served.get()
+    assert status == 200
+    assert "active: it serves its group" in text
+    assert shown in text
