@@ -19,7 +19,6 @@ StanError
 │   ├── InvalidSubscriptionError    the subscription is closed or unknown to the server
 │   └── ManualAckError          ack() on a subscription that acks by itself
 └── ServerError                 what the server's operator meets; one clear line each
-    ├── AdminError              an operation of the admin service was refused
     ├── NatsServerError         the NATS server: missing, died, port taken, unreachable
     ├── ClusterIDMismatchError  the store belongs to another cluster
     ├── AnotherServerError      a server with this cluster ID is already running
@@ -126,14 +125,6 @@ class ManualAckError(ClientError):
 
 class ServerError(StanError):
     """An error met by somebody who runs the server."""
-
-
-class AdminError(ServerError):
-    """An operation was refused; `code` is one of HTTP's, str(error) the reason."""
-
-    def __init__(self, code: int, description: str) -> None:
-        super().__init__(description)
-        self.code = code
 
 
 class NatsServerError(ServerError):

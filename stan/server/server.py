@@ -248,7 +248,7 @@ class Server:
         from stan.server.admin.reading import Served
 
         monitor, serving = self.monitor, self.serving
-        if monitor is None or serving is None or not monitor.identity.is_active:
+        if monitor is None or serving is None or not serving.is_running:
             return None
         return Served(monitor.identity, self.config, serving.pump, serving.store)
 

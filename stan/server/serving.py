@@ -78,6 +78,11 @@ class Serving:
         assert self._pump is not None
         return self._pump
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is such a pump."""
+        return self._pump is not None
+
     async def recover(self) -> tuple[ServerRecord, Recovered]:
         """What the store holds, and whose it is. Raises StoreError, ClusterIDMismatchError."""
         log.info("Recovering the state...")

@@ -45,6 +45,15 @@ class InstantStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """The lease as its own holder knows it; the database is asked at every commit."""
+
+    owner: str
+    epoch: int
+    duration_s: float
+
+
 class Store(Protocol):
     kind: str
     """MEMORY or SQL, as the banner and the monitoring name it."""
@@ -55,6 +64,11 @@ class Store(Protocol):
     persistent: bool
     """Whether anything survives the process. When false the engine need not record the
     progress of subscriptions."""
+
+    @property
+    def held_lease(self) -> HeldLease | None:
+        """The lease that this process took, for people to see; None without one."""
+        ...
 
     @property
     def instant(self) -> InstantStore | None:

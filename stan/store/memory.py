@@ -173,6 +173,7 @@ class MemoryStore:
     kind = "MEMORY"
     location = ""
     persistent = False
+    held_lease = None  # nobody else can reach it
 
     @property
     def instant(self) -> "MemoryStore":

@@ -1,10 +1,13 @@
 """Every page answers, in both languages, and for whoever has no script."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from stan.console import language
 from stan.errors import AdminError
-from tests.console.conftest import Serve, Served
+from tests.console.conftest import Serve, Served, find_chromium
 from tests.console.pretending import PretendedOperations
 
 PAGES = (
@@ -127,3 +130,46 @@ def test_wrong_parameters_are_read_over() -> None:
 
     assert ask_channels({"offset": "-1", "sort": "; drop"})["offset"] == 0
     assert ask_channels({"offset": "x" * 99})["sort"] == "name"
+
+
+async def test_an_open_stream_does_not_keep_the_port_from_closing(served: Served) -> None:
+    async with served.web.get(f"{served.url}live?topic=server") as stream:
+        assert await stream.content.readline() == b"retry: 3000\n"
+        await asyncio.wait_for(served.monitor.stop(), 20)
+        await asyncio.wait_for(stream.content.read(), 20)
+        assert stream.content.at_eof()
+
+
+@pytest.mark.parametrize("topic", ["", "nonsense", "__class__"])
+async def test_only_named_topics_are_watched(served: Served, topic: str) -> None:
+    assert (await served.get(f"live?topic={topic}"))[0] == 404
+    assert served.console.sampler.viewers == 0
+
+
+@pytest.mark.parametrize("is_required", [True, False])
+def test_without_chromium_a_test_is_skipped_or_fails(
+    monkeypatch: pytest.MonkeyPatch, is_required: bool
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("STAN_REQUIRE_CHROMIUM", "1" if is_required else "0")
+    outcome = pytest.fail.Exception if is_required else pytest.skip.Exception
+    with pytest.raises(outcome, match="no chromium"):
+        find_chromium()
+
+
+@pytest.mark.parametrize(
+    ("members", "shown"),
+    [
+        (None, "blue"),
+        ([{"server_id": "a", "role": "active"}, {"server_id": "b"}], "a active, b"),
+        (["a", "b"], "a, b"),
+    ],
+)
+async def test_a_group_is_shown_as_far_as_it_is_known(
+    served: Served, members: list[Any] | None, shown: str
+) -> None:
+    served.operations.group = {"name": "blue", **({"members": members} if members else {})}
+    status, text = await served.get()
+    assert status == 200
+    assert "active: it serves its group" in text
+    assert shown in text

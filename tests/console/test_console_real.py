@@ -20,7 +20,8 @@ COLUMN = re.compile(r'<th scope="col"[^>]*>(?:<a[^>]*>)?([^<]+)<')
 class Running:
     """A server with its console, and a browser."""
 
-    def __init__(self, port: int, http_port: int, web: aiohttp.ClientSession) -> None:
+    def __init__(self, port: int, http_port: int, pid: int, web: aiohttp.ClientSession) -> None:
+        self.pid = pid
         self.nats_url = f"nats://127.0.0.1:{port}"
         self.url = f"http://127.0.0.1:{http_port}/console/"
         self.web = web
@@ -46,7 +47,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     process = LoggedProcess(argv).ready(READY)
     try:
         async with aiohttp.ClientSession() as web:
-            yield Running(port, http_port, web)
+            yield Running(port, http_port, process.pid, web)
     finally:
         process.stop()
 
@@ -81,6 +82,9 @@ async def test_every_page_is_true(running: Running) -> None:
     assert "{&#34;order&#34;: 2}" in text
     status, text = await running.get("channel?channel=orders.new&time=2020-01-01T00:00:00")
     assert "<strong>#1</strong>" in text
+    _, text = await running.get("store")
+    assert re.search(r"<dt>Epoch</dt><dd>1</dd>", text)
+    assert str(running.pid) in text
     _, text = await running.get("settings?set=1")
     assert "command line" in text
     assert "limits.max_msgs" in text

@@ -32,6 +32,10 @@ def describe_server(served: Served, mode: str, nats_url: str, now_ns: int) -> di
     }
     if store.persistent:
         described["durability"] = served.config.sql_durability
+    if (lease := store.held_lease) is not None:
+        described |= {
+            "epoch": lease.epoch, "owner": lease.owner, "lease_s": lease.duration_s,
+        }  # fmt: skip
     return {
         "cluster_id": identity.cluster_id,
         "server_id": identity.server_id,

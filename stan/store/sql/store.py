@@ -33,7 +33,7 @@ from stan.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
-from stan.store.contract import Holder
+from stan.store.contract import HeldLease, Holder
 from stan.store.settings import StoreSettings
 from stan.store.sql.database import Database, connect_database
 from stan.store.sql.dialect import Session
@@ -94,6 +94,12 @@ class SqlStore:
         """Set while no row stands that nothing speaks of any more."""
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
+
+    @property
+    def held_lease(self) -> HeldLease | None:
+        """The lease that was taken."""
+        lease = self._lease
+        return HeldLease(lease.owner, lease.epoch, lease.lease_ms / 1000) if lease.owner else None
 
     async def open(self) -> None:
         """Connect, bring the schema up to date, take the lease. Once in an object's life.
