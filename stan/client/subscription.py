@@ -9,7 +9,7 @@ ack counts only in the epoch of its message: what the server forgot, nobody ackn
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic_ns
 from typing import Any
 
@@ -33,6 +33,7 @@ from stan.errors import (
     MessageTimeoutError,
     SubscribeError,
 )
+from stan.transactions.inbox import KEEP_S, Inbox, MakeSession, name_consumer
 from stan.wire.stan_pb2 import MsgProto
 
 MessageCallback = Callable[[Message], Awaitable[None] | None]
@@ -196,6 +197,32 @@ class Subscription:
         if not messages and n > 0:
             raise InvalidSubscriptionError(INVALID_SUBSCRIPTION)
         return messages
+
+    async def transactions(
+        self, make_session: MakeSession, *, keep_s: float = KEEP_S
+    ) -> AsyncIterator[tuple[Message, Any]]:
+        """Each message with a session of `make_session`, such as an `async_sessionmaker`, whose
+        transaction is committed, and the message acknowledged, when the next one is asked for.
+
+        A body that raises, or leaves the loop, rolls back, and the message comes again after
+        `ack_wait`. What was
+        committed is never handed out again: its mark in the table `stan_inbox` (`inbox_table`)
+        belongs to the same transaction, and is kept for `keep_s` seconds. Raises what the
+        database raises, with the message not acknowledged.
+        """
+        self._refuse_callback()
+        self._ack_previous()
+        options = self._driver.options
+        names = (options.cluster_id, options.client_id, self.channel, self.durable, self.queue)
+        inbox = Inbox(make_session, name_consumer(*names), keep_s)
+        while (message := await self._next()) is not None:
+            self._unacked.clear()  # it is acknowledged when it is committed
+            async with make_session() as db:
+                if await inbox.enter(db, message):
+                    yield message, db
+                    await db.commit()
+            self._ack(message._epoch, message.sequence)
+            await inbox.prune()
 
     async def _next(self) -> Message | None:
         """The next message, or None at the end."""

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.tools.servers import StartServer, start_server
 from .test_outbox import receive
 
 __all__ = ["start_server"]
-PROGRAM = (sys.executable, "-c", "from stan.cli.outbox import run; run()", "relay")
+PROGRAM = (sys.executable, "-c", "from stan.cli.outbox import run; run()")
 
 
 async def run(*arguments: str) -> tuple[int | None, str, str]:
@@ -46,8 +47,10 @@ async def test_rows_are_published(
     path = tmp_path / "app.db"
     where = ("-s", nats_server.url, "-c", server.cluster, "--database", str(path))
     await write(path, b"1", b"2")
-    assert await run(*where, "--once") == (0, "published 2, parked 0\n", "")
-    process = await asyncio.create_subprocess_exec(*PROGRAM, *where, stdout=asyncio.subprocess.PIPE)
+    assert await run("relay", *where, "--once") == (0, "published 2, parked 0\n", "")
+    process = await asyncio.create_subprocess_exec(
+        *PROGRAM, "relay", *where, stdout=asyncio.subprocess.PIPE
+    )
     assert process.stdout is not None
     assert await process.stdout.readline() == b"relaying; stop with Ctrl-C\n"
     await write(path, b"3")
@@ -60,19 +63,48 @@ async def test_rows_are_published(
 async def test_what_is_wrong_is_one_line(
     tmp_path: Path, start_server: StartServer, nats_server: NatsServer
 ) -> None:
-    code, out, err = await run()
+    code, out, err = await run("relay")
     assert (code, out) == (1, "")
-    assert err == "stan outbox relay: no database is named (--database, or STAN_SQL_SOURCE)\n"
-    code, out, err = await run("--database", "nonsense://x")
+    assert err == "stan outbox: no database is named (--database, or STAN_SQL_SOURCE)\n"
+    code, out, err = await run("parked", "--database", "nonsense://x")
     assert (code, out) == (1, "")
-    assert err.startswith("stan outbox relay: this is no database URL: ")
+    assert err.startswith("stan outbox: this is no database URL: ")
     assert err.count("\n") == 1
     server = start_server("-mc", "0")
     where = ("-s", nats_server.url, "-c", server.cluster, "--once")
-    code, out, err = await run(*where, "--database", str(tmp_path / "empty.db"))
+    code, out, err = await run("relay", *where, "--database", str(tmp_path / "empty.db"))
     assert (code, out) == (1, "")
     assert "no such table: stan_outbox" in err
     assert err.count("\n") == 1
+
+
+async def test_parked_rows_are_shown_and_moved_back(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+    metadata = MetaData()
+    table, parked = stan.outbox_table(metadata), stan.outbox_parked_table(metadata)
+    async with engine.begin() as db:
+        await db.run_sync(metadata.create_all)
+        for number in (3, 5, 8):
+            moment = datetime(2026, 1, number, tzinfo=UTC)
+            row = {"id": number, "channel": "a..b", "data": b"x", "msg_id": f"m{number}"}
+            row |= {"created_at": moment, "parked_at": moment, "reason": "bad name"}
+            await db.execute(parked.insert(), row)
+    where = ("--database", str(path))
+    code, out, err = await run("parked", *where)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1:] == [
+        "5  2026-01-05 00:00:00  [a..b]  1 bytes: bad name",
+        "8  2026-01-08 00:00:00  [a..b]  1 bytes: bad name",
+        "3 parked",
+    ]
+    assert await run("retry", *where, "--id", "5") == (0, "1 moved back\n", "")
+    assert await run("retry", *where) == (0, "2 moved back\n", "")
+    async with engine.connect() as db:
+        rows = list(await db.execute(table.select().order_by(table.c.id)))
+        assert list(await db.execute(parked.select())) == []
+    assert [(row.msg_id, row.created_at.day) for row in rows] == [("m5", 5), ("m3", 3), ("m8", 8)]
+    await engine.dispose()
 
 
 def test_it_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) -> None:
