@@ -25,10 +25,10 @@ def perform(
     parsed = parse_or_explain(flags, usage, argv)
     if isinstance(parsed, int):
         return parsed
-    if not parsed.arguments:
+    wanted = names(parsed) if callable(names) else names
+    if wanted and not parsed.arguments:
         complain(usage)
         return 0
-    wanted = names(parsed) if callable(names) else names
     if len(parsed.arguments) != len(wanted):
         complain(f"{_explain(parsed.arguments, wanted)}\n{_point(usage)}")
         return 1

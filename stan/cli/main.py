@@ -32,6 +32,7 @@ _COMMANDS = {
     "top": ("top:top", "live: rates, lag, who is stalled"),
     "pub": ("pub:pub", "publish"),
     "sub": ("sub:sub", "subscribe and print messages"),
+    "outbox": ("outbox:outbox", "publish what applications wrote into an outbox table"),
     "bench": ("bench:bench", "measure throughput"),
     "mkpasswd": ("mkpasswd:mkpasswd", "hash a password for a configuration"),
     "completion": ("completion:completion", "print the completion script of a shell"),

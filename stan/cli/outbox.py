@@ -58,11 +58,11 @@ def main(argv: list[str]) -> int:
     """Run the command; returns its exit code. `argv` begins with what to do."""
     what, rest = (argv[0] if argv else ""), argv[1:]
     if what == "relay":
-        return perform(_relay, FLAGS, USAGES[what], 0, rest)
+        return perform(_relay, FLAGS, USAGES[what], (), rest)
     if what == "parked":
-        return perform(_show_parked, _WHERE, USAGES[what], 0, rest)
+        return perform(_show_parked, _WHERE, USAGES[what], (), rest)
     if what == "retry":
-        return perform(_retry, RETRY_FLAGS, USAGES[what], 0, rest)
+        return perform(_retry, RETRY_FLAGS, USAGES[what], (), rest)
     complain(USAGE)
     return 0 if what in ("", "-h", "-help", "--help") else 2
 
@@ -71,9 +71,8 @@ async def _relay(parsed: Parsed) -> int:
     engine = _open(parsed["database"] or os.environ.get("STAN_SQL_SOURCE", ""))
     if engine is None:
         return 1
-    if not parsed["id"]:
-        parsed.values["id"] = f"outbox-relay-{new_id()}"  # any number of them
-    connection = await connect_or_complain(parsed)
+    # Any number of them may run.
+    connection = await connect_or_complain(parsed, parsed["id"] or f"outbox-relay-{new_id()}")
     if connection is None:
         return 1
     try:
