@@ -156,11 +156,19 @@ class Batches:
             and channel.first_timestamp_ns + limits.max_age_ns <= now_ns
         ):
             min_timestamp_ns = now_ns - limits.max_age_ns + 1
+        may_empty = False
+        is_limited = bool(min_sequence or min_position)
+        floor = channel.floor
+        if floor is not None:
+            floor.is_sealed = True
+            if floor.sequence > min_sequence:
+                min_sequence, may_empty = floor.sequence, True
         due = bool(min_sequence or min_position or min_timestamp_ns) or channel.bounds_unknown
         if due:
-            trim = Trim(channel.channel_id, min_sequence, min_position, min_timestamp_ns)
-            batch.trims.append(trim)
-            if (min_sequence or min_position) and not channel.warned:
+            batch.trims.append(
+                Trim(channel.channel_id, min_sequence, min_position, min_timestamp_ns, may_empty)
+            )
+            if is_limited and not channel.warned:
                 channel.warned = True
                 self._outbox.log(
                     "warning",
@@ -217,6 +225,8 @@ class Batches:
             channel = self._channels.by_id.get(channel_id)
             if channel is not None:
                 channel.bounds_unknown = False
+                if channel.floor is not None:
+                    self._follow_purge(channel, bounds.count, channel_id in result.unfinished)
                 channel.set_bounds(bounds)
                 self._channels.watch_age(channel)
         for channel_id in result.unfinished:
@@ -225,6 +235,15 @@ class Batches:
                 self._changes.trims_due[channel_id] = None
                 if channel_id not in result.bounds:
                     channel.bounds_unknown = True
+
+    def _follow_purge(self, channel: Channel, left: int, goes_on: bool) -> None:
+        """So many messages are left of a channel that is purged."""
+        floor = channel.floor
+        if floor is not None and floor.is_sealed:
+            floor.outcome.numbers["purged"] += channel.count - left
+            if not goes_on:
+                channel.floor = None
+                self._outbox.outcomes.append(floor.outcome)
 
     def failed(self, batch: Batch, error: Exception, now_ns: int) -> None:
         """Nothing of the batch is true. An unreachable store is tried again with the same
@@ -250,10 +269,25 @@ class Batches:
             self._settle_guids(bursts, now_ns)
             for reply in taken.replies:
                 self._refuse(reply, str(error), now_ns)
+            self._refuse_purges(batch, str(error))
             self._publishing.interrupt()
+
+    def _refuse_purges(self, batch: Batch, error: str) -> None:
+        for trim in batch.trims:
+            channel = self._channels.by_id.get(trim.channel_id)
+            if channel is not None and channel.floor is not None and channel.floor.is_sealed:
+                channel.floor.outcome.error = error
+                self._outbox.outcomes.append(channel.floor.outcome)
+                channel.floor = None
 
     def _answer(self, replies: list[Reply], now_ns: int) -> None:
         for reply in replies:
+            if reply.outcome is not None:
+                self._outbox.outcomes.append(reply.outcome)
+                for one in reply.moved or ():
+                    if one.active:
+                        self._delivery.advance(one.cursor, now_ns)
+                continue
             self._outbox.send(reply.subject, reply.granted)
             member = reply.subscription
             if member is not None and member.active and member.ack_inbox == reply.ack_inbox:
@@ -262,6 +296,10 @@ class Batches:
     def _refuse(self, reply: Reply, error: str, now_ns: int) -> None:
         """Take back what a request changed and say why."""
         member = reply.subscription
+        if reply.outcome is not None:
+            reply.outcome.error = error
+            self._outbox.outcomes.append(reply.outcome)
+            return
         if reply.kind == "connect":
             payload = ConnectResponse(error=error).SerializeToString()
             # Another client may have the ID by now.

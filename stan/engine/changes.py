@@ -8,15 +8,16 @@ newer ones took their place.
 
 from __future__ import annotations
 
-from stan.engine.records import Batch, ChannelRecord, ClientRecord
+from stan.engine.records import Batch, ChannelRecord, ClientRecord, Outcome
 from stan.engine.state import Client, Subscription
 
 
 class Reply:
     """An answer that may leave only when a batch is true.
 
-    `kind` is connect, subscribe, resume, unsubscribe or close. A subscription starts when
-    its reply leaves, unless it was closed or resumed again since (another `ack_inbox`).
+    `kind` is connect, subscribe, resume, unsubscribe, close or operation. A subscription starts
+    when its reply leaves, unless it was closed or resumed again since (another `ack_inbox`). An
+    operation's answer is an outcome; the subscriptions that it moved go on then.
     """
 
     def __init__(self, subject: bytes, granted: bytes, kind: str) -> None:
@@ -26,6 +27,8 @@ class Reply:
         self.client: Client | None = None
         self.subscription: Subscription | None = None
         self.ack_inbox: str = ""
+        self.outcome: Outcome | None = None
+        self.moved: list[Subscription] | None = None
 
 
 class Changes:

@@ -45,6 +45,17 @@ class Channels:
         channel = self.by_name.get(name)
         if channel is not None:
             return channel
+        self.require_room(name)
+        record = ChannelRecord(self.next_channel_id, name)
+        self.next_channel_id += 1
+        channel = self.add(record)
+        self._changes.create_channel(record)
+        self._outbox.log("info", f'Channel "{name}" has been created')
+        self.watch_inactivity(channel, now_ns)
+        return channel
+
+    def require_room(self, name: str) -> None:
+        """Raise Refusal when no channel of this name, which does not exist, may be created."""
         other = self._by_folded_name.get(name.lower())
         if other is not None:
             # The typo is the protocol's.
@@ -55,13 +66,6 @@ class Channels:
         most = self._settings.limits.max_channels
         if most > 0 and len(self.by_name) >= most:
             raise Refusal("too many channels")
-        record = ChannelRecord(self.next_channel_id, name)
-        self.next_channel_id += 1
-        channel = self.add(record)
-        self._changes.create_channel(record)
-        self._outbox.log("info", f'Channel "{name}" has been created')
-        self.watch_inactivity(channel, now_ns)
-        return channel
 
     def add(self, record: ChannelRecord) -> Channel:
         """Take a channel that exists in the store, or is about to."""
@@ -122,6 +126,10 @@ class Channels:
         self._timers.clear(channel.age_timer)
         self._timers.clear(channel.inactivity_timer)
         self._cache.drop(channel.shelf)
+        if channel.floor is not None:
+            channel.floor.outcome.error = "the channel was deleted meanwhile"
+            self._outbox.outcomes.append(channel.floor.outcome)
+            channel.floor = None
         self._changes.delete_channel(channel.channel_id, channel.subscriptions)
         self._outbox.log("info", f'Channel "{channel.name}" has been deleted')
 

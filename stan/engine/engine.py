@@ -8,6 +8,7 @@ between two calls is in `invariants`, which tests call.
 
 from collections.abc import Callable
 
+from stan.engine.administration import Administration
 from stan.engine.batches import Batches
 from stan.engine.cache import Cache
 from stan.engine.changes import Changes
@@ -24,7 +25,9 @@ from stan.engine.records import (
     GuidLoad,
     History,
     Load,
+    Operation,
     OutboxLoad,
+    Outcome,
     RangeLoad,
     Recovered,
     Result,
@@ -303,6 +306,26 @@ class Engine:
             return due_ns
         return deadline_ns or None
 
+    # Administration.
+
+    def administer(
+        self, ticket: int, operation: Operation, now_ns: int, is_trial: bool = False
+    ) -> None:
+        """Do what somebody asks for, or only tell what it would do. Its outcome comes with this
+        ticket. Raises OperationRefused."""
+        self._now_ns = now_ns
+        self.publishing.interrupt()
+        Administration(
+            self.channels,
+            self.clients,
+            self.subscriptions,
+            self.delivery,
+            self.batches,
+            self.changes,
+            self.timers,
+            self.outbox,
+        ).run(ticket, operation, is_trial, now_ns)
+
     # Limits.
 
     def change_limits(self, limits: StoreLimits, now_ns: int) -> None:
@@ -392,6 +415,13 @@ class Engine:
         if loads:
             self.outbox.loads = []
         return loads
+
+    def take_outcomes(self) -> list[Outcome]:
+        """What operations did."""
+        outcomes = self.outbox.outcomes
+        if outcomes:
+            self.outbox.outcomes = []
+        return outcomes
 
     def take_notices(self) -> list[tuple[str, str]]:
         """The lines to log: level and text."""

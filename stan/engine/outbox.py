@@ -1,10 +1,11 @@
-"""What the engine wants done outside: operations to send, history to read, lines to log.
+"""What the engine wants done outside: operations to send, history to read, lines to log,
+outcomes to tell.
 
 Everything here is data that the pump takes after each call. An operation is a piece of
 the NATS client protocol; all of them are joined into one write.
 """
 
-from stan.engine.records import Load
+from stan.engine.records import Load, Outcome
 from stan.wire.frames import pub
 
 
@@ -15,6 +16,7 @@ class Outbox:
         self.delivered_bytes: int = 0
         self.loads: list[Load] = []
         self.notices: list[tuple[str, str]] = []
+        self.outcomes: list[Outcome] = []
 
     def send(self, subject: bytes, payload: bytes, reply: bytes = b"") -> None:
         """Queue one message. Without a subject there is nobody to tell."""

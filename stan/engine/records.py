@@ -118,13 +118,15 @@ class Trim:
 
     Dropped are the messages at the head with a sequence < `min_sequence`, or a position <
     `min_position`, or a timestamp < `min_timestamp_ns`. The last message of the channel
-    is spared by the first two, never by the third. A Trim applies after the batch's runs.
+    is spared by the first two, never by the third; with `may_empty` the first spares none.
+    A Trim applies after the batch's runs.
     """
 
     channel_id: int
     min_sequence: int = 0
     min_position: int = 0
     min_timestamp_ns: int = 0
+    may_empty: bool = False
 
 
 @dataclass(slots=True)
@@ -254,3 +256,86 @@ class Recovered:
     channels: list[tuple[ChannelRecord, Bounds]] = field(default_factory=list)
     clients: list[ClientRecord] = field(default_factory=list)
     subscriptions: list[SubscriptionRecord] = field(default_factory=list)
+
+
+# What people ask of a server (engine.administration).
+
+
+@dataclass(slots=True, frozen=True)
+class Purge:
+    """Drop the messages up to and with `up_to`, or all but the last `keep`; -1 says nothing, and
+    with neither all go."""
+
+    channel: str
+    up_to: int = -1
+    keep: int = -1
+
+
+@dataclass(slots=True, frozen=True)
+class CreateChannel:
+    channel: str
+
+
+@dataclass(slots=True, frozen=True)
+class DeleteChannel:
+    """With all it holds; `force` also ends active subscriptions."""
+
+    channel: str
+    force: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class DurableName:
+    """A durable by client and name, or a queue group; a durable one is "durable:group"."""
+
+    channel: str
+    client_id: str = ""
+    durable: str = ""
+    queue_group: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class MoveDurable:
+    """Go on at this sequence, or at the `position` first, last or new."""
+
+    name: DurableName
+    sequence: int = 0
+    position: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class DeleteDurable:
+    name: DurableName
+    force: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class ResendPending:
+    name: DurableName
+
+
+@dataclass(slots=True, frozen=True)
+class Disconnect:
+    client_id: str
+
+
+Operation = (
+    Purge | CreateChannel | DeleteChannel | MoveDurable | DeleteDurable | ResendPending | Disconnect
+)
+
+
+class OperationRefused(Exception):
+    """An operation that makes no sense now; `code` is one of HTTP's."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code: int = code
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an operation did, in numbers; or the error that kept it from being true."""
+
+    ticket: int
+    numbers: dict[str, int] = field(default_factory=dict)
+    error: str = ""

@@ -12,7 +12,13 @@ from collections import OrderedDict
 
 from stan.engine.cache import Shelf
 from stan.engine.limits import ChannelLimits
-from stan.engine.records import Bounds, ChannelRecord, ClientRecord, SubscriptionRecord
+from stan.engine.records import (
+    Bounds,
+    ChannelRecord,
+    ClientRecord,
+    Outcome,
+    SubscriptionRecord,
+)
 from stan.engine.settings import MILLISECOND_NS
 from stan.engine.timers import Timer
 from stan.units import SECOND_NS
@@ -48,6 +54,8 @@ class Channel:
         self.warned: bool = False
         # It was trimmed, how far is known to the store only.
         self.bounds_unknown: bool = False
+        # Somebody purges it.
+        self.floor: Floor | None = None
         self.deleted: bool = False
 
     @property
@@ -65,6 +73,16 @@ class Channel:
 
     def has_active_subscriptions(self) -> bool:
         return bool(self.cursors)
+
+
+class Floor:
+    """A purge under way: what is below goes, and the outcome is told when it is gone.
+    `is_sealed` when a trim has taken it along."""
+
+    def __init__(self, sequence: int, outcome: Outcome) -> None:
+        self.sequence: int = sequence
+        self.outcome: Outcome = outcome
+        self.is_sealed: bool = False
 
 
 class ChannelTimer(Timer):

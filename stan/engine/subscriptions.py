@@ -346,6 +346,15 @@ class Subscriptions:
                 del channel.groups[cursor.group]
         self._channels.watch_inactivity(channel, now_ns)
 
+    def forget(self, durable: Subscription) -> None:
+        """A durable, or a durable group, that is offline goes for good."""
+        self._log("Removed", durable)
+        cursor = durable.cursor
+        if cursor.vacant is durable:
+            cursor.vacant = None
+            del cursor.channel.groups[cursor.group]
+        self._forget(durable)
+
     def _forget(self, subscription: Subscription) -> None:
         channel = subscription.cursor.channel
         del channel.subscriptions[subscription.subscription_id]

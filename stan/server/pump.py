@@ -22,6 +22,7 @@ from stan.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
+from stan.server.administering import Administering
 from stan.server.clock import SteadyClock
 from stan.server.histogram import LATENCY_S, SIZES, Histogram
 from stan.server.intake import Intake
@@ -84,6 +85,7 @@ class Pump:
         self._transport = transport
         self.clock = clock or SteadyClock()
         self.settling = Settling(self.clock())
+        self.administering = Administering(engine, self.clock, self._ring)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -142,6 +144,7 @@ class Pump:
         self._disarm()
 
     async def _end_tasks(self) -> None:
+        self.administering.give_up()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -224,6 +227,8 @@ class Pump:
         for load in loads:
             self._spawn(self._load(load))
         self._say()
+        if engine.outbox.outcomes:
+            self.administering.settle()
         self._arm()
 
     def _take_back(self) -> None:

@@ -87,6 +87,8 @@ class _Log:
             bisect_left(self.sequences, trim.min_sequence, self.head),
             bisect_left(self.positions, trim.min_position, self.head),
         )
+        if trim.may_empty and trim.min_sequence > self.last_sequence:
+            last += 1
         head = max(
             min(head, max(last, self.head)),
             bisect_left(self.timestamps_ns, trim.min_timestamp_ns, self.head),

@@ -33,7 +33,9 @@ def drop_head(session: Session, bounds: Bounds, trim: Trim) -> tuple[Bounds, boo
     """The bounds after the trim, and whether it is finished."""
     if not bounds.count:
         return bounds, True
-    if trim.min_timestamp_ns > bounds.last_timestamp_ns:
+    if trim.min_timestamp_ns > bounds.last_timestamp_ns or (
+        trim.may_empty and trim.min_sequence > bounds.last_sequence
+    ):
         return _emptied(bounds), True
     min_sequence = min(trim.min_sequence, bounds.last_sequence)
     if _drops_nothing(bounds, replace(trim, min_sequence=min_sequence)):
