@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from tables import Base, Invoice, Order, connect_database
+from tables import Invoice, Order, Record, connect_database
 
 HERE = Path(__file__).parent
 SETTLING_S = 90
@@ -98,7 +98,7 @@ async def count(sessions: async_sessionmaker[AsyncSession]) -> tuple[int, int, i
 async def run(database: str, seconds: float) -> int:
     sessions = connect_database(database)
     async with sessions() as db:
-        await (await db.connection()).run_sync(Base.metadata.create_all)
+        await (await db.connection()).run_sync(Record.metadata.create_all)
         await db.commit()
     nats_port, shop_port = free_port(), free_port()
     nats_url = f"nats://127.0.0.1:{nats_port}"

@@ -12,25 +12,25 @@ import stan
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgres": "postgresql+asyncpg", "mysql": "mysql+asyncmy"}
 
 
-class Base(DeclarativeBase):
+class Record(DeclarativeBase):
     pass
 
 
-class Order(Base):
+class Order(Record):
     __tablename__ = "orders"
     id: Mapped[int] = mapped_column(primary_key=True)
     article: Mapped[str] = mapped_column(String(200))
 
 
-class Invoice(Base):
+class Invoice(Record):
     __tablename__ = "invoices"
     id: Mapped[int] = mapped_column(primary_key=True)
     order_id: Mapped[int] = mapped_column(index=True)
 
 
-stan.inbox_table(Base.metadata)
-stan.outbox_table(Base.metadata)  # the server uses what stands there already
-stan.outbox_parked_table(Base.metadata)
+stan.inbox_table(Record.metadata)
+stan.outbox_table(Record.metadata)  # the server uses what stands there already
+stan.outbox_parked_table(Record.metadata)
 
 
 def connect_database(source: str) -> async_sessionmaker[AsyncSession]:
