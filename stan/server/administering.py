@@ -45,7 +45,8 @@ class Administering:
         self._last_ticket += 1
         ticket = self._last_ticket
         self._engine.administer(ticket, operation, self._clock(), is_trial)
-        waiting = self._waiting[ticket] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[dict[str, int]] = asyncio.get_running_loop().create_future()
+        self._waiting[ticket] = waiting
         self._turn()
         try:
             async with asyncio.timeout(OUTCOME_S):

@@ -140,7 +140,7 @@ class Pump:
     def _stop_intake(self) -> None:
         self._stopping = True
         self._transport.stop_listening()
-        self._transport.on_made = self._transport.on_up = _nothing
+        self._transport.on_made = self._transport.on_up = lambda: None
         self._disarm()
 
     async def _end_tasks(self) -> None:
@@ -446,7 +446,3 @@ class Pump:
         if self._refusals.get(load.channel_id) != str(error):
             self._refusals[load.channel_id] = str(error)
             log.error("Store: %s", error)
-
-
-def _nothing() -> None:
-    return None

@@ -105,6 +105,7 @@ class ModelStore:
         # The latest moment any server ever saw; age limits may use it, not more.
         self.newest_clock_ns = 0
         self.clock_steps = False
+        self.purges: dict[int, int] = {}  # channel ID -> what operators let go is below
         self._limits = limits
         self._overhead_bytes = overhead_bytes  # what the store adds to each payload
         self._last_channel_id = 0
@@ -231,7 +232,8 @@ class ModelStore:
             head = log.ever[log.first]
             below = log.first < trim.min_sequence or head.position < trim.min_position
             old = head.timestamp_ns < trim.min_timestamp_ns
-            if not (old or (below and log.count > 1)):
+            may_empty = trim.may_empty and log.first < trim.min_sequence
+            if not (old or (below and (log.count > 1 or may_empty))):
                 break
             if self.trim_step and dropped == self.trim_step:
                 return False
@@ -241,13 +243,24 @@ class ModelStore:
         return True
 
     def _check_drop(self, log: Log, head: Entry) -> None:
-        """The head may go only when a limit says so."""
+        """The head may go only when a limit or an operator says so."""
+        if log.first < self.purges.get(log.record.channel_id, 0):
+            return
         limits = self._limits.resolve(log.record.name)
         assert (
             0 < limits.max_messages < log.count
             or 0 < limits.max_bytes < log.bytes_held
             or 0 < limits.max_age_ns <= self.newest_clock_ns - head.timestamp_ns
         ), f"{log.record.name}: message {log.first} was dropped within the limits"
+
+    def allow_purge(self, channel_id: int, floor: int) -> None:
+        """An operator wants what is below this sequence to go."""
+        self.purges[channel_id] = max(self.purges.get(channel_id, 0), floor)
+
+    def check_purged(self, channel_id: int, floor: int) -> None:
+        """An operator was told that it is gone."""
+        log = self.logs.get(channel_id)
+        assert log is None or log.first >= floor, f"{log.record.name}: not purged to {floor}"
 
     def _check_limits(self, log: Log) -> None:
         limits = self._limits.resolve(log.record.name)

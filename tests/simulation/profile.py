@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
+from stan.engine.records import CreateChannel, Disconnect, Operation, Purge
 from stan.engine.settings import Settings
 
 MS = 1_000_000
@@ -115,6 +116,21 @@ def draw_max_channels(rng: Random) -> int:
 def draw_limits(rng: Random) -> StoreLimits:
     """Other limits for a world that lives already."""
     return StoreLimits(draw_max_channels(rng), draw_defaults(rng), draw_overrides(rng))
+
+
+def draw_operation(rng: Random, profile: "Profile") -> Operation:
+    """What an operator may ask for at any time."""
+    channel = rng.choice(profile.channels)
+    kind = rng.random()
+    if kind < 0.2:
+        return Purge(channel)
+    if kind < 0.4:
+        return Purge(channel, keep=rng.choice((0, 1, 5)))
+    if kind < 0.6:
+        return Purge(channel, up_to=rng.randrange(40))
+    if kind < 0.7:
+        return CreateChannel(channel)
+    return Disconnect(rng.choice(profile.client_ids))
 
 
 def draw_faults(rng: Random, persistent: bool) -> Faults:

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
-from stan.engine.records import Batch, GuidLoad, History, Load, OutboxLoad, Result, ServerRecord
+from stan.engine.records import (
+    Batch,
+    GuidLoad,
+    History,
+    Load,
+    Operation,
+    OperationRefused,
+    OutboxLoad,
+    Purge,
+    Result,
+    ServerRecord,
+)
 from stan.engine.replaying import Held
 from stan.errors import LeaseLostError, StoreRefusedError, StoreUnavailableError
 from stan.server.settling import Settling
@@ -56,6 +67,8 @@ class Server:
         self._committing: Batch | None = None
         self._sealed_within = world.profile.settings.limits
         self._applied = False
+        self._last_ticket = 0
+        self._purges: dict[int, tuple[int, int]] = {}  # ticket -> channel ID, floor
         self._rings = 0
         self._rang_at_ns = -1
         self._epoch = node.epoch
@@ -141,6 +154,31 @@ class Server:
         self.engine.change_limits(limits, self.node.clock_ns())
         self._guarded_turn()
 
+    def administer(self, operation: Operation) -> None:
+        """The operator asks for something; what it says of a purge is checked."""
+        self._last_ticket += 1
+        if isinstance(operation, Purge):
+            channel = self.engine.channels.by_name.get(operation.channel)
+            if channel is not None and channel.floor is None:
+                up_to = min(operation.up_to, channel.last)
+                if operation.up_to < 0:
+                    up_to = channel.last - max(operation.keep, 0)
+                self.world.store.allow_purge(channel.channel_id, up_to + 1)
+                self._purges[self._last_ticket] = (channel.channel_id, up_to + 1)
+        try:
+            self.engine.administer(self._last_ticket, operation, self.node.clock_ns())
+        except OperationRefused as error:
+            self.world.trace("operator", f"refused: {error}")
+            self._purges.pop(self._last_ticket, None)
+        self._guarded_turn()
+
+    def _hear_outcomes(self) -> None:
+        for outcome in self.engine.take_outcomes():
+            self.world.trace("operator", f"{outcome}")
+            purge = self._purges.pop(outcome.ticket, None)
+            if purge is not None and not outcome.error:
+                self.world.store.check_purged(*purge)
+
     # A turn.
 
     def _guarded_turn(self) -> None:
@@ -162,6 +200,7 @@ class Server:
             self._seal()
         self._point()
         self._send()
+        self._hear_outcomes()
         loads = engine.take_loads()
         for load in loads:
             self._begin_load(load)

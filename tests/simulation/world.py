@@ -17,7 +17,7 @@ from tests.simulation.network import Events, Network
 from tests.simulation.node import Node
 from tests.simulation.observer import Chronicle
 from tests.simulation.peace import find_missing
-from tests.simulation.profile import MS, Faults, draw, draw_limits
+from tests.simulation.profile import MS, Faults, draw, draw_limits, draw_operation
 from tests.simulation.published import Published
 from tests.simulation.resending import ResendingClient
 from tests.simulation.server import Server
@@ -42,14 +42,18 @@ class World:
         self, seed: int, check_every: int = 4, steady: bool = False, kind: str = ""
     ) -> None:
         """Of this kind, or of one that the seed chooses. In every third world the operator
-        changes the limits now and then, and in every third the store encrypts, by dice of their
-        own; a `steady` one goes without either, and is otherwise the same."""
+        changes the limits now and then, in every third the store encrypts, and in every second
+        somebody purges and disconnects, by dice of their own; a `steady` one goes without any of
+        that, and is otherwise the same."""
         self.seed = seed
         self.kind = kind or choose_kind(seed)
         self._dice = Random(f"limits {seed}")
         restless = not steady and self._dice.random() < 0.3
         self._change_limits = self._dice.choice((0.002, 0.02)) if restless else 0.0
         self.limit_changes = 0
+        self._operator = Random(f"operator {seed}")
+        self._operate = 0.0 if steady else self._operator.choice((0.0, 0.0, 0.005, 0.02))
+        self.operations = 0
         self.check_every = check_every
         self.rng = Random(seed)
         self.profile = draw(self.rng)
@@ -100,7 +104,7 @@ class World:
         settings.record_all_guids = settings.persistent = self.profile.persistent = True
         settings.queue_bytes = 1 << 20
         settings.queue_messages = max(settings.queue_messages, 1000)
-        self._change_limits = 0.0
+        self._change_limits = self._operate = 0.0
         self.store.clock_steps = True
         faults.clock_step = 0.0
         published = self.store.published
@@ -190,6 +194,9 @@ class World:
         self.events.after(int(self.rng.expovariate(1.0) * self.profile.think_ns), self._act)
         if self._dice.random() < self._change_limits:
             self._take_limits(draw_limits(self._dice))
+        if self._operator.random() < self._operate and not self.server.dead:
+            self.operations += 1
+            self.server.administer(draw_operation(self._operator, self.profile))
         rng = self.rng
         chance = rng.random()
         if self.members:
