@@ -13,7 +13,7 @@ from stan.engine.records import ChannelRecord
 from stan.engine.settings import Settings
 from stan.engine.state import Channel
 from stan.engine.timers import Timers
-from stan.wire.subjects import is_valid_channel
+from stan.wire.subjects import is_valid_channel, pattern_matches
 
 # A longer name cannot be a NATS subject under any sensible max_control_line, and does not
 # fit the indexed columns of the databases.
@@ -62,6 +62,11 @@ class Channels:
         self._outbox.log("info", f'Channel "{name}" has been created')
         self.watch_inactivity(channel, now_ns)
         return channel
+
+    def serves(self, name: str) -> bool:
+        """Whether this valid channel is ours to answer for, and not another partition's."""
+        served = self._settings.served_channels
+        return not served or any(pattern_matches(pattern, name) for pattern in served)
 
     def add(self, record: ChannelRecord) -> Channel:
         """Take a channel that exists in the store, or is about to."""

@@ -79,7 +79,9 @@ class Failover:
         self._on_change = on_change
         self._server_id = server_id
         self._transport = transport
-        self._subjects = ServerSubjects(config.cluster_id, config.discover_prefix)
+        self._subjects = ServerSubjects(
+            config.cluster_id, config.discover_prefix, config.served_channels
+        )
         self._news_subject = f"_STAN.ft.{config.cluster_id}.{config.ft_group}"
         self._active_subject = f"{self._news_subject}.active"
         self._lease_s = config.ft_lease_ns / SECOND_NS
