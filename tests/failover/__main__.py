@@ -27,6 +27,7 @@ from tests.tools.streaming_client import Clients
 from tests.tools.streaming_server import find_original
 
 CHANNEL = "foo"
+HTTP_OK = 200
 _SETTLED_ACKS = 100
 _AFTER_ACKS = 30
 # One that has just begun to stand by lets others go first: so long it is let be.
@@ -100,6 +101,9 @@ async def restart_database(scene: Scene, publisher: Measured) -> None:
 async def lose_nats(scene: Scene, publisher: Measured) -> None:
     """The NATS server that the active is connected to; the publisher is at another one."""
     assert scene.cluster is not None
+    status, _ = await scene.active.get("/streaming/isFTActive")
+    if status != HTTP_OK:  # it left to the other one when it lost NATS the last time
+        scene.active, scene.standby = scene.standby, scene.active
     said = re.findall(r"(?:Connected to|NATS Server at) \"?nats://[^:]*:(\d+)", _output(scene))
     lost = next(each for each in scene.cluster.servers if each.port == int(said[-1]))
     lost.kill()
