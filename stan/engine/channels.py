@@ -13,7 +13,7 @@ from stan.engine.records import ChannelRecord
 from stan.engine.settings import Settings
 from stan.engine.state import Channel
 from stan.engine.timers import Timers
-from stan.wire.subjects import is_valid_channel
+from stan.wire.subjects import is_valid_channel, pattern_matches
 
 # A longer name cannot be a NATS subject under any sensible max_control_line, and does not
 # fit the indexed columns of the databases.
@@ -66,6 +66,11 @@ class Channels:
         most = self._settings.limits.max_channels
         if most > 0 and len(self.by_name) >= most:
             raise Refusal("too many channels")
+
+    def serves(self, name: str) -> bool:
+        """Whether this valid channel is ours to answer for, and not another partition's."""
+        served = self._settings.served_channels
+        return not served or any(pattern_matches(pattern, name) for pattern in served)
 
     def add(self, record: ChannelRecord) -> Channel:
         """Take a channel that exists in the store, or is about to."""

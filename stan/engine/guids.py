@@ -22,6 +22,9 @@ from stan.wire.stan_pb2 import PubAck, PubMsg
 # that lead one after the other may differ. An age is taken to be this much longer.
 _SLACK_NS = 10_000_000_000
 
+# Guids by channel and client.
+Wanted = dict[tuple[int, str], set[bytes]]
+
 
 class HeldPublish:
     """A PubMsg that waits for the store's word, or only keeps its place behind such a one."""
@@ -243,11 +246,16 @@ def _pack_columns(guids: list[bytes], size: int) -> bytes:
     return b"".join(parts)
 
 
-def find_guids(record: bytes, keys: Iterable[Key]) -> set[Key]:
-    """Which of the keys stand in the record of a batch."""
-    wanted: dict[tuple[int, str], set[bytes]] = {}
+def group_guids(keys: Iterable[Key]) -> Wanted:
+    """These keys as they are looked for in many records."""
+    wanted: Wanted = {}
     for channel_id, client_id, guid in keys:
         wanted.setdefault((channel_id, client_id), set()).add(guid)
+    return wanted
+
+
+def find_guids(record: bytes, wanted: Wanted) -> set[Key]:
+    """Which of the wanted stand in the record of a batch; they are not wanted any more."""
     found: set[Key] = set()
     position = 0
     while position < len(record):
@@ -258,13 +266,15 @@ def find_guids(record: bytes, keys: Iterable[Key]) -> set[Key]:
         size, position = _read_number(record, position)
         end = position + size
         guids = wanted.get((channel_id, client_id))
-        if guids is not None:
+        if guids:
             stored = (
                 _read_columns(record, position, guid_size)
                 if guid_size
                 else _read_guids(record, position, end)
             )
-            for guid in guids.intersection(stored):
+            here = guids.intersection(stored)
+            guids -= here
+            for guid in here:
                 found.add((channel_id, client_id, guid))
         position = end
     return found

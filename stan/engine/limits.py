@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from stan.errors import ConfigError
 from stan.units import format_duration
-from stan.wire.subjects import is_valid_channel_pattern, pattern_matches
+from stan.wire.subjects import is_valid_channel_pattern, pattern_covers, pattern_matches
 
 # Compared token by token, from the widest to the narrowest.
 _WIDTHS = {">": 0, "*": 1}
@@ -136,7 +136,7 @@ class StoreLimits:
 
     def _above(self, name: str) -> list[str]:
         """The entries that cover this one."""
-        return [wide for wide in self._wildcards if wide != name and _covers(wide, name)]
+        return [wide for wide in self._wildcards if wide != name and pattern_covers(wide, name)]
 
 
 def _override(inherited: int, override: int | None) -> int:
@@ -149,14 +149,3 @@ def _width(name: str) -> list[tuple[int, str]]:
 
 def _is_literal(name: str) -> bool:
     return all(token not in _WIDTHS for token in name.split("."))
-
-
-def _covers(wide: str, narrow: str) -> bool:
-    """Whether every channel that `narrow` covers is covered by `wide`, too."""
-    want, have = wide.split("."), narrow.split(".")
-    for index, token in enumerate(want):
-        if token == ">":
-            return len(have) > index
-        if index >= len(have) or have[index] == ">" or token not in ("*", have[index]):
-            return False
-    return len(want) == len(have)

@@ -16,6 +16,8 @@ MILLISECOND_NS = 1_000_000
 class Settings:
     """All times are nanoseconds, all sizes bytes.
 
+    `served_channels` are names and patterns; requests about other channels are left to
+    another server without an answer; when there are none, all channels are served.
     `persistent` says that the store outlives the process, so the progress of subscriptions
     is recorded, at most every `progress_interval_ns`. `cache_bytes` bounds the messages
     held for delivery, `outbox_bytes` what is prepared for subscriptions at a time,
@@ -33,6 +35,7 @@ class Settings:
     cluster_id: str = DEFAULT_CLUSTER_ID
     discover_prefix: str = DEFAULT_DISCOVER_PREFIX
     limits: StoreLimits = field(default_factory=StoreLimits)
+    served_channels: tuple[str, ...] = ()
     heartbeat_interval_ns: int = 30 * SECOND_NS
     heartbeat_timeout_ns: int = 10 * SECOND_NS
     heartbeat_fail_count: int = 10

@@ -73,7 +73,8 @@ class Subscriptions:
         if error:
             self._refuse(reply, error)
             return
-        self._open(request, reply, -1, now_ns)
+        if self._channels.serves(request.subject):
+            self._open(request, reply, -1, now_ns)
 
     def _validate(self, request: SubscriptionRequest) -> str:
         """The error of a request on its own; the order is the protocol's."""
@@ -284,6 +285,8 @@ class Subscriptions:
             request = parse_request(UnsubscribeRequest, payload)
         except ValueError:
             self._refuse(reply, "stan: invalid unsubscribe request")
+            return
+        if not self._channels.serves(request.subject):
             return
         channel = self._channels.by_name.get(request.subject)
         if channel is None:

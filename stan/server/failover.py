@@ -50,6 +50,8 @@ REST_S = 2.0
 YIELD_NS = SECOND_NS
 # Who was deposed takes nothing on the word of NATS for so many lengths of the lease.
 WARY_LEASES = 10
+# What was acknowledged this shortly before NATS was lost may not have reached its publisher.
+LAST_WORDS_NS = 100 * MILLISECOND_NS
 # A standby asks before so long, or there is none.
 LIVELY_S = 1.0
 
@@ -79,7 +81,9 @@ class Failover:
         self._on_change = on_change
         self._server_id = server_id
         self._transport = transport
-        self._subjects = ServerSubjects(config.cluster_id, config.discover_prefix)
+        self._subjects = ServerSubjects(
+            config.cluster_id, config.discover_prefix, config.served_channels
+        )
         self._news_subject = f"_STAN.ft.{config.cluster_id}.{config.ft_group}"
         self._active_subject = f"{self._news_subject}.active"
         self._lease_s = config.ft_lease_ns / SECOND_NS
@@ -88,6 +92,7 @@ class Failover:
         self._leaving = asyncio.Event()
         self._handing_over: asyncio.TimerHandle | None = None
         self._questions = Questions()
+        self._lost_ns = 0  # when this active lost NATS, and nobody made it good yet
         self._silence = Silence()
         self._stop_hearing: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._is_active = False
@@ -115,6 +120,8 @@ class Failover:
     def nats_is_down(self) -> None:
         """The NATS connection is gone."""
         self._silence.forget()
+        self._questions = Questions()
+        self._lost_ns = self.clock() if self._is_active else 0
 
     async def run(self) -> None:
         """Stand by and serve, in turns, until cancelled. Raises StanError when this server
@@ -250,7 +257,9 @@ class Failover:
 
     async def _ask(self, holder: Holder) -> None:
         """Ask whoever serves up to where all is settled, and notice when nobody answers."""
-        question = _encode(server_id=self._server_id, moment_ns=self.clock())
+        now_ns = self.clock()
+        heard_ns = now_ns - self.standby.gap_ns
+        question = _encode(server_id=self._server_id, moment_ns=now_ns, heard_ns=heard_ns)
         answer = await self._transport.ask(self._active_subject, question, ASK_TIMEOUT_S)
         if answer is None and holder.owner:
             self._silence.observe(holder.epoch, self._loop.time())
@@ -277,6 +286,7 @@ class Failover:
         log.info("Server is active")
         self.takeovers += 1
         self._leaving.clear()
+        self._lost_ns = 0
         serving = self.serving
         server, recovered = await serving.recover()
         if server.inbox_prefix != self._inbox_prefix:
@@ -361,6 +371,9 @@ class Failover:
             self._handing_over = None
             self._leaving.set()
         asked = _decode(question)
+        if self._lost_ns:
+            self._make_good(asked)
+            return _encode(server_id=self._server_id, epoch=self._epoch)
         pump = self.serving.pump
         settled_ns = _find_settled(pump)
         if settled_ns is None:
@@ -369,6 +382,15 @@ class Failover:
             str(asked.get("server_id")), _number(asked, "moment_ns"), pump.clock(), settled_ns
         )
         return _encode(server_id=self._server_id, epoch=self._epoch, settled_ns=moment_ns)
+
+    def _make_good(self, asked: dict[str, Any]) -> None:
+        """What was sent while this active had no connection it did not hear, and its last acks
+        may be lost. A standby that heard all of it serves in its place, and acknowledges again."""
+        missing_ns = self.clock() - self._lost_ns + LAST_WORDS_NS
+        self._lost_ns = 0
+        if _number(asked, "heard_ns") > missing_ns:
+            log.warning("NATS was lost for a moment: a standby heard what this server did not")
+            self._leaving.set()
 
 
 def _find_settled(pump: Pump) -> int | None:

@@ -119,13 +119,15 @@ class Server:
             log.warning("%s", warning)
         config.check()
         listener = find_listener(config)
-        subjects = ServerSubjects(config.cluster_id, config.discover_prefix)
+        subjects = ServerSubjects(config.cluster_id, config.discover_prefix, config.served_channels)
         # The NATS server starts meanwhile.
         loading = asyncio.ensure_future(asyncio.to_thread(_load_parts, config.store))
         try:
             await self._connect(subjects)
         finally:
             await loading
+        if config.partitioning:
+            await self._divide()
         if config.ft_group:
             self._join()
         else:
@@ -164,11 +166,27 @@ class Server:
         await transport.connect(servers, **options)
         if not config.is_embedded:
             log.info("Connected to %s", transport.url)
-        # The servers of a group know of each other by their store.
-        if not config.ft_group and await transport.probe(subjects, config.cluster_id):
+        # The servers of a group know of each other by their store, partitions by their lists.
+        is_alone = not config.ft_group and not config.partitioning
+        if is_alone and await transport.probe(subjects, config.cluster_id):
             raise AnotherServerError(
                 f'discovered another streaming server with cluster ID "{config.cluster_id}"'
             )
+
+    async def _divide(self) -> None:
+        """Serve our channels, and make sure that no other partition serves them."""
+        from stan.server.partition import Partition
+
+        config = self.config
+        partition = Partition(
+            self.server_id,
+            config.cluster_id,
+            config.served_channels,
+            config.ft_group,
+            self.transport,
+        )
+        await partition.join()
+        self._watch(self._end_with(partition.watch()))
 
     async def _serve(self, subjects: ServerSubjects) -> None:
         from stan.server.serving import Serving  # loaded by now, while NATS started

@@ -185,6 +185,7 @@ class Serving:
             cluster_id=config.cluster_id,
             discover_prefix=config.discover_prefix,
             limits=self._limits,
+            served_channels=config.served_channels,
             heartbeat_interval_ns=config.heartbeat_interval_ns,
             heartbeat_timeout_ns=config.heartbeat_timeout_ns,
             heartbeat_fail_count=config.heartbeat_fail_count,

@@ -40,15 +40,17 @@ _REFUSED = re.compile(r'permissions violation for subscription to "(.*?)"', re.I
 class Transport:
     """The server's NATS connection.
 
-    `on_up` and `on_down` tell of every change of the connection, `on_lost` that it is
-    closed for good. `on_made` comes before anything can be written to a new connection,
-    whose `max_payload_bytes` may be another one.
+    `on_up` and `on_down` tell of every change of the connection, `on_topology` that others may
+    be reached through it than before, `on_lost` that it is closed for good. `on_made` comes
+    before anything can be written to a new connection, whose `max_payload_bytes` may be
+    another one.
     """
 
     def __init__(self, name: str = "stan-server") -> None:
         self.on_made: Callable[[], None] = _nothing
         self.on_up: Callable[[], None] = _nothing
         self.on_down: Callable[[], None] = _nothing
+        self.on_topology: Callable[[], None] = _nothing
         self.on_lost: Callable[[str], None] = _ignore
         self.on_error: Callable[[str], None] = _ignore
         self._name = name
@@ -88,6 +90,10 @@ class Transport:
         async def connected() -> None:
             log.info('connection "%s" reconnected to NATS Server at "%s"', self._name, self.url)
             self.on_up()
+            self.on_topology()
+
+        async def discovered() -> None:
+            self.on_topology()
 
         async def disconnected() -> None:
             self.on_down()
@@ -109,6 +115,7 @@ class Transport:
                     reconnected_cb=connected,
                     disconnected_cb=disconnected,
                     closed_cb=closed,
+                    discovered_server_cb=discovered,
                     **options,
                 )
         except (nats.errors.Error, OSError, ValueError) as error:  # a TimeoutError is an OSError
@@ -152,7 +159,7 @@ class Transport:
         """
         self._on_frames = on_frames
         for subject in (
-            subjects.publish,
+            *subjects.publishes,
             subjects.subscribe,
             subjects.unsubscribe,
             subjects.subscription_close,
@@ -254,10 +261,14 @@ class Transport:
             return b""
         return bytes(answer.data)
 
-    async def say(self, subject: str, word: bytes) -> None:
+    async def say(self, subject: str, word: bytes, reply: str = "") -> None:
         """Publish; what cannot be said is not."""
         with suppress(nats.errors.Error, OSError):
-            await self._link.publish(subject, word)
+            await self._link.publish(subject, word, reply)
+
+    def new_inbox(self) -> str:
+        """A subject for answers, nobody else's."""
+        return self._link.new_inbox()
 
     async def close(self) -> None:
         self._closing = True

@@ -13,7 +13,7 @@ from collections.abc import Container
 from dataclasses import replace
 from itertools import accumulate, repeat
 
-from stan.engine.guids import find_guids
+from stan.engine.guids import find_guids, group_guids
 from stan.engine.records import (
     Batch,
     Bounds,
@@ -159,7 +159,7 @@ class _Published:
         for sealed_ns, guids in reversed(self._records):
             if sealed_ns < load.since_ns:
                 break
-            found |= find_guids(guids, load.keys - found)
+            found |= find_guids(guids, group_guids(load.keys - found))
         for key in load.keys:
             channel_id, client_id, message_id = key
             if not client_id:

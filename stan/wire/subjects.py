@@ -5,6 +5,7 @@ literal, non-empty, dot-separated name without ``/``, ``*`` or ``>``.
 """
 
 import re
+from collections.abc import Iterable
 
 DEFAULT_DISCOVER_PREFIX = "_STAN.discover"
 DEFAULT_CLUSTER_ID = "test-cluster"
@@ -75,14 +76,45 @@ def pattern_matches(pattern: str, name: str) -> bool:
     return len(want) == len(have)
 
 
-class ServerSubjects:
-    """The subjects a server of one cluster listens on, as its ConnectResponse names them."""
+def pattern_covers(wide: str, narrow: str) -> bool:
+    """Whether every channel that `narrow` covers is covered by `wide`, too."""
+    want, have = wide.split("."), narrow.split(".")
+    for index, token in enumerate(want):
+        if token == ">":
+            return len(have) > index
+        if index >= len(have) or have[index] == ">" or token not in ("*", have[index]):
+            return False
+    return len(want) == len(have)
 
-    def __init__(self, cluster_id: str, discover_prefix: str = DEFAULT_DISCOVER_PREFIX) -> None:
+
+def patterns_overlap(one: str, other: str) -> bool:
+    """Whether some literal name is covered by both of these patterns."""
+    left, right = one.split("."), other.split(".")
+    for mine, theirs in zip(left, right, strict=False):
+        if ">" in (mine, theirs):
+            return True
+        if mine != theirs and "*" not in (mine, theirs):
+            return False
+    return len(left) == len(right)
+
+
+class ServerSubjects:
+    """The subjects a server of one cluster listens on, as its ConnectResponse names them.
+
+    `publishes` are those of the channels that it serves, names or patterns: all when none is
+    named.
+    """
+
+    def __init__(
+        self,
+        cluster_id: str,
+        discover_prefix: str = DEFAULT_DISCOVER_PREFIX,
+        channels: Iterable[str] = (),
+    ) -> None:
         self.connect = f"{discover_prefix}.{cluster_id}"
         self.pings = f"{discover_prefix}.{cluster_id}.pings"
         self.publish_prefix = f"_STAN.pub.{cluster_id}"
-        self.publish = f"_STAN.pub.{cluster_id}.>"
+        self.publishes = [f"{self.publish_prefix}.{name}" for name in channels or (">",)]
         self.subscribe = f"_STAN.sub.{cluster_id}"
         self.unsubscribe = f"_STAN.unsub.{cluster_id}"
         self.subscription_close = f"_STAN.subclose.{cluster_id}"

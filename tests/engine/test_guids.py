@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from stan.engine.bursts import Burst
-from stan.engine.guids import find_guids, pack_guids
+from stan.engine.guids import find_guids, group_guids, pack_guids
 from stan.engine.limits import ChannelLimits, StoreLimits
 from stan.engine.publishing import INVALID_PUBLISH, OVERLOADED
 from stan.engine.records import ChannelRecord, GuidLoad
@@ -338,7 +338,9 @@ def test_a_record_holds_exactly_what_was_packed() -> None:
         }
         recorded = {key for key in keys if key[1]}
         absent = {(number, client_id, guid + b"!") for number, client_id, guid in keys}
-        assert find_guids(pack_guids(bursts), keys | absent) == recorded
+        wanted = group_guids(keys | absent)
+        assert find_guids(pack_guids(bursts), wanted) == recorded
+        assert not find_guids(pack_guids(bursts), wanted)  # they are not wanted any more
 
 
 def test_a_stem_is_recorded_once() -> None:

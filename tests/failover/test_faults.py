@@ -205,3 +205,22 @@ async def test_a_standby_that_came_late_says_what_it_did_not_hear(sqlite_group: 
     standby = sqlite_group.spawn("-ft_lease", "1s")
     await standby.says(r"is not held \(it was not heard\)")
     await standby.leads()
+
+
+async def test_what_was_sent_while_an_active_had_no_nats_is_made_good_by_a_standby(
+    group: Group, clients: Clients, proxy: Proxy
+) -> None:
+    url = f"nats://127.0.0.1:{proxy.port}"
+    active = group.spawn(*LONG_LEASE, nats_url=url)
+    await active.leads()
+    standby = group.spawn(*LONG_LEASE)
+    await standby.stands_by()
+    client = await clients.connect(group)
+    publisher = Publisher(client, "foo")
+    # The standby holds all that is not settled once its own beginning is.
+    await publisher.acked(300)
+    proxy.cut()
+    await standby.leads()
+    await publisher.acked(20)
+    await active.stands_by(times=2)
+    await publisher.stop()

@@ -182,7 +182,6 @@ UNHEEDED = (
 # Refused, because a server that went on without them would break a promise.
 RAFT = "clustering by Raft is not offered"
 REFUSED = (
-    ("", "partitioning", "true", "channel partitioning is not available"),
     ("clustered", "", "true", RAFT),
     ("cluster_node_id", "cluster.node_id", '"a"', RAFT),
     ("cluster_bootstrap", "cluster.bootstrap", "true", RAFT),
@@ -216,7 +215,7 @@ OURS = {
     *("cache_bytes", "test_timers", "check_config", "welcome", "sql_durability", "sql_migrate"),
     "sql_outbox",
     *("http_addr", "log_format", "client_pending_bytes", "max_inflight_limit"),
-    *("dedupe_window", "ft_lease", "ft_buffer"),
+    *("dedupe_window", "ft_lease", "ft_buffer", "partitioning"),
 }
 
 

@@ -8,7 +8,7 @@ AssertionError.
 
 from dataclasses import dataclass
 
-from stan.engine.guids import find_guids
+from stan.engine.guids import find_guids, group_guids
 from stan.engine.publishing import INVALID_PUBLISH
 from stan.engine.records import Batch, GuidLoad, Key
 
@@ -67,7 +67,8 @@ class Published:
         if sent is not None:
             generation = int(payload[GUID_BYTES : GUID_BYTES + GENERATION_BYTES])
             key = (channel_id, sent.client_id, sent.wire_guid or guid)
-            assert find_guids(batch.guids, {key}), f"{guid!r} is stored and not recorded"
+            here = find_guids(batch.guids, group_guids({key}))
+            assert here, f"{guid!r} is stored and not recorded"
             if sent.message_id:
                 self._store_id(channel_id, sent, batch)
         assert guid not in self._denied, (
@@ -109,7 +110,7 @@ class Published:
         found: set[Key] = set()
         for recorded_ns, guids in self._records:
             if recorded_ns >= load.since_ns:
-                found |= find_guids(guids, load.keys)
+                found |= find_guids(guids, group_guids(load.keys))
         for key in load.keys:
             channel_id, client_id, message_id = key
             if not client_id:

@@ -99,9 +99,10 @@ class Scene:
 
 
 class NatsCluster:
-    """Three NATS servers that know each other."""
+    """Three NATS servers that know each other. Each may be started with flags besides."""
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
+        self._flags = flags
         self.servers = [NatsServer() for _ in range(3)]
         self._ports = [free_port() for _ in self.servers]
 
@@ -118,7 +119,9 @@ class NatsCluster:
         number = self.servers.index(server)
         routes = [f"nats://127.0.0.1:{port}" for port in self._ports if port != self._ports[number]]
         own = f"nats://127.0.0.1:{self._ports[number]}"
-        server.start("-cluster", own, "-cluster_name", "three", "-routes", ",".join(routes))
+        server.start(
+            "-cluster", own, "-cluster_name", "three", "-routes", ",".join(routes), *self._flags
+        )
 
     def find(self, connection: stan.Connection) -> NatsServer:
         """The server that a connection is connected to."""

@@ -102,7 +102,7 @@ def test_the_server_listens_where_the_protocol_says() -> None:
     assert subjects.connect == "P.c"
     assert subjects.pings == "P.c.pings"
     assert subjects.publish_prefix == "_STAN.pub.c"
-    assert subjects.publish == "_STAN.pub.c.>"
+    assert subjects.publishes == ["_STAN.pub.c.>"]
     assert subjects.subscribe == "_STAN.sub.c"
     assert subjects.unsubscribe == "_STAN.unsub.c"
     assert subjects.subscription_close == "_STAN.subclose.c"

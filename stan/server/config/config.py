@@ -8,6 +8,7 @@ is read or opened but the configuration files.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
@@ -28,7 +29,7 @@ from stan.server.config.flags import read_flags
 from stan.server.config.language import parse_file
 from stan.server.config.options import OPTIONS, Options
 from stan.units import SECOND_NS, format_duration
-from stan.wire.subjects import is_publishable_subject
+from stan.wire.subjects import is_publishable_subject, pattern_covers, patterns_overlap
 
 if TYPE_CHECKING:
     from stan.store.encryption import Encryption
@@ -66,6 +67,17 @@ class Config(Options):
             self.max_inactivity_ns,
         )
         return StoreLimits(self.max_channels, defaults, self.channels)
+
+    @property
+    def served_channels(self) -> tuple[str, ...]:
+        """The names and patterns of the channels that are ours; none when all are. What a wider
+        one covers is left out: nothing may be heard twice."""
+        names = list(self.channels) if self.partitioning else []
+        return tuple(
+            name
+            for name in names
+            if not any(wide != name and pattern_covers(wide, name) for wide in names)
+        )
 
     @property
     def is_embedded(self) -> bool:
@@ -115,6 +127,7 @@ class Config(Options):
                 "heartbeat_fail_count",
             )
         self._check_group()
+        self._check_partition()
         if self.sql_durability not in ("full", "normal", "off"):
             raise ConfigError(
                 f"durability is full, normal or off, not {self.sql_durability!r}", "sql_durability"
@@ -126,6 +139,20 @@ class Config(Options):
             raise ConfigError(f"the console's login lacks its {lacks}", f"console_{lacks}")
         if not -1 <= self.port <= 65535:
             raise ConfigError(f"port must be between -1 and 65535, it is {self.port}")
+
+    def _check_partition(self) -> None:
+        if self.partitioning and not self.channels:
+            raise ConfigError("stan: no configured channel", "partitioning")
+        for name in self.served_channels:
+            if not is_publishable_subject(name.translate({ord("*"): "x", ord(">"): "x"})):
+                raise ConfigError(f'NATS cannot carry channel "{name}"', f"channels {name}")
+        for one, other in combinations(self.served_channels, 2):
+            if patterns_overlap(one, other):
+                raise ConfigError(
+                    f'partitioning: channels "{one}" and "{other}" overlap, and neither covers'
+                    " the other",
+                    f"channels {other}",
+                )
 
     def _check_group(self) -> None:
         if self.dedupe_window_ns < 0:

@@ -111,6 +111,8 @@ class Options:
         "Most unacknowledged messages a subscription may ask for (0 for any)", 0)
     dedupe_window_ns: int = duration(Group.STREAMING, "dedupe_window", "dedupe_window",
         "How long a publish that is sent again is known to be stored already", 120 * SECOND_NS)
+    partitioning: bool = switch(Group.STREAMING, "partitioning", "partitioning",
+        "Serve only the channels listed in the limits, beside servers that serve others")
     ft_group: str = text(Group.STREAMING, "ft_group", "ft_group ft_group_name",
         "Name of the fault tolerance group: the servers that share a SQL store, of which one"
         " serves")
@@ -263,9 +265,6 @@ def _raft(kind: Kind, name: str, default: str | int | bool = "", has_flag: bool 
 _MEANINGLESS: tuple[Option, ...] = (
     _ignored(Group.STREAMING, "dir", Kind.TEXT, "dir datastore", _NO_FILE_STORE,
              about="Root directory of the original's FILE store"),
-    Option(Group.STREAMING, "partitioning", Kind.BOOLEAN, (), ("partitioning",),
-           "Serve only the channels listed in the limits", False,
-           refused="channel partitioning is not available in this version"),
     _ignored(Group.STREAMING, "io_batch_size", Kind.INTEGER, "", _OWN_BATCHES, 1024),
     _ignored(Group.STREAMING, "io_sleep_time", Kind.INTEGER, "", _OWN_BATCHES, 0),
 

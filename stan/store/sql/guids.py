@@ -6,7 +6,7 @@ they hold is packed by stan.engine.guids. Invariant: a row stands here if and on
 batch that it belongs to is true.
 """
 
-from stan.engine.guids import find_guids
+from stan.engine.guids import find_guids, group_guids
 from stan.engine.records import Batch, GuidLoad, Key
 from stan.store.sql.dialect import Session, insert_sql
 from stan.store.sql.lease import Lease
@@ -14,15 +14,16 @@ from stan.store.sql.rows import Row, digest_key
 
 GUID_COLUMNS = ("batch", "recorded_ns", "guids")
 _MESSAGE_ID_COLUMNS = ("channel_id", "message_key", "recorded_ns")
+# The newest rows are most likely asked for; further back, a read has ever more of them.
 _ROWS_PER_READ = 64
+_MOST_ROWS_PER_READ = 1024
 _ROWS_PER_SWEEP = 256
 
 _INSERT_GUIDS = insert_sql("stan_guids", GUID_COLUMNS)
 _INSERT_ID = insert_sql("stan_message_ids", _MESSAGE_ID_COLUMNS)
 _DELETE_ID = "DELETE FROM stan_message_ids WHERE channel_id=? AND message_key=?"
 _NEWEST = (
-    "SELECT batch, recorded_ns, guids FROM stan_guids WHERE batch<? "
-    f"ORDER BY batch DESC LIMIT {_ROWS_PER_READ}"
+    "SELECT batch, recorded_ns, guids FROM stan_guids WHERE batch<? ORDER BY batch DESC LIMIT ?"
 )
 _FIND_ID = "SELECT recorded_ns FROM stan_message_ids WHERE channel_id=? AND message_key=?"
 _OLDEST = "SELECT batch, recorded_ns FROM stan_guids ORDER BY batch LIMIT ?"
@@ -61,18 +62,20 @@ def find_published(session: Session, load: GuidLoad) -> frozenset[Key]:
         row = session.fetch_one(_FIND_ID, (channel_id, _message_key(text)))
         if row is not None and row[0] >= load.message_ids_since_ns:
             found.add(key)
-    below = _NO_BATCH
-    while guids:
-        rows = session.fetch(_NEWEST, (below,))
+    wanted = group_guids(guids)
+    missing = len(guids)
+    below, most = _NO_BATCH, _ROWS_PER_READ
+    while missing:
+        rows = session.fetch(_NEWEST, (below, most))
         for _, recorded_ns, record in rows:
             if recorded_ns < load.since_ns:
                 return frozenset(found)
-            here = find_guids(bytes(record), guids)
-            guids -= here
+            here = find_guids(bytes(record), wanted)
+            missing -= len(here)
             found |= here
-        if len(rows) < _ROWS_PER_READ:
+        if len(rows) < most:
             break
-        below = rows[-1][0]
+        below, most = rows[-1][0], min(2 * most, _MOST_ROWS_PER_READ)
     return frozenset(found)
 
 
