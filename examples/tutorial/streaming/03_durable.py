@@ -1,0 +1,17 @@
+"""Go on where the last run ended."""
+
+import asyncio
+
+import stan
+
+
+async def main() -> None:
+    for run in ("first run", "second run"):
+        async with stan.connect("test-cluster", "me") as sc:
+            await sc.publish("streaming.durable", run.encode())
+            sub = await sc.subscribe("streaming.durable", durable="mine", start_at="first")
+            print(run, "got", [msg.data.decode() for msg in await sub.fetch(2, timeout=0.5)])
+            await sub.drain(timeout=1)
+
+
+asyncio.run(main())
