@@ -76,7 +76,7 @@ class Desk:
                 (self._folder / source.name).write_text(self._elsewhere(source.read_text()))
 
     def _write_commands(self) -> None:
-        """What a reader has on PATH."""
+        """What a reader has on PATH; our programs do not find it there themselves."""
         run = shlex.join([sys.executable, "-u", str(_STANDIN), self._port("4222")])
         nats = shlex.join([find_nats_server(), "-a", "127.0.0.1", "-p", self._port("4222")])
         words = {
@@ -89,7 +89,7 @@ class Desk:
             words["stan"] = shlex.join([sys.executable, "-m", "stan.cli.main"])
         for name, command in words.items():
             script = self._bin / name
-            script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+            script.write_text(f'#!/bin/sh\nPATH=${{PATH#*:}} exec {command} "$@"\n')
             script.chmod(0o755)
 
     def _port(self, usual: str) -> str:
@@ -174,4 +174,3 @@ class Desk:
 def play(commands: list[Command], desk: Desk) -> list[Command]:
     """Type all of them; returns what appeared."""
     return [desk.play(command) for command in commands]
-

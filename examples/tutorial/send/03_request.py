@@ -12,6 +12,7 @@ async def main() -> None:
     async with stan.connect("test-cluster", "me") as sc:
         assert sc.nats is not None
         nc = sc.nats
+
         async def tell(msg: Msg) -> None:
             await msg.respond(b"noon")
 

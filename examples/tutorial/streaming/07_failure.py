@@ -6,13 +6,16 @@ import stan
 
 
 async def main() -> None:
-    async with stan.connect("test-cluster", "me") as sc:
+    back = asyncio.Event()
+    async with stan.connect(
+        "test-cluster",
+        "me",
+        interrupted_cb=lambda sc, reason: print("interrupted:", reason),
+        resumed_cb=lambda sc, report: back.set(),
+    ) as sc:
         sub = await sc.subscribe("streaming.crash")
         print("kill the server now, and start it again")
-        async for event in sc.events():
-            print(type(event).__name__)
-            if isinstance(event, stan.Resumed):
-                break
+        await back.wait()
         await sc.publish("streaming.crash", b"after the crash")
         print((await sub.next_msg(timeout=10)).data.decode())
 
