@@ -28,6 +28,10 @@ def write(name: str, data: bytes) -> None:
     path.write_bytes(data)
 
 
+def call(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
 def certify(
     name: str, issuer: str = "", issuer_key: ec.EllipticCurvePrivateKey | None = None
 ) -> ec.EllipticCurvePrivateKey:
@@ -36,11 +40,10 @@ def certify(
     signer = issuer_key or key
     now = datetime.datetime.now(datetime.UTC)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    called = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, n)]) for n in (name, issuer)]
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(called[0])
-        .issuer_name(called[1] if issuer else called[0])
+        .subject_name(call(name))
+        .issuer_name(call(issuer or name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
