@@ -10,7 +10,8 @@ async def main() -> None:
         stan.connect("test-cluster", "me", no_echo=True) as mine,
         stan.connect("test-cluster", "other") as other,
     ):
-        assert mine.nats is not None and other.nats is not None
+        assert mine.nats is not None
+        assert other.nats is not None
         sub = await mine.nats.subscribe("chat")
         await mine.nats.flush()
         await mine.nats.publish("chat", b"from me")
