@@ -77,8 +77,9 @@ format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.dev  ## regenerate the option table of docs/operations.md
+docs: $(VENV)/.dev  ## regenerate the option table, put the programs into the tutorial
 	@$(BIN)/python -m stan.server.config.reference --write docs/operations.md
+	@$(BIN)/python -m tests.tutorial.pages
 
 sim: $(VENV)/.dev  ## run the simulation: make sim SEEDS=100000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
