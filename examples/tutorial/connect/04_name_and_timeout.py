@@ -19,7 +19,8 @@ async def main() -> None:
     async with stan.connect("test-cluster", "orders-1", name="orders, first worker"):
         print(await asyncio.to_thread(names))
 
-    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 4223)
+    held = []  # a server that takes connections and says nothing
+    silent = await asyncio.start_server(lambda *streams: held.append(streams), "127.0.0.1", 4223)
     async with silent:
         try:
             await stan.connect(
