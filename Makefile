@@ -77,8 +77,9 @@ format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.dev  ## regenerate the option table of docs/operations.md
+docs: $(VENV)/.dev  ## regenerate the option table, put the programs into the tutorial
 	@$(BIN)/python -m stan.server.config.reference --write docs/operations.md
+	@$(BIN)/python -m tests.tutorial.pages
 
 console-pictures: $(VENV)/.dev  ## take the pictures of docs/console.md (needs Chromium)
 	@$(BIN)/python -m tests.console.pictures docs/console

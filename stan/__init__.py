@@ -1,7 +1,22 @@
 """Durable channels on top of NATS: the client's public names.
 
-``sc = await stan.connect("test-cluster", "my-client")``, then `publish`, `subscribe` and
-`close`. The server is started by the command ``stan-server`` and is not imported here.
+    import asyncio, stan
+
+    async def main():
+        async with stan.connect("test-cluster", "my-client") as sc:
+            await sc.publish("orders", b"hello")        # returns when it is stored
+            sub = await sc.subscribe("orders", start_at="first", durable="mine")
+            async for msg in sub:
+                print(msg.sequence, msg.data)
+
+    asyncio.run(main())
+
+`connect` tells how to connect, `Connection` what can be done then, `Subscription` and `Message`
+what is received, `Receipt` what becomes of a publish. All errors are `StanError`s. `sc.nats` is
+the NATS connection below, for subjects without memory. At a prompt that awaits by itself, such
+as Jupyter's, ``sc = await stan.connect("test-cluster", "my-client")`` is all it takes.
+
+The server is started by the command ``stan-server`` and is not imported here.
 """
 
 from stan import link  # noqa: F401  # first: it loads nats-py without what few need

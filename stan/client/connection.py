@@ -60,6 +60,11 @@ class Connection:
         self._driver = Driver(options, self._tell)
         self._closing = asyncio.Lock()
 
+    def __repr__(self) -> str:
+        state = "connected" if self.is_connected else "interrupted"
+        state = "closed" if self.is_closed else state
+        return f"<Connection {self.client_id!r} to {self.cluster_id!r}, {state}>"
+
     # State
 
     @property

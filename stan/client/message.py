@@ -125,7 +125,7 @@ class Message:
         return format_message(self)
 
     def __repr__(self) -> str:
-        return f"<Message {self}>".replace(" >", ">")
+        return f"<Message {str(self).rstrip()}>"
 
 
 def quote(data: bytes) -> str:

@@ -90,6 +90,15 @@ class Receipt:
             _running.add(task)
             task.add_done_callback(_finished)
 
+    def __repr__(self) -> str:
+        if self._state < _SETTLED:
+            fate = "waiting"
+        elif self._error is not None:
+            fate = f"failed: {self._error}"
+        else:
+            fate = "stored before" if self.duplicate else "stored"
+        return f"<Receipt {self.guid} {fate}>"
+
     def __await__(self) -> Generator[object, None, str]:
         if self._state < _SETTLED:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

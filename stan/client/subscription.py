@@ -67,6 +67,12 @@ class Subscription:
         self._is_ended = False
         self._lost: ClientError | None = None
 
+    def __repr__(self) -> str:
+        names = {"queue": self.queue, "durable": self.durable}
+        more = "".join(f" {name}={value!r}" for name, value in names.items() if value)
+        state = f"{self.delivered} delivered" if self.is_valid else "ended"
+        return f"<Subscription {self.channel!r}{more}, {state}>"
+
     # Delivery
 
     def _start(self) -> None:

@@ -193,3 +193,16 @@ async def test_options_of_nats_of_another_kind() -> None:
 
 def test_the_version_is_that_of_the_package() -> None:
     assert stan.__version__.count(".") == 2
+
+
+async def test_what_is_at_hand_shows_itself(connect: Connect, channel: str) -> None:
+    connection = await connect()
+    cluster = connection.cluster_id
+    shown = f"<Connection {connection.client_id!r} to {cluster!r}, "
+    assert repr(connection) == shown + "connected>"
+    sub = await connection.subscribe(channel, durable="d")
+    assert repr(sub) == f"<Subscription {channel!r} durable='d', 0 delivered>"
+    await sub.close()
+    assert repr(sub) == f"<Subscription {channel!r} durable='d', ended>"
+    await connection.close()
+    assert repr(connection) == shown + "closed>"

@@ -1,0 +1,18 @@
+"""Name and password."""
+
+import asyncio
+
+import stan
+
+
+async def main() -> None:
+    async with stan.connect("test-cluster", "me", user="me", password="s3cr3t") as sc:
+        await sc.publish("secure", b"hello")
+        print("let in")
+    try:
+        await stan.connect("test-cluster", "me", user="me", password="wrong")
+    except stan.ConnectError as error:
+        print("refused:", error)
+
+
+asyncio.run(main())

@@ -1,0 +1,1 @@
+"""The tutorial, proved: its programs run against real servers, its pages show what they print."""

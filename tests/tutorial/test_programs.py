@@ -1,0 +1,25 @@
+"""Every program of the tutorial runs and prints what its page shows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tutorial.running import Results, run
+from tests.tutorial.transcript import Command, list_transcripts, mask, name, parse, write
+
+
+@pytest.fixture(scope="module")
+def results() -> Iterator[Results]:
+    pool, results = run(list_transcripts())
+    yield results
+    pool.shutdown()
+
+
+def masked(commands: list[Command]) -> list[str]:
+    return [mask(line) for line in write(commands).splitlines()]
+
+
+@pytest.mark.parametrize("path", list_transcripts(), ids=name)
+def test_a_program_prints_what_its_page_shows(path: Path, results: Results) -> None:
+    assert masked(results[path].result()) == masked(parse(path.read_text()))
