@@ -176,7 +176,7 @@ def test_a_channel_is_created_within_the_limits() -> None:
 
 
 def test_a_channel_is_deleted_with_all_it_holds() -> None:
-    rig, inbox = with_durable(acked=2)
+    rig, _inbox = with_durable(acked=2)
     rig.close()
     trial = ask(rig, DeleteChannel("foo"), is_trial=True)
     assert trial == [Outcome(1, {"messages": 5, "subscriptions": 1})]
@@ -321,7 +321,7 @@ def test_a_durable_group_without_members_is_deleted() -> None:
 
 
 def test_an_online_durable_is_deleted_by_force() -> None:
-    rig, inbox = with_durable(acked=2)
+    rig, _inbox = with_durable(acked=2)
     assert refused(rig, DeleteDurable(DURABLE)) == (409, "1 clients receive by it")
     assert ask(rig, DeleteDurable(DURABLE, force=True)) == [
         Outcome(1, {"pending": 3, "members": 1})
