@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.mysql import DATETIME, LONGBLOB, LONGTEXT
 
-revision = "0004"
+revision = "0003"
 down_revision = "0002"
 
 _MYSQL = {
