@@ -43,7 +43,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 
 run: $(VENV)/.run  ## start a server on port 4222 that keeps its messages in ./data
 	@mkdir -p data
-	@exec $(BIN)/stan-server -p 4222 -st SQL --sql_source data/stan.db --welcome
+	@exec $(BIN)/stan-server -p 4222 -st SQL --sql_source data/stan.db -admin full --welcome
 
 demo: $(VENV)/.run  ## watch the tutorial happen, in under 30 seconds
 	@$(BIN)/python examples/demo/main.py

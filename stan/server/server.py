@@ -41,7 +41,9 @@ from stan.server.transport import Transport
 from stan.wire.subjects import ServerSubjects
 
 if TYPE_CHECKING:
+    from stan.server.admin.operations import Operations
     from stan.server.admin.reading import Served
+    from stan.server.admin.service import AdminService
     from stan.server.failover import Failover
     from stan.server.monitor.monitor import Monitor
     from stan.server.serving import Serving
@@ -78,7 +80,10 @@ class Server:
         self.serving: Serving | None = None
         self.monitor: Monitor | None = None
         self.failover: Failover | None = None
-        self._start_ns = time_ns()
+        self.admin: AdminService | None = None
+        self._identity = Identity(
+            config.cluster_id, self.server_id, banner.server_version(), time_ns()
+        )
         self._log_sink = log_sink
         self._read_config = read_config
         self._make_console = make_console
@@ -139,6 +144,8 @@ class Server:
             self._watch(self._end_with(self.failover.run()))
         else:
             log.info("Streaming Server is ready")
+        if config.admin != "off":
+            self._watch(self._offer())
         self._ready = True
         supervisor.notify(supervisor.READY)
         if config.welcome or sys.stderr.isatty():
@@ -215,8 +222,10 @@ class Server:
         """This member of a group serves from now on, or stands by."""
         assert self.failover is not None
         self.serving = serving = self.failover.serving
+        self._identity.state = state
+        if self.admin is not None:
+            self._watch(self.admin.follow(state == FT_ACTIVE))
         if self.monitor is not None:
-            self.monitor.identity.state = state
             pump = serving.pump if state == FT_ACTIVE else serving.make_idle()
             self.monitor.show(pump, serving.store)
         if state == FT_ACTIVE:
@@ -226,9 +235,7 @@ class Server:
         from stan.server.monitor.monitor import Monitor  # it loads aiohttp, which few servers need
 
         assert self.serving is not None
-        identity = Identity(
-            self.config.cluster_id, self.server_id, banner.server_version(), self._start_ns
-        )
+        identity = self._identity
         transport, serving, failover = self.transport, self.serving, self.failover
         if failover is not None:
             identity.state = FT_STANDBY
@@ -249,11 +256,9 @@ class Server:
         """What makes the console on this port, if anything does."""
         if self._make_console is None:
             return None
-        from stan.server.admin.operations import Operations
-
         config = self.config
         surroundings = Surroundings(
-            Operations(self._served, lambda: self.transport.url).run,
+            self._operations().run,
             listener.host,
             config.console_user,
             config.console_password,
@@ -265,10 +270,26 @@ class Server:
         """What serves clients now, None while this server stands by."""
         from stan.server.admin.reading import Served
 
-        monitor, serving = self.monitor, self.serving
-        if monitor is None or serving is None or not serving.is_running:
+        serving = self.serving
+        if serving is None or not serving.is_running:
             return None
-        return Served(monitor.identity, self.config, serving.pump, serving.store)
+        return Served(self._identity, self.config, serving.pump, serving.store)
+
+    def _operations(self) -> "Operations":
+        from stan.server.admin.operations import Operations
+
+        hand_over = self._hand_over if self.failover is not None else None
+        url = lambda: self.transport.url  # noqa: E731
+        return Operations(self._served, url, self.config.admin, self._reload, hand_over)
+
+    async def _offer(self) -> None:
+        """Offer the operations over NATS, as long as this server serves."""
+        from stan.server.admin.service import AdminService
+
+        self.admin = AdminService(
+            self.transport.lend(), self._identity, self.config.admin, self._operations().run
+        )
+        await self.admin.follow(self._served() is not None)
 
     # Watching.
 

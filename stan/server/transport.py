@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import nats.errors
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from stan.errors import NatsServerError
@@ -62,6 +63,10 @@ class Transport:
         self._closing = False
         self._listening: set[str] = set()
         self._refused: list[str] = []  # subjects to which our NATS user may not listen
+
+    def lend(self) -> Client:
+        """The nats-py client, for whoever makes ordinary subscriptions of its own on it."""
+        return self._link
 
     async def connect(self, servers: list[str], **nats_options: Any) -> None:
         """Connect to one of these NATS servers. Raises NatsServerError.

@@ -1,39 +1,78 @@
 """The operations by name: whoever asks, through whatever, comes through `run`.
 
-Invariant: nothing is answered while this server does not serve.
+Each change is one line of the log. Invariant: nothing is answered while this server does not
+serve, and nothing is changed where that is not allowed.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from stan.errors import AdminError
+from stan.server.admin.changing import Changing
 from stan.server.admin.reading import Reading, Served
+from stan.server.admin.requests import CHANGING, check
 from stan.server.admin.settings import describe_options, describe_server, describe_store_limits
+from stan.server.log import on_one_line
+
+log = logging.getLogger("stan.server")
 
 
 class Operations:
-    """What can be asked of one server. `served` tells what serves now, None on a standby."""
+    """What can be asked of one server. `served` tells what serves now, None on a standby;
+    `reload` and `hand_over` are the server's own, the latter None outside a group."""
 
     def __init__(
-        self, served: Callable[[], Served | None], nats_url: Callable[[], str], mode: str = "read"
+        self,
+        served: Callable[[], Served | None],
+        nats_url: Callable[[], str],
+        mode: str = "read",
+        reload: Callable[[], None] | None = None,
+        hand_over: Callable[[], None] | None = None,
     ) -> None:
         self._served = served
         self._nats_url = nats_url
         self._mode = mode
+        self._reload = reload
+        self._hand_over = hand_over
 
     async def run(self, endpoint: str, request: Mapping[str, Any], who: str) -> dict[str, Any]:
         """Answer, or raise AdminError."""
         served = self._served()
         if served is None:
             raise AdminError(503, "this server stands by: ask the active one of its group")
+        check(endpoint, request)
+        if endpoint in CHANGING:
+            return await self._change(served, endpoint, request, who)
         if endpoint == "server.info":
             return describe_server(served, self._mode, self._nats_url(), time.time_ns())
         if endpoint == "server.limits":
             return describe_store_limits(served)
         if endpoint == "server.config":
             return describe_options(served.config)
-        answer = Reading(served).endpoints.get(endpoint)
-        if answer is None:
-            raise AdminError(404, f'there is no operation "{endpoint}"')
-        return await answer(request)
+        return await Reading(served).endpoints[endpoint](request)
+
+    async def _change(
+        self, served: Served, endpoint: str, request: Mapping[str, Any], who: str
+    ) -> dict[str, Any]:
+        if self._mode != "full":
+            raise AdminError(403, "this server allows no changes (-admin full does)")
+        if endpoint == "server.reload":
+            if self._reload is None:
+                raise AdminError(409, "this server cannot be reloaded")
+            self._reload()
+            answer: dict[str, Any] = {"lines": []}
+        elif endpoint == "server.handover":
+            if self._hand_over is None:
+                raise AdminError(409, "this server is in no group (-ft_group)")
+            self._hand_over()
+            answer = {"handed_over": True}
+        else:
+            answer = await Changing(served).endpoints[endpoint](request)
+        if not request.get("dry_run"):
+            words = [f"{name}={value}" for name, value in request.items()]
+            numbers = [f"{name}={n}" for name, n in answer.items() if type(n) is int]
+            line = f"{who} asked for {endpoint} {' '.join(words)}: {' '.join(numbers)}"
+            log.info("Admin: %s", on_one_line(line))
+        return answer

@@ -128,6 +128,8 @@ class Config(Options):
             )
         self._check_group()
         self._check_partition()
+        if self.admin not in ("off", "read", "full"):
+            raise ConfigError(f"admin is off, read or full, not {self.admin!r}", "admin")
         if self.sql_durability not in ("full", "normal", "off"):
             raise ConfigError(
                 f"durability is full, normal or off, not {self.sql_durability!r}", "sql_durability"

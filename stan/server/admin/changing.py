@@ -1,0 +1,140 @@
+"""The operations that change something: requests in, operations of the engine out.
+
+A time becomes a sequence here, since only the store can look for one. Invariant: what is told was
+true when the engine's batch was.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from stan.engine.records import (
+    CreateChannel,
+    DeleteChannel,
+    DeleteDurable,
+    Disconnect,
+    DurableName,
+    MoveDurable,
+    Operation,
+    Purge,
+    ResendPending,
+    TimeLoad,
+)
+from stan.engine.views import View
+from stan.errors import AdminError, StoreError
+from stan.server.admin.reading import Answer, Reading, Request, Served
+from stan.server.admin.requests import choose
+from stan.server.admin.times import parse_time
+
+
+class Changing:
+    """The endpoints that change, on one server."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._reading = Reading(served)
+        self.endpoints: dict[str, Callable[[Request], Awaitable[Answer]]] = {
+            "channel.create": self.create_channel,
+            "channel.purge": self.purge,
+            "channel.delete": self.delete_channel,
+            "durable.move": self.move,
+            "durable.delete": self.delete_durable,
+            "durable.resend": self.resend,
+            "client.disconnect": self.disconnect,
+        }
+
+    async def _do(self, operation: Operation, request: Request) -> Answer:
+        is_trial = bool(request.get("dry_run"))
+        numbers = await self._served.pump.administering.run(operation, is_trial)
+        return {**numbers, "dry_run": True} if is_trial else dict(numbers)
+
+    async def create_channel(self, request: Request) -> Answer:
+        """A channel that nobody published to yet."""
+        name = str(request.get("channel", ""))
+        answer = await self._do(CreateChannel(name), request)
+        return answer or await self._reading.show_channel(request)
+
+    async def purge(self, request: Request) -> Answer:
+        """Drop messages from the beginning of a channel."""
+        name = str(request.get("channel", ""))
+        how = choose(request, "all", "up_to", "before", "keep")
+        operation = Purge(name)
+        if how == "up_to":
+            operation = Purge(name, up_to=request["up_to"])
+        elif how == "keep":
+            operation = Purge(name, keep=request["keep"])
+        elif how == "before":
+            operation = Purge(name, up_to=await self._find(name, request["before"]) - 1)
+        answer = await self._do(operation, request)
+        channel = await self._reading.show_channel({"channel": name})
+        bounds = {key: channel[key] for key in ("first_sequence", "last_sequence", "removing")}
+        return {"channel": name, **answer, **bounds}
+
+    async def delete_channel(self, request: Request) -> Answer:
+        """A channel goes with all it holds."""
+        name = str(request.get("channel", ""))
+        answer = await self._do(DeleteChannel(name, bool(request.get("force"))), request)
+        return {"channel": name, **answer}
+
+    async def move(self, request: Request) -> Answer:
+        """A durable or group goes on elsewhere."""
+        how = choose(request, "sequence", "time", "to")
+        name = _name(request)
+        if how == "to" and request["to"] not in ("first", "new", "last"):
+            raise AdminError(400, '"to" must be first, new or last')
+        if how == "time":
+            found = await self._find(name.channel, request["time"])
+            operation = MoveDurable(name, sequence=found)
+        elif how == "sequence":
+            operation = MoveDurable(name, sequence=request["sequence"])
+        else:
+            operation = MoveDurable(name, position=request["to"])
+        answer = await self._do(operation, request)
+        return {**await self._reading.show_durable(_identity(name)), **answer}
+
+    async def delete_durable(self, request: Request) -> Answer:
+        """A durable or group goes, with its position."""
+        name = _name(request)
+        before = await self._reading.show_durable(_identity(name))
+        answer = await self._do(DeleteDurable(name, bool(request.get("force"))), request)
+        return {**_identity(name), "unsent": before["unsent"], **answer}
+
+    async def resend(self, request: Request) -> Answer:
+        """What is pending is sent again now."""
+        name = _name(request)
+        return {**_identity(name), **await self._do(ResendPending(name), request)}
+
+    async def disconnect(self, request: Request) -> Answer:
+        """A client is taken for dead: its ID is free."""
+        client_id = str(request.get("client_id", ""))
+        return {"client_id": client_id, **await self._do(Disconnect(client_id), request)}
+
+    async def _find(self, name: str, time: str) -> int:
+        """The sequence of the first message that is not older, or the one to come."""
+        channel = View(self._served.pump.engine).channel(name)
+        if channel is None:
+            raise AdminError(404, f'channel "{name}" does not exist')
+        load = TimeLoad(0, channel.channel_id, parse_time(time))
+        try:
+            history = await self._served.store.load(load)
+        except StoreError as error:
+            raise AdminError(503, f"the store cannot be read: {error}") from None
+        return history.sequences[0] if history.sequences else channel.last + 1
+
+
+def _name(request: Request) -> DurableName:
+    names: dict[str, Any] = _identity_of(request)
+    return DurableName(**names)
+
+
+def _identity(name: DurableName) -> dict[str, str]:
+    return {
+        "channel": name.channel,
+        "client_id": name.client_id,
+        "durable": name.durable,
+        "queue_group": name.queue_group,
+    }
+
+
+def _identity_of(request: Request) -> dict[str, str]:
+    names = ("channel", "client_id", "durable", "queue_group")
+    return {name: str(request.get(name, "")) for name in names}

@@ -1,0 +1,129 @@
+"""The operations over NATS: a micro-service with JSON in and out.
+
+Requests to one endpoint are answered one after the other, so nobody can make the server do many
+at once. Offered only while this server serves. Nothing here knows what an operation means.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import nats.micro
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.micro.request import Request
+from nats.micro.service import EndpointConfig, Service, ServiceConfig
+
+from stan.errors import AdminError
+from stan.server.admin.requests import FIELDS, NOT_OFFERED
+from stan.server.monitor.identity import Identity
+
+log = logging.getLogger("stan.server")
+
+NAME = "stan-admin"
+MOST_REQUEST_BYTES = 64 * 1024
+Run = Callable[[str, Mapping[str, Any], str], Awaitable[dict[str, Any]]]
+
+
+class AdminService:
+    """Offers the operations on a NATS connection that others own."""
+
+    def __init__(self, nats: Client, identity: Identity, mode: str, run: Run) -> None:
+        self._nats = nats
+        self._prefix = f"_STAN.admin.{identity.cluster_id}"
+        self._config = ServiceConfig(
+            name=NAME,
+            version=identity.version,
+            description=f"Operations on the streaming server of {identity.cluster_id}",
+            metadata={
+                "cluster_id": identity.cluster_id,
+                "server_id": identity.server_id,
+                "mode": mode,
+            },
+        )
+        self._run = run
+        self._service: Service | None = None
+        self._changing = asyncio.Lock()
+
+    async def follow(self, serves: bool) -> None:
+        """Answer while the server serves, and no longer."""
+        async with self._changing:
+            try:
+                await (self._offer() if serves else self._withdraw())
+            except NatsError as error:
+                log.warning("The admin service could not be changed: %s", error)
+
+    async def _offer(self) -> None:
+        if self._service is not None:
+            return
+        self._service = service = await nats.micro.add_service(self._nats, self._config)
+        for name in (*FIELDS, *NOT_OFFERED):
+            await service.add_endpoint(
+                EndpointConfig(
+                    name=name.replace(".", "-"),
+                    subject=f"{self._prefix}.{name}",
+                    handler=self._answerer(name),
+                )
+            )
+        log.info("Admin service on %s.>", self._prefix)
+
+    async def _withdraw(self) -> None:
+        service, self._service = self._service, None
+        if service is not None:
+            await service.stop()
+
+    def _answerer(self, endpoint: str) -> Callable[[Request], Awaitable[None]]:
+        async def answer(request: Request) -> None:
+            await self._answer(endpoint, request)
+
+        return answer
+
+    async def _answer(self, endpoint: str, request: Request) -> None:
+        if not request._msg.reply:
+            return
+        try:
+            asked = read_request(request.data)
+            found = await self._run(endpoint, asked, "NATS")
+            data = write_answer(found, self._nats.max_payload)
+        except AdminError as error:
+            await self._refuse(request, error.code, str(error))
+        except Exception as error:
+            log.error("The operation %s failed: %s", endpoint, error, exc_info=error)
+            await self._refuse(request, 500, "an unexpected failure, see the server's log")
+        else:
+            await request.respond(data)
+
+    async def _refuse(self, request: Request, code: int, text: str) -> None:
+        body = json.dumps({"error": {"code": code, "description": text}}).encode()
+        plain = text.encode("ascii", "replace").decode().replace("\r", " ").replace("\n", " ")
+        await request.respond_error(str(code), plain, body)
+
+
+def read_request(data: bytes) -> dict[str, Any]:
+    """The JSON object of a request; nothing at all is an empty one. Raises AdminError."""
+    if not data.strip():
+        return {}
+    if len(data) > MOST_REQUEST_BYTES:
+        raise AdminError(400, f"the request has more than {MOST_REQUEST_BYTES} bytes")
+    try:
+        asked = json.loads(data)
+    except (ValueError, RecursionError):
+        raise AdminError(400, "the request is not JSON") from None
+    if not isinstance(asked, dict):
+        raise AdminError(400, "the request is not a JSON object")
+    return asked
+
+
+def write_answer(answer: dict[str, Any], most_bytes: int) -> bytes:
+    """The answer as NATS carries it; messages that do not fit are left for the next request."""
+    data = json.dumps(answer).encode()
+    messages = answer.get("messages")
+    while len(data) > most_bytes and isinstance(messages, list) and len(messages) > 1:
+        messages = messages[: len(messages) // 2]
+        answer = {**answer, "messages": messages, "next_sequence": messages[-1]["sequence"] + 1}
+        data = json.dumps(answer).encode()
+    if len(data) > most_bytes:
+        raise AdminError(409, "the answer is larger than NATS carries: ask for less")
+    return data
