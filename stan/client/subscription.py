@@ -207,22 +207,20 @@ class Subscription:
     async def transactions(
         self, make_session: MakeSession, *, keep_s: float = KEEP_S
     ) -> AsyncIterator[tuple[Message, Any]]:
-        """Each message with a session of `make_session`, such as an `async_sessionmaker`, whose
-        transaction is committed, and the message acknowledged, when the next one is asked for.
+        """Each message with a session of `make_session` (an `async_sessionmaker`), whose transaction
+        is committed, and the message acknowledged, when the next one is asked for.
 
-        A body that raises, or leaves the loop, rolls back, and the message comes again after
-        `ack_wait`. What was
-        committed is never handed out again: its mark in the table `stan_inbox` (`inbox_table`)
-        belongs to the same transaction, and is kept for `keep_s` seconds. Raises what the
-        database raises, with the message not acknowledged.
+        A body that raises, or leaves the loop, rolls back; the message comes again. What was
+        committed does not: its mark in `stan_inbox`, of the same transaction, is kept for `keep_s`
+        seconds. Raises what the database raises.
         """
         self._refuse_callback()
         self._ack_previous()
-        options = self._driver.options
-        names = (options.cluster_id, options.client_id, self.channel, self.durable, self.queue)
+        of = self._driver.options
+        names = (of.cluster_id, of.client_id, self.channel, self.durable, self.queue)
         inbox = Inbox(make_session, name_consumer(*names), keep_s)
         while (message := await self._next()) is not None:
-            self._unacked.clear()  # it is acknowledged when it is committed
+            self._unacked.clear()  # acknowledged when it is committed
             async with make_session() as db:
                 if await inbox.enter(db, message):
                     yield message, db

@@ -89,7 +89,13 @@ class Changing:
         else:
             operation = MoveDurable(name, position=request["to"])
         answer = await self._do(operation, request)
-        return {**await self._reading.show_durable(_identity(name)), **answer}
+        durable = await self._reading.show_durable(_identity(name))
+        if request.get("dry_run"):
+            channel = await self._reading.show_channel({"channel": name.channel})
+            unsent = channel["last_sequence"] - answer["sequence"] + 1
+            durable |= {"last_sent": answer["sequence"] - 1, "pending": 0, "unsent": unsent}
+            durable |= {"lag": unsent, "is_stalled": False}
+        return {**durable, **answer}
 
     async def delete_durable(self, request: Request) -> Answer:
         """A durable or group goes, with its position."""
