@@ -51,6 +51,10 @@ class ResendingClient(Client):
         return f"acks.{self.number}.{self.generation}".encode()
 
     def connect(self) -> None:
+        """Register, or begin anew: a server ends what an earlier session subscribed, whether
+        its answer arrives or not."""
+        for mine in list(self.subscriptions):
+            self._forget(mine)
         request = ConnectRequest(
             clientID=self.client_id,
             heartbeatInbox=self._heartbeat_inbox,
