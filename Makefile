@@ -87,9 +87,10 @@ docs: $(VENV)/.dev  ## regenerate the option table, put the programs into the tu
 	@$(BIN)/python -m stan.server.config.reference --write docs/operations.md
 	@$(BIN)/python -m tests.tutorial.pages
 
-# What mkdocs-material says of mkdocs 2 concerns nobody here: pyproject.toml does not admit it.
+# With --quiet no warning would fail. What mkdocs-material says of mkdocs 2 concerns nobody here:
+# pyproject.toml does not admit it.
 docs-site: $(VENV)/.docs  ## build the documentation site into build/site
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "open build/site/index.html"
 
 console-pictures: $(VENV)/.dev  ## take the pictures of docs/console.md (needs Chromium)
