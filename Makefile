@@ -10,6 +10,7 @@ PROTOC = $(PROTO_VENV)/bin/python -m grpc_tools.protoc -Iproto
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+RELEASE_ARGS ?=
 COMPILED_TESTS ?= tests/wire tests/engine tests/simulation tests/fuzz tests/conformance \
 	tests/interop tests/crash/test_crash.py
 # The suites that run our code in their own process; the others start programs.
@@ -19,7 +20,7 @@ SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo demo-cluster test test-unmeasured test-compiled coverage check sim fuzz conformance interop crash soak power-loss bench bench-compare \
-	build proto proto-check docs console-pictures format clean
+	build release-check proto proto-check docs docs-site console-pictures format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,11 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "installing the development tools into $(VENV)"
 	@$(BIN)/python $(PIP_INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: $(VENV)/.dev
+	@echo "installing what builds the documentation into $(VENV)"
+	@$(BIN)/python $(PIP_INSTALL) -e '.[docs]'
+	@touch $@
 
 run: $(VENV)/.run  ## start a server on port 4222 that keeps its messages in ./data
 	@mkdir -p data
@@ -81,6 +87,12 @@ docs: $(VENV)/.dev  ## regenerate the option table, put the programs into the tu
 	@$(BIN)/python -m stan.server.config.reference --write docs/operations.md
 	@$(BIN)/python -m tests.tutorial.pages
 
+# With --quiet no warning would fail. What mkdocs-material says of mkdocs 2 concerns nobody here:
+# pyproject.toml does not admit it.
+docs-site: $(VENV)/.docs  ## build the documentation site into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open build/site/index.html"
+
 console-pictures: $(VENV)/.dev  ## take the pictures of docs/console.md (needs Chromium)
 	@$(BIN)/python -m tests.console.pictures docs/console
 
@@ -115,6 +127,9 @@ bench-compare: $(VENV)/.dev  ## all tables of docs/performance.md; takes more th
 build: $(VENV)/.dev  ## build a wheel with the engine compiled to C (needs a C compiler)
 	@STAN_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-deps -w dist .
 	@ls dist
+
+release-check: $(VENV)/.dev  ## install sdist and wheel on every supported Python, run the demo there
+	@$(BIN)/python -m tests.release $(RELEASE_ARGS)
 
 # The compiled modules lie beside their sources in a copy of the checkout.
 test-compiled: $(VENV)/.dev  ## run the tests that concern the engine on compiled code

@@ -75,7 +75,7 @@ from stan.transactions import (
     outbox_table,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AckCallback",
