@@ -62,14 +62,13 @@ class Subscription:
         self._idle = asyncio.Event()
         self._is_busy = False
         self._unacked: list[tuple[int, int]] = []
-        # Closed once the user asked for the end, ended once the server confirmed it.
-        self._is_closed = False
-        self._is_ended = False
+        self._is_closed = False  # the user asked for the end
+        self._is_ended = False  # the server confirmed it
         self._lost: ClientError | None = None
 
     def __repr__(self) -> str:
-        names = {"queue": self.queue, "durable": self.durable}
-        more = "".join(f" {name}={value!r}" for name, value in names.items() if value)
+        names = (("queue", self.queue), ("durable", self.durable))
+        more = "".join(f" {name}={value!r}" for name, value in names if value)
         state = f"{self.delivered} delivered" if self.is_valid else "ended"
         return f"<Subscription {self.channel!r}{more}, {state}>"
 
@@ -211,8 +210,7 @@ class Subscription:
         is committed, and the message acknowledged, when the next one is asked for.
 
         A body that raises, or leaves the loop, rolls back; the message comes again. What was
-        committed does not: its mark in `stan_inbox`, of the same transaction, is kept for `keep_s`
-        seconds. Raises what the database raises.
+        committed does not: its mark in `stan_inbox` is kept for `keep_s` seconds.
         """
         self._refuse_callback()
         self._ack_previous()

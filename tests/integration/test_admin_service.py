@@ -1,0 +1,214 @@
+"""The operations by plain NATS requests, as any language makes them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nats
+import nats.errors
+import pytest
+from nats.aio.client import Client
+
+import stan
+from tests.tools.processes import NatsServer
+from tests.tools.streaming_server import StreamingServer, implementation_under_test
+
+Ask = Callable[..., Awaitable[dict[str, Any]]]
+FULL = ("-admin", "full")
+
+
+def serve(url: str, directory: Path, store: str, *flags: str) -> Iterator[StreamingServer]:
+    server = StreamingServer(implementation_under_test(), url, store, directory, flags)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module", params=["MEMORY", "SQL"])
+def server(
+    request: pytest.FixtureRequest,
+    nats_server: NatsServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StreamingServer]:
+    directory = tmp_path_factory.mktemp("stan")
+    yield from serve(nats_server.url, directory, request.param, *FULL)
+
+
+@pytest.fixture
+async def client(nats_server: NatsServer) -> AsyncIterator[Client]:
+    connection = await nats.connect(nats_server.url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def ask(server: StreamingServer, client: Client) -> Ask:
+    return asking(server, client)
+
+
+@pytest.fixture
+async def publisher(
+    server: StreamingServer, nats_server: NatsServer, request: pytest.FixtureRequest
+) -> AsyncIterator[stan.Connection]:
+    name = f"client-{abs(hash(request.node.name))}"
+    async with stan.connect(server.cluster, name, servers=nats_server.url) as connection:
+        yield connection
+
+
+def asking(server: StreamingServer, client: Client) -> Ask:
+    async def ask(endpoint: str, payload: bytes | None = None, **fields: Any) -> dict[str, Any]:
+        """The answer; an error has its code, which the headers must repeat."""
+        data = json.dumps(fields).encode() if payload is None else payload
+        subject = f"_STAN.admin.{server.cluster}.{endpoint}"
+        async with asyncio.timeout(15):
+            while True:
+                try:
+                    answer = await client.request(subject, data, timeout=5)
+                    break
+                except nats.errors.NoRespondersError:  # the service comes after the server
+                    await asyncio.sleep(0.05)
+        found: dict[str, Any] = json.loads(answer.data)
+        if "error" in found:
+            assert answer.headers is not None
+            assert answer.headers["Nats-Service-Error-Code"] == str(found["error"]["code"])
+            assert answer.headers["Nats-Service-Error"]
+        else:
+            assert answer.headers is None
+        return found
+
+    return ask
+
+
+async def fill(publisher: stan.Connection, channel: str, count: int = 5) -> None:
+    for number in range(1, count + 1):
+        await publisher.publish(channel, b"message %d" % number)
+
+
+async def test_the_service_says_what_it_is(ask: Ask, client: Client) -> None:
+    info = await ask("server.info")
+    assert (info["mode"], info["state"]) == ("full", "STANDALONE")
+    found = await client.request("$SRV.INFO.stan-admin", b"", timeout=5)
+    described = json.loads(found.data)
+    assert described["metadata"]["cluster_id"] == info["cluster_id"]
+    subjects = {endpoint["subject"] for endpoint in described["endpoints"]}
+    assert f"_STAN.admin.{info['cluster_id']}.channel.purge" in subjects
+
+
+async def test_a_purge_is_true_when_it_is_told(ask: Ask, publisher: stan.Connection) -> None:
+    await fill(publisher, "purged")
+    trial = await ask("channel.purge", channel="purged", keep=2, dry_run=True)
+    assert (trial["purged"], trial["first_sequence"]) == (3, 1)
+    told = await ask("channel.purge", channel="purged", keep=2)
+    assert (told["purged"], told["first_sequence"], told["last_sequence"]) == (3, 4, 5)
+    messages = (await ask("message.get", channel="purged", sequence=1, count=9))["messages"]
+    assert [message["sequence"] for message in messages] == [4, 5]
+    before = messages[1]["time"]
+    assert (await ask("channel.purge", channel="purged", before=before))["purged"] == 1
+    assert (await ask("channel.purge", channel="purged", all=True))["purged"] == 1
+    await fill(publisher, "purged", 1)
+    assert (await ask("channel.info", channel="purged"))["first_sequence"] == 6
+
+
+async def test_a_durable_is_moved_while_it_receives(ask: Ask, publisher: stan.Connection) -> None:
+    await fill(publisher, "moved")
+    subscription = await publisher.subscribe("moved", durable="d", start_at="first")
+    assert [message.sequence for message in await subscription.fetch(5, timeout=10)] == [
+        *range(1, 6)
+    ]
+    name = {"channel": "moved", "client_id": publisher.client_id, "durable": "d"}
+    moved = await ask("durable.move", **name, sequence=3)
+    assert moved["sequence"] == 3
+    assert [message.sequence for message in await subscription.fetch(3, timeout=10)] == [3, 4, 5]
+    assert (await ask("durable.delete", **name))["error"]["code"] == 409
+    assert (await ask("durable.delete", **name, force=True))["members"] == 1
+    assert (await ask("durable.info", **name))["error"]["code"] == 404
+
+
+async def test_a_client_id_is_freed(
+    ask: Ask, server: StreamingServer, nats_server: NatsServer
+) -> None:
+    connection = await stan.connect(server.cluster, "stuck", servers=nats_server.url, resume=False)
+    assert (await ask("client.disconnect", client_id="stuck"))["client_id"] == "stuck"
+    assert (await ask("client.info", client_id="stuck"))["error"]["code"] == 404
+    async with stan.connect(server.cluster, "stuck", servers=nats_server.url) as other:
+        await other.publish("freed", b"x")
+    with pytest.raises(stan.StanError):
+        await connection.publish("freed", b"y")
+    await connection.nats.close()
+
+
+async def test_channels_come_and_go(ask: Ask, publisher: stan.Connection) -> None:
+    assert (await ask("channel.create", channel="made"))["messages"] == 0
+    assert (await ask("channel.create", channel="made"))["error"]["code"] == 409
+    await publisher.subscribe("made")
+    assert (await ask("channel.delete", channel="made"))["error"]["code"] == 409
+    assert (await ask("channel.delete", channel="made", force=True))["subscriptions"] == 1
+    assert (await ask("channel.info", channel="made"))["error"]["code"] == 404
+
+
+async def test_a_channel_under_load_is_purged_and_nothing_acked_is_lost(
+    ask: Ask, publisher: stan.Connection
+) -> None:
+    receipts = [await publisher.publish_async("busy", b"x" * 100) for _ in range(5000)]
+    purged = [(await ask("channel.purge", channel="busy", keep=10))["purged"] for _ in range(5)]
+    for receipt in receipts:
+        await receipt
+    channel = await ask("channel.info", channel="busy")
+    assert channel["last_sequence"] == 5000
+    assert channel["messages"] == 5000 - sum(purged)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "payload"),
+    [
+        ("channel.info", b"{"),
+        ("channel.info", b"[1]"),
+        ("channel.info", b'"a"'),
+        ("channel.info", b"\xff\xfe"),
+        ("channel.info", b"[" * 50_000),
+        ("channel.info", b'{"channel": "' + b"x" * 70_000 + b'"}'),
+        ("channel.info", b'{"channel": 5}'),
+        ("channel.info", b'{"channel": "a", "more": 1}'),
+        ("channel.list", b'{"limit": -1}'),
+        ("channel.list", b'{"limit": true}'),
+        ("channel.purge", b'{"channel": "a"}'),
+        ("channel.purge", b'{"channel": "a", "all": true, "keep": 1}'),
+        ("channel.create", b'{"channel": "a..b"}'),
+        ("durable.move", b'{"channel": "a", "to": "elsewhere"}'),
+    ],
+)
+async def test_nonsense_is_refused(ask: Ask, endpoint: str, payload: bytes) -> None:
+    error = (await ask(endpoint, payload))["error"]
+    assert error["code"] == 400
+    assert error["description"]
+
+
+@pytest.mark.parametrize("endpoint", ["channel.info", "channel.purge", "channel.delete"])
+async def test_what_does_not_exist_is_not_found(ask: Ask, endpoint: str) -> None:
+    more = {"all": True} if endpoint == "channel.purge" else {}
+    assert (await ask(endpoint, channel="nowhere", **more))["error"]["code"] == 404
+
+
+@pytest.mark.parametrize("endpoint", ["message.delete", "message.publish", "channel.limits"])
+async def test_what_is_not_offered_says_so(ask: Ask, endpoint: str) -> None:
+    error = (await ask(endpoint, channel="a"))["error"]
+    assert (error["code"], "is not offered" in error["description"]) == (409, True)
+
+
+async def test_a_server_that_may_only_be_read_changes_nothing(
+    nats_server: NatsServer, client: Client, tmp_path: Path
+) -> None:
+    for server in serve(nats_server.url, tmp_path, "MEMORY", "-admin", "read"):
+        ask = asking(server, client)
+        assert (await ask("channel.create", channel="a"))["error"]["code"] == 403
+        assert (await ask("channel.list"))["total"] == 0
+
+
+async def test_nothing_is_offered_unless_somebody_asks(
+    nats_server: NatsServer, client: Client, tmp_path: Path
+) -> None:
+    for server in serve(nats_server.url, tmp_path, "MEMORY"):
+        with pytest.raises(nats.errors.NoRespondersError):
+            await client.request(f"_STAN.admin.{server.cluster}.server.info", b"", timeout=5)
