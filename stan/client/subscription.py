@@ -206,8 +206,8 @@ class Subscription:
     async def transactions(
         self, make_session: MakeSession, *, keep_s: float = KEEP_S
     ) -> AsyncIterator[tuple[Message, Any]]:
-        """Each message with a session of `make_session` (an `async_sessionmaker`), whose transaction
-        is committed, and the message acknowledged, when the next one is asked for.
+        """Each message with a session of `make_session` (an `async_sessionmaker`), which is
+        committed, and the message acknowledged, when the next one is asked for.
 
         A body that raises, or leaves the loop, rolls back; the message comes again. What was
         committed does not: its mark in `stan_inbox` is kept for `keep_s` seconds.

@@ -42,7 +42,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     port, http_port = free_port(), free_port()
     argv = [
         *implementation_under_test().argv, "-a", "127.0.0.1", "-p", str(port), "-m", str(http_port),
-        "-st", "SQL", "--sql_source", str(tmp_path / "stan.db"), "-mm", "500",
+        "-st", "SQL", "--sql_source", str(tmp_path / "stan.db"), "-mm", "500", "-admin", "read",
     ]  # fmt: skip
     process = LoggedProcess(argv).ready(READY)
     try:
