@@ -53,14 +53,15 @@ class Questions:
         self._waiting: dict[str, tuple[int, int]] = {}  # by asker: its moment, and ours
 
     def ask(self, asker: str, moment_ns: int, now_ns: int, settled_ns: int) -> int:
-        """The latest moment asked about by this one before which all is settled; 0: none."""
+        """The latest moment asked about by this one before which all is settled; 0: none. What
+        was received at the very moment `settled_ns` may not be."""
         asked_ns, received_ns = self._waiting.pop(asker, (moment_ns, now_ns))
         if len(self._waiting) >= _MOST_ASKERS:
             self._waiting.clear()
-        if received_ns > settled_ns:
+        if received_ns >= settled_ns:
             self._waiting[asker] = (asked_ns, received_ns)
             return 0
-        if now_ns > settled_ns:
+        if now_ns >= settled_ns:
             self._waiting[asker] = (moment_ns, now_ns)
             return asked_ns
         return moment_ns

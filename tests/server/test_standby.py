@@ -145,9 +145,11 @@ def test_what_is_not_in_the_queue_is_not_settled_by_it() -> None:
     assert settling.settled_ns == 30
 
 
-def test_a_question_is_answered_at_once_where_nothing_waits() -> None:
+def test_what_came_at_the_very_moment_of_the_mark_may_not_be_settled() -> None:
     questions = Questions()
-    assert questions.ask("a", moment_ns=7, now_ns=100, settled_ns=100) == 7
+    assert questions.ask("a", moment_ns=7, now_ns=100, settled_ns=100) == 0
+    assert questions.ask("a", moment_ns=8, now_ns=110, settled_ns=100) == 0
+    assert questions.ask("a", moment_ns=9, now_ns=120, settled_ns=101) == 7
 
 
 def test_a_question_is_answered_when_what_came_before_it_is_settled() -> None:
@@ -157,5 +159,5 @@ def test_a_question_is_answered_when_what_came_before_it_is_settled() -> None:
     assert questions.ask("a", moment_ns=8, now_ns=110, settled_ns=99) == 0
     assert questions.ask("a", moment_ns=9, now_ns=120, settled_ns=105) == 7
     assert questions.ask("a", moment_ns=10, now_ns=130, settled_ns=119) == 0
-    assert questions.ask("a", moment_ns=11, now_ns=140, settled_ns=140) == 11
+    assert questions.ask("a", moment_ns=11, now_ns=140, settled_ns=140) == 9
     assert questions.ask("b", moment_ns=4, now_ns=140, settled_ns=120) == 3

@@ -256,8 +256,11 @@ class Member(Node):
         self._stand_by()
 
     def hand_over(self) -> None:
-        """Commit and answer what was received, and let another one serve."""
-        if self.state == "active" and self.server is not None:
+        """Commit and answer what was received, and let another one serve; a frozen process
+        hears of it when it wakes."""
+        if self.frozen_until_ns > self.world.events.now_ns:
+            self._later(0, self.hand_over)
+        elif self.state == "active" and self.server is not None:
             self.world.trace(self.name, "hands over")
             self.state = "leaving"
             self._listen()

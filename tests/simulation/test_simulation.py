@@ -37,6 +37,8 @@ FAILOVER = (
     42,  # the close of an earlier session ended the one that was registered
     0, 65, 292,  # what a new leader hears late the last one may have stored
     113,  # members froze while they were frozen
+    7789,  # a frozen member handed over
+    7057,  # what came at the very moment of the last mark was taken for settled
     1265,  # a client registered again, and believed in what it had subscribed before
 )  # fmt: skip
 
