@@ -143,8 +143,8 @@ def test_a_fault_tolerance_group_on_a_database(tmp_path: Path) -> None:
 
 def test_a_partition(tmp_path: Path) -> None:
     part = "store: memory, partitioning: true"
-    config = load(tmp_path, CHART % part)
-    assert (config.partitioning, config.warnings) == (True, [])
+    # The chart's limits name no channel, so there is none that this partition would serve.
+    assert refusal(tmp_path, CHART % part) == "stan: no configured channel"
 
 
 def test_a_sidecar_with_tls_and_credentials(tmp_path: Path) -> None:
