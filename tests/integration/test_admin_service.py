@@ -170,6 +170,7 @@ async def test_a_channel_under_load_is_purged_and_nothing_acked_is_lost(
         ("channel.info", b"[" * 50_000),
         ("channel.info", b'{"channel": "' + b"x" * 70_000 + b'"}'),
         ("channel.info", b'{"channel": 5}'),
+        ("channel.create", b'{"channel": "\\ud800"}'),
         ("channel.info", b'{"channel": "a", "more": 1}'),
         ("channel.list", b'{"limit": -1}'),
         ("channel.list", b'{"limit": true}'),

@@ -58,15 +58,20 @@ class AdminService:
     async def _offer(self) -> None:
         if self._service is not None:
             return
-        self._service = service = await nats.micro.add_service(self._nats, self._config)
-        for name in (*FIELDS, *NOT_OFFERED):
-            await service.add_endpoint(
-                EndpointConfig(
-                    name=name.replace(".", "-"),
-                    subject=f"{self._prefix}.{name}",
-                    handler=self._answerer(name),
+        service = await nats.micro.add_service(self._nats, self._config)
+        try:
+            for name in (*FIELDS, *NOT_OFFERED):
+                await service.add_endpoint(
+                    EndpointConfig(
+                        name=name.replace(".", "-"),
+                        subject=f"{self._prefix}.{name}",
+                        handler=self._answerer(name),
+                    )
                 )
-            )
+        except NatsError:
+            await service.stop()  # all of it or nothing
+            raise
+        self._service = service
         log.info("Admin service on %s.>", self._prefix)
 
     async def _withdraw(self) -> None:
@@ -109,6 +114,7 @@ def read_request(data: bytes) -> dict[str, Any]:
         raise AdminError(400, f"the request has more than {MOST_REQUEST_BYTES} bytes")
     try:
         asked = json.loads(data)
+        json.dumps(asked, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError):
         raise AdminError(400, "the request is not JSON") from None
     if not isinstance(asked, dict):
