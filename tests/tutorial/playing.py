@@ -4,7 +4,6 @@ The chapter's files are copied into a folder of its own, so that nothing is left
 process is ended by its own handle.
 """
 
-import importlib.util
 import re
 import shlex
 import signal
@@ -26,10 +25,6 @@ _COMMANDS = {
     "stan-pub": "stan.cli.pub",
     "stan-sub": "stan.cli.sub",
 }
-_HASH = (
-    "import bcrypt, sys; print(bcrypt.hashpw("
-    "sys.stdin.buffer.read().strip(), bcrypt.gensalt(11, b'2a')).decode())"
-)
 
 
 class Process(LoggedProcess):
@@ -83,10 +78,8 @@ class Desk:
             **{name: f"{run} {module}" for name, module in _COMMANDS.items()},
             "python": run,
             "nats-server": nats,
-            "stan": shlex.join([sys.executable, "-c", _HASH]),
+            "stan": shlex.join([sys.executable, "-m", "stan.cli.main"]),
         }
-        if importlib.util.find_spec("stan.cli.main"):
-            words["stan"] = shlex.join([sys.executable, "-m", "stan.cli.main"])
         for name, command in words.items():
             script = self._bin / name
             script.write_text(f'#!/bin/sh\nPATH=${{PATH#*:}} exec {command} "$@"\n')
