@@ -215,7 +215,7 @@ OURS = {
     *("cache_bytes", "test_timers", "check_config", "welcome", "sql_durability", "sql_migrate"),
     "sql_outbox",
     *("http_addr", "log_format", "client_pending_bytes", "max_inflight_limit"),
-    *("dedupe_window", "ft_lease", "ft_buffer", "partitioning"),
+    *("dedupe_window", "ft_lease", "ft_buffer", "partitioning", "admin"),
 }
 
 

@@ -201,6 +201,11 @@ class TestTrims:
     async def test_a_trim_by_sequence_or_position_leaves_the_last(self, writer: Writer) -> None:
         await self.check(writer, Trim(1, min_sequence=50, min_position=1 << 40), 10)
 
+    async def test_a_trim_that_may_empty_spares_nothing(self, writer: Writer) -> None:
+        await self.check(writer, Trim(1, min_sequence=10, may_empty=True), 10)
+        await self.check(writer, Trim(1, min_position=1 << 40, may_empty=True), 10)
+        await self.check(writer, Trim(1, min_sequence=11, may_empty=True), 11)
+
     async def test_a_trim_leaves_what_the_highest_floor_says(self, writer: Writer) -> None:
         await self.check(writer, Trim(1, min_sequence=3, min_position=1, min_timestamp_ns=1001), 6)
 
