@@ -12,7 +12,6 @@ import sqlite3
 import sys
 import tomllib
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
@@ -20,7 +19,6 @@ import stan
 from stan.server.config.config import load_config
 from stan.server.config.options import OPTIONS
 from tests.acceptance.test_stan_server import READY, Start, start
-from tests.tools.processes import free_port
 
 __all__ = ["start"]
 
@@ -90,26 +88,6 @@ def test_the_image_is_built_from_all_that_the_build_reads() -> None:
     }
     copied = re.findall(r"^COPY (?!--)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert needed <= {word for line in copied for word in line.split()}
-
-
-async def test_the_metrics_of_the_alerts_exist(start: Start) -> None:
-    [rules] = re.findall(r"```yaml\n(.*?)```", (DOCS / "monitoring.md").read_text(), re.DOTALL)
-    wanted = set(re.findall(r"\b(?:nss|process)_\w+", rules))
-    assert len(wanted) > 10
-    port = free_port()
-    server = await start("-m", str(port))
-    await server.read_until(READY)
-    url = f"nats://127.0.0.1:{server.port}"
-    async with stan.connect("test-cluster", "me", servers=url) as sc:
-        await sc.subscribe("foo", durable="mine")
-        await sc.publish("foo", b"hello")
-
-        def read() -> str:
-            with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-                return str(answer.read().decode())
-
-        page = await asyncio.to_thread(read)
-    assert wanted <= set(re.findall(r"^(\w+)", page, re.MULTILINE))
 
 
 async def test_a_backup_of_a_running_store_is_restored(start: Start, tmp_path: Path) -> None:
