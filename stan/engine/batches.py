@@ -242,8 +242,7 @@ class Batches:
         if floor is not None and floor.is_sealed:
             floor.outcome.numbers["purged"] += channel.count - left
             if not goes_on:
-                channel.floor = None
-                self._outbox.outcomes.append(floor.outcome)
+                self._channels.end_purge(channel)
 
     def failed(self, batch: Batch, error: Exception, now_ns: int) -> None:
         """Nothing of the batch is true. An unreachable store is tried again with the same
@@ -276,9 +275,7 @@ class Batches:
         for trim in batch.trims:
             channel = self._channels.by_id.get(trim.channel_id)
             if channel is not None and channel.floor is not None and channel.floor.is_sealed:
-                channel.floor.outcome.error = error
-                self._outbox.outcomes.append(channel.floor.outcome)
-                channel.floor = None
+                self._channels.end_purge(channel, error)
 
     def _answer(self, replies: list[Reply], now_ns: int) -> None:
         for reply in replies:

@@ -131,12 +131,17 @@ class Channels:
         self._timers.clear(channel.age_timer)
         self._timers.clear(channel.inactivity_timer)
         self._cache.drop(channel.shelf)
-        if channel.floor is not None:
-            channel.floor.outcome.error = "the channel was deleted meanwhile"
-            self._outbox.outcomes.append(channel.floor.outcome)
-            channel.floor = None
+        self.end_purge(channel, "the channel was deleted meanwhile")
         self._changes.delete_channel(channel.channel_id, channel.subscriptions)
         self._outbox.log("info", f'Channel "{channel.name}" has been deleted')
+
+    def end_purge(self, channel: Channel, error: str = "") -> None:
+        """Tell the outcome of a purge under way, if there is one: done, or what ended it."""
+        floor = channel.floor
+        if floor is not None:
+            channel.floor = None
+            floor.outcome.error = error
+            self._outbox.outcomes.append(floor.outcome)
 
 
 def is_acceptable_channel(name: str) -> bool:

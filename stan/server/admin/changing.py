@@ -5,7 +5,7 @@ true when the engine's batch was.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import asdict
 
 from stan.engine.records import (
     CreateChannel,
@@ -17,13 +17,10 @@ from stan.engine.records import (
     Operation,
     Purge,
     ResendPending,
-    TimeLoad,
 )
-from stan.engine.views import View
 from stan.errors import AdminError, StoreError
 from stan.server.admin.reading import Answer, Reading, Request, Served
 from stan.server.admin.requests import choose
-from stan.server.admin.times import parse_time
 
 
 class Changing:
@@ -89,7 +86,7 @@ class Changing:
         else:
             operation = MoveDurable(name, position=request["to"])
         answer = await self._do(operation, request)
-        durable = await self._reading.show_durable(_identity(name))
+        durable = await self._reading.show_durable(asdict(name))
         if request.get("dry_run"):
             channel = await self._reading.show_channel({"channel": name.channel})
             unsent = channel["last_sequence"] - answer["sequence"] + 1
@@ -100,14 +97,14 @@ class Changing:
     async def delete_durable(self, request: Request) -> Answer:
         """A durable or group goes, with its position."""
         name = _name(request)
-        before = await self._reading.show_durable(_identity(name))
+        before = await self._reading.show_durable(asdict(name))
         answer = await self._do(DeleteDurable(name, bool(request.get("force"))), request)
-        return {**_identity(name), "unsent": before["unsent"], **answer}
+        return {**asdict(name), "unsent": before["unsent"], **answer}
 
     async def resend(self, request: Request) -> Answer:
         """What is pending is sent again now."""
         name = _name(request)
-        return {**_identity(name), **await self._do(ResendPending(name), request)}
+        return {**asdict(name), **await self._do(ResendPending(name), request)}
 
     async def disconnect(self, request: Request) -> Answer:
         """A client is taken for dead: its ID is free."""
@@ -116,31 +113,18 @@ class Changing:
 
     async def _find(self, name: str, time: str) -> int:
         """The sequence of the first message that is not older, or the one to come."""
-        channel = View(self._served.pump.engine).channel(name)
-        if channel is None:
-            raise AdminError(404, f'channel "{name}" does not exist')
-        load = TimeLoad(0, channel.channel_id, parse_time(time))
+        channel = self._reading.find_channel({"channel": name})
         try:
-            history = await self._served.store.load(load)
+            found = await self._reading.find_time(channel, time)
         except StoreError as error:
             raise AdminError(503, f"the store cannot be read: {error}") from None
-        return history.sequences[0] if history.sequences else channel.last + 1
+        return channel.last + 1 if found is None else found
 
 
 def _name(request: Request) -> DurableName:
-    names: dict[str, Any] = _identity_of(request)
-    return DurableName(**names)
-
-
-def _identity(name: DurableName) -> dict[str, str]:
-    return {
-        "channel": name.channel,
-        "client_id": name.client_id,
-        "durable": name.durable,
-        "queue_group": name.queue_group,
-    }
-
-
-def _identity_of(request: Request) -> dict[str, str]:
-    names = ("channel", "client_id", "durable", "queue_group")
-    return {name: str(request.get(name, "")) for name in names}
+    return DurableName(
+        channel=str(request.get("channel", "")),
+        client_id=str(request.get("client_id", "")),
+        durable=str(request.get("durable", "")),
+        queue_group=str(request.get("queue_group", "")),
+    )

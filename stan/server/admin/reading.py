@@ -88,9 +88,10 @@ class Reading:
 
     async def show_channel(self, request: Request) -> Answer:
         """One channel."""
-        return self._describe_channel(self._channel(request))
+        return self._describe_channel(self.find_channel(request))
 
-    def _channel(self, request: Request) -> ChannelView:
+    def find_channel(self, request: Request) -> ChannelView:
+        """The channel that a request names. Raises AdminError."""
         name = str(request.get("channel", ""))
         channel = self._view.channel(name)
         if channel is None:
@@ -145,7 +146,7 @@ class Reading:
 
     async def show_durable(self, request: Request) -> Answer:
         """One durable or group, with its members."""
-        channel = self._channel(request)
+        channel = self.find_channel(request)
         names = ("client_id", "durable", "queue_group")
         asked = tuple(str(request.get(name, "")) for name in names)
         for view in self._view.consumers(channel.name):
@@ -200,7 +201,7 @@ class Reading:
 
     async def get_messages(self, request: Request) -> Answer:
         """Messages by sequence, by time, or the last ones."""
-        channel = self._channel(request)
+        channel = self.find_channel(request)
         count = min(int(request.get("last", request.get("count", 1))), MOST_MESSAGES)
         answer: Answer = {"channel": channel.name, "messages": [], "next_sequence": 0}
         try:
@@ -216,6 +217,11 @@ class Reading:
         following = found[-1]["sequence"] + 1 if found else 0
         return {**answer, "messages": found, "next_sequence": following}
 
+    async def find_time(self, channel: ChannelView, time: str) -> int | None:
+        """The sequence of the first message that is not older. Raises AdminError, StoreError."""
+        history = await self._store.load(TimeLoad(0, channel.channel_id, parse_time(time)))
+        return history.sequences[0] if history.sequences else None
+
     async def _find_start(self, channel: ChannelView, request: Request, count: int) -> int:
         """The sequence to read from; 0 when there is nothing."""
         if not channel.last:
@@ -223,10 +229,7 @@ class Reading:
         if "sequence" in request:
             return max(int(request["sequence"]), channel.first, 1)
         if "time" in request:
-            history = await self._store.load(
-                TimeLoad(0, channel.channel_id, parse_time(str(request["time"])))
-            )
-            return history.sequences[0] if history.sequences else 0
+            return await self.find_time(channel, str(request["time"])) or 0
         return max(channel.last - count + 1, channel.first)
 
 
