@@ -20,7 +20,7 @@ SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo demo-cluster test test-unmeasured test-compiled coverage check sim fuzz conformance interop crash soak power-loss bench bench-compare instructions \
-	build release-check proto proto-check docs docs-site console-pictures format clean
+	build wheels release-check proto proto-check docs docs-site console-pictures format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -131,6 +131,9 @@ bench-compare: $(VENV)/.dev  ## all tables of docs/performance.md; takes more th
 build: $(VENV)/.dev  ## build a wheel with the engine compiled to C (needs a C compiler)
 	@STAN_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-deps -w dist .
 	@ls dist
+
+wheels: $(VENV)/.dev  ## build wheels into dist/: a pure one, and a compiled one for each Python here
+	@$(BIN)/python -m tests.release.wheels
 
 release-check: $(VENV)/.dev  ## install sdist and wheel on every supported Python, run the demo there
 	@$(BIN)/python -m tests.release $(RELEASE_ARGS)
