@@ -22,6 +22,7 @@ from stan.wire.frames import Frame, split
 
 OnFrames = Callable[[list[Frame]], None]
 _TOO_LARGE = "maximum payload"
+_WRONG_SUBJECT = ("invalid publish subject", "invalid subject")
 
 # Over WebSocket, waiting for the socket ends below this; over TCP the stream has its own mark.
 _LOW_WATER_BYTES = 64 * 1024
@@ -117,15 +118,19 @@ class Link(SecureClient):
     async def _process_err(self, err_msg: str) -> None:
         """NATS says why it is about to close the connection.
 
-        For nats-py that is the end. But a payload is too large only for a limit that we do not
-        know yet: a new connection tells it.
+        For nats-py that is the end. But a wrong subject costs nothing except what was sent to
+        it (only a pedantic NATS server looks), and a payload is too large only for a limit that
+        we do not know yet: a new connection tells it.
         """
-        if _TOO_LARGE not in err_msg.lower():
+        lowered = err_msg.strip("'").lower()
+        is_too_large = _TOO_LARGE in lowered
+        if not is_too_large and lowered not in _WRONG_SUBJECT:
             await super()._process_err(err_msg)
             return
-        error = Error("nats: " + err_msg.strip("'").lower())
+        error = Error(f"nats: {lowered}")
         await self._error_cb(error)
-        await self._process_op_err(error)
+        if is_too_large:
+            await self._process_op_err(error)
 
     def _stream_writer(self) -> asyncio.StreamWriter | None:
         """The writer of a TCP connection; None over WebSocket, whose writing only nats-py's

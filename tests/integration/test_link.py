@@ -285,3 +285,15 @@ async def test_what_nats_finds_too_large_makes_a_new_connection(nats_server: Nat
     assert (await frames.take())[2] == b"after"
     assert "nats: maximum payload violation" in complaints
     await link.close()
+
+
+async def test_a_wrong_subject_ends_nothing(nats_server: NatsServer) -> None:
+    errors: asyncio.Queue[Exception] = asyncio.Queue()
+    link = Link(Frames())
+    await link.connect(nats_server.url, pedantic=True, error_cb=errors.put)
+    await link.publish("time.*", b"")
+    async with asyncio.timeout(10):
+        assert str(await errors.get()) == "nats: invalid publish subject"
+    await link.flush()
+    assert link.is_connected
+    await link.close()

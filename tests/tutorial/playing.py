@@ -74,11 +74,12 @@ class Desk:
         """What a reader has on PATH; our programs do not find it there themselves."""
         run = shlex.join([sys.executable, "-u", str(_STANDIN), self._port("4222")])
         nats = shlex.join([find_nats_server(), "-a", "127.0.0.1", "-p", self._port("4222")])
+        url = f"NATS_URL=nats://127.0.0.1:{self._port('4222')}"
         words = {
             **{name: f"{run} {module}" for name, module in _COMMANDS.items()},
             "python": run,
             "nats-server": nats,
-            "stan": shlex.join([sys.executable, "-m", "stan.cli.main"]),
+            "stan": shlex.join(["env", url, sys.executable, "-m", "stan.cli.main"]),
         }
         for name, command in words.items():
             script = self._bin / name

@@ -1,5 +1,6 @@
 """The pages show the programs as they are, all of them, in each language."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,24 @@ def test_a_translation_shows_the_same(page: Path) -> None:
     translation = page.parent / "zh" / page.name
     if translation.exists():
         assert included(translation.read_text()) == included(page.read_text())
+
+
+@pytest.mark.parametrize("language", ["", "zh"])
+def test_the_index_leads_to_every_section_and_each_shows_something(language: str) -> None:
+    linked = set(re.findall(r"\((\w+\.md)#([^)]+)\)", (PAGES / language / "index.md").read_text()))
+    sections = set()
+    for page in (PAGES / language).glob("*.md"):
+        if page.name == "index.md":
+            continue
+        for section in re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]:
+            title, _, text = section.partition("\n")
+            sections.add((page.name, slugify(title, "-")))
+            assert included(text), f"{page.name}: {title} shows no program"
+            assert not text.lstrip().startswith("<!--"), f"{page.name}: {title} says nothing"
+    assert linked == sections
+
+
+def slugify(title: str, separator: str) -> str:
+    """How the site names a section."""
+    kept = re.sub(r"[^\w\s-]", "", title.lower()).strip()
+    return re.sub(r"\s+", separator, kept)

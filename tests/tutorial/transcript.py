@@ -27,6 +27,7 @@ _MASKS = tuple(
     for pattern, name in (
         (r"^\[\d+\]", "[PID]"),
         (r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d+", "TIME"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
         (r"timestamp:\d{19}", "timestamp:NS"),
         (r"\$2a\$\d\d\$[./A-Za-z0-9]{53}", "HASH"),
         (r"\b[A-Z][A-Z2-7]{55}\b", "NKEY"),
