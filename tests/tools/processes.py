@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stan.server.child.nats_server import find_nats_server
+from tests.tools.reaper import forget, watch
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
@@ -43,7 +44,8 @@ def descendants(pid: int) -> list[int]:
 class LoggedProcess:
     """A child process whose output is read by a thread, so that a line can be waited for.
 
-    It has a session of its own: Ctrl-C at the terminal ends the test, and the test ends it.
+    It has a session of its own: Ctrl-C at the terminal ends the test, and the test ends it; when
+    the test is killed, the reaper does.
     """
 
     def __init__(self, argv: Sequence[str], folder: Path | None = None) -> None:
@@ -61,6 +63,7 @@ class LoggedProcess:
             start_new_session=True,
             cwd=folder,
         )
+        watch(self.pid)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -102,6 +105,7 @@ class LoggedProcess:
     def wait(self, timeout_s: float = START_TIMEOUT_S) -> int:
         """Block until the process has ended; return its exit status."""
         status = self.process.wait(timeout_s)
+        forget(self.pid)
         self._reader.join(timeout_s)
         assert self.process.stdout is not None
         self.process.stdout.close()

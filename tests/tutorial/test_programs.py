@@ -10,8 +10,14 @@ from tests.tutorial.transcript import Command, list_transcripts, mask, name, par
 
 
 @pytest.fixture(scope="module")
-def results() -> Iterator[Results]:
-    pool, results = run(list_transcripts())
+def results(request: pytest.FixtureRequest) -> Iterator[Results]:
+    """Of those that are wanted in this run."""
+    wanted = {
+        item.callspec.params["path"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module
+    }
+    pool, results = run([path for path in list_transcripts() if path in wanted])
     yield results
     pool.shutdown()
 
