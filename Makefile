@@ -20,7 +20,7 @@ SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo demo-cluster test test-unmeasured test-compiled coverage check sim fuzz conformance interop crash soak power-loss bench bench-compare instructions \
-	build wheels release-check proto proto-check docs docs-site console-pictures format clean
+	build wheels release-check tutorial-check proto proto-check docs docs-site console-pictures demo-picture format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ docs-site: $(VENV)/.docs  ## build the documentation site into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "open build/site/index.html"
 
+demo-picture: $(VENV)/.run  ## play the demo and draw the moving picture of the README
+	@$(BIN)/python docs/site/picture.py docs/demo.svg
+
 console-pictures: $(VENV)/.dev  ## take the pictures of docs/console.md (needs Chromium)
 	@$(BIN)/python -m tests.console.pictures docs/console
 
@@ -137,6 +140,9 @@ wheels: $(VENV)/.dev  ## build wheels into dist/: a pure one, and a compiled one
 
 release-check: $(VENV)/.dev  ## install sdist and wheel on every supported Python, run the demo there
 	@$(BIN)/python -m tests.release $(RELEASE_ARGS)
+
+tutorial-check: $(VENV)/.dev  ## run every program of the tutorial on every supported Python here
+	@$(BIN)/python -m tests.release.tutorial
 
 # The compiled modules lie beside their sources in a copy of the checkout.
 COMPILED_FROM := stan tests bench migrations examples proto docs pyproject.toml hatch_build.py

@@ -22,6 +22,7 @@ DOCS = ROOT / "docs"
 # Where pages of the site lie in the checkout, when it is not in docs under the same name.
 ELSEWHERE = {
     "index.md": ROOT / "README.md",
+    "index.zh.md": ROOT / "README.zh.md",
     "contributing.md": ROOT / "CONTRIBUTING.md",
     "changelog.md": ROOT / "CHANGELOG.md",
 }

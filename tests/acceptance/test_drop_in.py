@@ -24,7 +24,7 @@ __all__ = ["start"]
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-GUIDES = ("README.md", "docs/operations.md", "docs/migrating.md", "docs/monitoring.md")
+GUIDES = ("docs/running.md", "docs/operations.md", "docs/migrating.md", "docs/monitoring.md")
 
 
 def code(page: str) -> list[str]:

@@ -58,3 +58,13 @@ def test_every_link_of_a_page_leads_somewhere() -> None:
         for target in iter_links(page.read_text())
         if leads_nowhere(page, target)
     ] == []
+
+
+def test_the_readme_says_the_same_in_both_languages() -> None:
+    english, chinese = ((ROOT / name).read_text() for name in ("README.md", "README.zh.md"))
+    for pattern in (r"^```.*?^```", r"`make [a-z-]+`"):
+        found = [re.findall(pattern, text, re.DOTALL | re.MULTILINE) for text in (english, chinese)]
+        assert found[0] == found[1] != []
+    targets = [[t for t in iter_links(text) if "README" not in t] for text in (english, chinese)]
+    assert targets[0] == targets[1]
+    assert english.count("\n|") == chinese.count("\n|")

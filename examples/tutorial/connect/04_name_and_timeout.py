@@ -28,6 +28,8 @@ async def main() -> None:
             )
         except stan.ConnectError as error:
             print("NATS did not answer:", error)
+        for _, writer in held:
+            writer.close()
     try:
         await stan.connect("no-such-cluster", "orders-1", connect_wait=0.5)
     except stan.ConnectTimeoutError as error:
