@@ -19,7 +19,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from stan.client.pulse import wait_ns
-from stan.errors import ConfigError, ConnectError, InvalidConnectionError, RequestTimeoutError
+from stan.errors import (
+    AdminError,
+    ConfigError,
+    ConnectError,
+    InvalidConnectionError,
+    RequestTimeoutError,
+)
 from stan.link.connecting import SecureClient, explain
 from stan.link.taps import Link
 from stan.wire.frames import Frame
@@ -29,6 +35,8 @@ NATS_CLOSED = "nats: connection closed"
 NATS_DOWN = "nats: disconnected"
 # How long closing waits for what was written on a connection that is lent.
 _LAST_WORDS_S = 2.0
+# How often somebody who waits for an answer looks whether NATS refused the question.
+_LOOK_S = 0.1
 _CALLBACKS = ("error_cb", "disconnected_cb", "reconnected_cb", "closed_cb")
 
 _logger = logging.getLogger("stan.client")
@@ -254,15 +262,22 @@ async def ask(
     client: NatsClient, subject: str, payload: bytes, timeout_s: float
 ) -> tuple[dict[str, str], bytes] | None:
     """One request: the headers and the data of its answer, None when nobody is there.
-    Raises RequestTimeoutError and InvalidConnectionError."""
+    Raises RequestTimeoutError, InvalidConnectionError, and AdminError when NATS forbids it."""
+    asking = asyncio.ensure_future(client.request(subject, payload, timeout=timeout_s))
     try:
-        answer = await client.request(subject, payload, timeout=timeout_s)
+        while not (await asyncio.wait((asking,), timeout=_LOOK_S))[0]:
+            # Of a refusal NATS tells the connection, not whoever asked.
+            if f'for publish to "{subject.lower()}"' in str(client.last_error or "").lower():
+                raise AdminError(403, f"this NATS user may not publish to {subject}")
+        answer = asking.result()
     except nats.errors.NoRespondersError:
         return None
     except nats.errors.TimeoutError:
         raise RequestTimeoutError(f"stan: no answer within {timeout_s:g} seconds") from None
     except (nats.errors.Error, OSError) as error:
         raise InvalidConnectionError(explain(error)) from None
+    finally:
+        asking.cancel()
     return answer.headers or {}, answer.data
 
 

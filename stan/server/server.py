@@ -140,12 +140,12 @@ class Server:
         if listener is not None:
             await self._monitor(listener)
         _write_pid_file(config.pid_file)
+        if config.admin != "off":
+            await self._offer()
         if self.failover is not None:
             self._watch(self._end_with(self.failover.run()))
         else:
             log.info("Streaming Server is ready")
-        if config.admin != "off":
-            self._watch(self._offer())
         self._ready = True
         supervisor.notify(supervisor.READY)
         if config.welcome or sys.stderr.isatty():
@@ -287,7 +287,7 @@ class Server:
         from stan.server.admin.service import AdminService
 
         self.admin = AdminService(
-            self.transport.lend(), self._identity, self.config.admin, self._operations().run
+            self.transport, self._identity, self.config.admin, self._operations().run
         )
         await self.admin.follow(self._served() is not None)
 

@@ -36,6 +36,8 @@ PROBE_PAUSE_S = 0.2
 CONGESTED_BYTES = 8 * 1024 * 1024
 
 log = logging.getLogger("stan.server")
+# What a server can do without, when its NATS user may not listen there (nats-py lowers it).
+_SPARE = ("_stan.admin.", "$srv.")
 _REFUSED = re.compile(r'permissions violation for subscription to "(.*?)"', re.IGNORECASE)
 
 
@@ -63,6 +65,7 @@ class Transport:
         self._link.on_made = self._made
         self._closing = False
         self._listening: set[str] = set()
+        self.is_spare_refused = False  # of the admin service's subjects
         self._refused: list[str] = []  # subjects to which our NATS user may not listen
 
     def lend(self) -> Client:
@@ -87,14 +90,12 @@ class Transport:
             "dont_randomize": True,
             **nats_options,
         }
-        servers = random.sample(servers, len(servers))
         last = ""
 
         async def failed(error: Exception) -> None:
             nonlocal last
             last = explain(error)
-            self._refused += _REFUSED.findall(last)
-            self.on_error(last)
+            self._take_error(last)
 
         async def connected() -> None:
             log.info('connection "%s" reconnected to NATS Server at "%s"', self._name, self.url)
@@ -119,7 +120,7 @@ class Transport:
             # Longer only when servers accept connections and then fall silent.
             async with asyncio.timeout(float(options["connect_timeout"]) * len(servers) + 5):
                 await self._link.open(
-                    servers,
+                    random.sample(servers, len(servers)),
                     failed,
                     reconnected_cb=connected,
                     disconnected_cb=disconnected,
@@ -133,6 +134,14 @@ class Transport:
             raise NatsServerError(
                 f"cannot connect to {hide_password(', '.join(servers))}: {reason}"
             ) from None
+
+    def _take_error(self, text: str) -> None:
+        refused = _REFUSED.findall(text)
+        if refused and refused[0].startswith(_SPARE):
+            self.is_spare_refused = True
+            return
+        self._refused += refused
+        self.on_error(text)
 
     async def probe(self, subjects: ServerSubjects, cluster_id: str) -> bool:
         """Whether another streaming server of this cluster answers connect requests.

@@ -4,10 +4,12 @@ The client here is nothing but the protocol: it retries nothing, and knows of no
 """
 
 import json
+import signal
 
+import stan
 from tests.failover.group import Group
 from tests.failover.publisher import Publisher
-from tests.tools.streaming_client import Clients
+from tests.tools.streaming_client import Clients, until
 
 
 async def test_one_serves_and_the_others_stand_by(group: Group) -> None:
@@ -47,3 +49,30 @@ async def test_an_active_that_is_killed_is_replaced_and_nothing_is_lost(
         assert seen.setdefault(message.sequence, message.data) == message.data
     assert [seen[number + 1] for number in range(count)] == [b"%d" % n for n in range(count)]
     assert await subscription.is_quiet()
+
+
+async def test_the_admin_service_is_that_of_whoever_serves(
+    sqlite_group: Group, clients: Clients
+) -> None:
+    active, standby = await sqlite_group.pair()
+    ids = [(await each.says(r"ServerID: \S+")).split()[-1] for each in (active, standby)]
+    admin = stan.admin((await clients.connect(sqlite_group)).nc, sqlite_group.cluster)
+
+    async def answers(server_id: str) -> bool:
+        try:
+            info = await admin.server_info()
+        except stan.AdminError:  # nobody, for a moment
+            return False
+        return (info.server_id, info.state) == (server_id, "FT_ACTIVE")
+
+    await until(lambda: answers(ids[0]))
+    for _ in range(20):  # the standby takes none of the requests
+        assert await answers(ids[0])
+    await active.kill()
+    await until(lambda: answers(ids[1]))
+    third = sqlite_group.spawn()
+    await third.stands_by()
+    standby.signal(signal.SIGUSR2)
+    await third.leads()
+    new = (await third.says(r"ServerID: \S+")).split()[-1]
+    await until(lambda: answers(new))

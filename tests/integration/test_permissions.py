@@ -11,10 +11,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 import stan
 from tests.tools.processes import LoggedProcess, NatsServer, StartFailed
+from tests.tools.streaming_client import until
 from tests.tools.streaming_server import StreamingServer, implementation_under_test
 
 GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -145,3 +147,64 @@ async def test_a_client_is_not_a_server(make_place: Make) -> None:
         " _STAN.pub.test-cluster.>, _STAN.sub.test-cluster, "
     ) in said
     place.nats.process.wait_for("Subscription Violation")  # which the other test must not find
+
+
+async def test_a_user_without_the_last_two_of_them_has_a_server_without_admin_service(
+    make_place: Make,
+) -> None:
+    place = make_place(permissions().replace(', "_STAN.admin.test-cluster.>", "$SRV.>"', ""))
+    await asyncio.to_thread(place.server.start)
+    process = place.server.process
+    assert process is not None
+    await asyncio.to_thread(process.wait_for, "No admin service: the NATS user")
+    async with place.connect("me") as sc:
+        await sc.publish("orders.new", b"1")
+    assert not re.search(r"\[(ERR|WRN)\]", process.output), process.output
+    assert place.nats.process.output.count("Violation") == 2
+
+
+def admin_permissions() -> tuple[str, str]:
+    """What the admin guide lets readers and administrators do."""
+    text = (GUIDE.parent / "admin.md").read_text()
+    reader, administrator = re.findall(r"^permissions (\{.*?\})$", text, re.DOTALL | re.MULTILINE)
+    return reader, administrator
+
+
+async def test_readers_may_look_and_administrators_change(make_place: Make) -> None:
+    reader, administrator = admin_permissions()
+    place = make_place(
+        "authorization { users: [\n"
+        '{ user: streaming, password: "secret-1" }\n'
+        '{ user: app, password: "secret-2" }\n'
+        f"{{ user: reader, password: r, permissions: {reader} }}\n"
+        f"{{ user: chief, password: c, permissions: {administrator} }}\n"
+        "] }\n"
+    )
+    place.server.flags += ("-admin", "full")
+    await asyncio.to_thread(place.server.start)
+    async with place.connect("me") as sc:
+        await sc.publish("orders", b"1")
+        await sc.publish("orders", b"2")
+    looking = await nats.connect(place.url, user="reader", password="r", error_cb=ignore)
+    ruling = await nats.connect(place.url, user="chief", password="c")
+    reads, rules = stan.admin(looking, CLUSTER), stan.admin(ruling, CLUSTER)
+
+    async def is_offered() -> bool:
+        try:
+            return (await reads.server_info()).mode == "full"
+        except stan.AdminError:
+            return False
+
+    await until(is_offered)
+    assert [one.name async for one in reads.channels()] == ["orders"]
+    assert [one.data for one in await reads.messages("orders", last=2)] == [b"1", b"2"]
+    with pytest.raises(stan.AdminError, match=r"may not publish to .*channel\.purge") as refused:
+        await reads.purge("orders", all=True)
+    assert refused.value.code == 403
+    assert (await rules.purge("orders", all=True)).purged == 2
+    await looking.close()
+    await ruling.close()
+
+
+async def ignore(_: Exception) -> None:
+    return None

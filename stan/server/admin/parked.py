@@ -6,15 +6,14 @@ own, as any program could by SQL. Invariant: nothing here holds a connection bet
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
+from typing import TYPE_CHECKING
 
 from stan.errors import AdminError
 from stan.server.admin.reading import DEFAULT_ROWS, MOST_ROWS, Answer, Request, Served
 from stan.server.admin.requests import choose
-from stan.store.sql.sources import parse_source
-from stan.transactions.parking import Parking
+
+if TYPE_CHECKING:
+    from stan.transactions.parking import Parking
 
 
 class Parked:
@@ -61,7 +60,7 @@ class Parked:
         self,
         request: Request,
         told: str,
-        step: Callable[[Parking], Callable[[int | None], Awaitable[int]]],
+        step: "Callable[[Parking], Callable[[int | None], Awaitable[int]]]",
     ) -> Answer:
         row_id = request["id"] if choose(request, "id", "all") == "id" else None
         async with self._open() as parking:
@@ -77,8 +76,15 @@ class Parked:
             raise AdminError(409, "this server has no outbox: it needs a SQL store")
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Parking]:
+    async def _open(self) -> "AsyncIterator[Parking]":
         self._require()
+        # Only a server that has them loaded comes here; one in memory never loads them.
+        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        from stan.store.sql.sources import parse_source
+        from stan.transactions.parking import Parking
+
         config = self._served.config
         source = parse_source(config.sql_driver, config.sql_source)
         is_file = source.family == "sqlite"

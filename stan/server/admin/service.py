@@ -19,6 +19,7 @@ from nats.micro.service import EndpointConfig, Service, ServiceConfig
 from stan.errors import AdminError
 from stan.server.admin.requests import FIELDS, NOT_OFFERED
 from stan.server.monitor.identity import Identity
+from stan.server.transport import Transport
 
 log = logging.getLogger("stan.server")
 
@@ -30,8 +31,9 @@ Run = Callable[[str, Mapping[str, Any], str], Awaitable[dict[str, Any]]]
 class AdminService:
     """Offers the operations on a NATS connection that others own."""
 
-    def __init__(self, nats: Client, identity: Identity, mode: str, run: Run) -> None:
-        self._nats = nats
+    def __init__(self, transport: Transport, identity: Identity, mode: str, run: Run) -> None:
+        self._transport = transport
+        self._nats: Client = transport.lend()
         self._prefix = f"_STAN.admin.{identity.cluster_id}"
         self._config = ServiceConfig(
             name=NAME,
@@ -53,10 +55,19 @@ class AdminService:
             try:
                 await (self._offer() if serves else self._withdraw())
             except NatsError as error:
-                log.warning("The admin service could not be changed: %s", error)
+                # While the connection goes, so does the service.
+                level = logging.WARNING if self._transport.is_connected else logging.DEBUG
+                log.log(level, "The admin service could not be changed: %s", error)
 
     async def _offer(self) -> None:
         if self._service is not None:
+            return
+        if not await self._is_allowed():
+            log.info(
+                "No admin service: the NATS user of this server may not subscribe to %s.> and"
+                " $SRV.>",
+                self._prefix,
+            )
             return
         service = await nats.micro.add_service(self._nats, self._config)
         try:
@@ -72,7 +83,19 @@ class AdminService:
             await service.stop()  # all of it or nothing
             raise
         self._service = service
-        log.info("Admin service on %s.>", self._prefix)
+        log.debug("Admin service on %s.>", self._prefix)
+
+    async def _is_allowed(self) -> bool:
+        """Whether our NATS user may listen there. Asked first, by two subjects: NATS logs an error
+        for each that it refuses."""
+        asked = [
+            await self._nats.subscribe(subject)
+            for subject in (f"{self._prefix}.probe", f"$SRV.PING.{NAME}.probe")
+        ]
+        await self._nats.flush()  # NATS answers in order: its refusals come before this answer
+        for subscription in asked:
+            await subscription.unsubscribe()
+        return not self._transport.is_spare_refused
 
     async def _withdraw(self) -> None:
         service, self._service = self._service, None

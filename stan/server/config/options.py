@@ -112,7 +112,7 @@ class Options:
     dedupe_window_ns: int = duration(Group.STREAMING, "dedupe_window", "dedupe_window",
         "How long a publish that is sent again is known to be stored already", 120 * SECOND_NS)
     admin: str = text(Group.STREAMING, "admin", "admin",
-        "Operations over NATS: off, read, or full, which may change what is stored", "off")
+        "Operations over NATS: off, read, or full, which may change what is stored", "read")
     partitioning: bool = switch(Group.STREAMING, "partitioning", "partitioning",
         "Serve only the channels listed in the limits, beside servers that serve others")
     ft_group: str = text(Group.STREAMING, "ft_group", "ft_group ft_group_name",
