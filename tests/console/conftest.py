@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from stan.console.console import Console
@@ -100,15 +101,22 @@ async def serving(
         await monitor.stop()
 
 
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    """Start ports that the test's end stops."""
+@asynccontextmanager
+async def starting() -> AsyncIterator[Serve]:
+    """Start ports that the end stops."""
     async with AsyncExitStack() as stack:
 
         async def start(*arguments: Any, **more: Any) -> Served:
             return await stack.enter_async_context(serving(*arguments, **more))
 
         yield start
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start ports that the test's end stops."""
+    async with starting() as serve:
+        yield serve
 
 
 @pytest.fixture
@@ -127,9 +135,9 @@ def find_chromium() -> str:
     return found
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """A Chromium without a window."""
+    """A Chromium without a window, one for all tests of a module that share its loop."""
     path = find_chromium()
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(

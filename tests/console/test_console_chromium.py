@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from tests.console.conftest import Serve, Served
+from tests.console.conftest import Serve, Served, starting
 from tests.console.pretending import describe_durable
 from tests.console.test_console_pages import PAGES
 
@@ -17,6 +18,8 @@ SIZES = {
     "desk": {"width": 1280, "height": 900},
     "phone": {"width": 390, "height": 844},
 }
+# Starting a Chromium takes as long as a test: all share one, and with it an event loop.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 DURABLE = "durable?channel=orders.new&client_id=billing&durable=invoices"
 
 
@@ -51,7 +54,20 @@ class Looking:
         await self.page.locator("main button.danger").click()
 
 
-@pytest.fixture(params=SIZES)
+@pytest_asyncio.fixture(loop_scope="module")
+async def serve() -> AsyncIterator[Serve]:
+    """Start ports that the test's end stops."""
+    async with starting() as serve:
+        yield serve
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def served(serve: Serve) -> Served:
+    """A port on loopback, with changes allowed."""
+    return await serve()
+
+
+@pytest_asyncio.fixture(params=SIZES, loop_scope="module")
 async def context(
     browser: Browser, request: pytest.FixtureRequest
 ) -> AsyncIterator[BrowserContext]:
@@ -61,7 +77,7 @@ async def context(
     await context.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def looking(served: Served, context: BrowserContext) -> AsyncIterator[Looking]:
     """A new page."""
     looking = Looking(served, await context.new_page())
