@@ -57,6 +57,7 @@ class CompiledWheel(BuildHookInterface):
     """The build hook: adds the compiled modules to a wheel when asked to."""
 
     PLUGIN_NAME = "custom"
+    _copy: Path | None = None
 
     @property
     def _wanted(self) -> bool:
@@ -68,12 +69,16 @@ class CompiledWheel(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if not self._wanted or version == "editable":
             return
-        copy = Path(tempfile.mkdtemp(prefix="stan-compile-"))
+        copy = self._copy = Path(tempfile.mkdtemp(prefix="stan-compile-"))
         shutil.copytree(Path(self.root) / "stan", copy / "stan")
         for module in compile_in_place(copy):
             build_data["force_include"][str(module)] = str(module.relative_to(copy))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        if self._copy is not None:
+            shutil.rmtree(self._copy)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
 
 import load
-from stage import Stage, StageError, StreamingServer
+from engine import EngineStage, find_compose
+from stage import Cast, Member, Stage, StageError
 
 import stan
 
@@ -32,7 +32,7 @@ SETTLE_S = 30.0
 class Story:
     """The acts, in order, with a line a second of what the load lives through."""
 
-    def __init__(self, stage: Stage, count: load.Count, act_s: float) -> None:
+    def __init__(self, stage: Cast, count: load.Count, act_s: float) -> None:
         self._stage = stage
         self._count = count
         self._act_s = act_s
@@ -103,13 +103,9 @@ class Story:
             await asyncio.sleep(0.1)
         active = await self._find_active()
         print(f"  {active.name} hands over")
-        await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "stan.cli.server", "-sl", f"handover={active.pid}"],
-            check=True,
-        )
+        await asyncio.to_thread(active.hand_over)
 
-    async def _find_active(self) -> StreamingServer:
+    async def _find_active(self) -> Member:
         until_s = time.monotonic() + SETTLE_S
         while True:
             active = await asyncio.to_thread(self._stage.find, "FT_ACTIVE")
@@ -120,7 +116,7 @@ class Story:
             await asyncio.sleep(0.1)
 
 
-async def run(stage: Stage, act_s: float) -> bool:
+async def run(stage: Cast, act_s: float) -> bool:
     """Play the story over the load. Returns whether nothing was lost and nothing came twice."""
     count = load.Count()
     stop = asyncio.Event()
@@ -159,16 +155,32 @@ def report(count: load.Count, stored: list[int]) -> bool:
     return good
 
 
+def set_stage(stack: contextlib.ExitStack, compose: list[str] | None) -> Cast:
+    """In containers where there is an engine that can, else as processes."""
+    if compose is not None:
+        print(f"Setting the stage with {' '.join(compose)}; the first time this takes minutes.")
+        try:
+            return stack.enter_context(EngineStage(compose))
+        except StageError as error:
+            print(f"{error}\nOn with processes instead.", flush=True)
+    return stack.enter_context(Stage())
+
+
 def main() -> int:
     """Run the demo. Returns 0 when nothing was lost, stored twice, or failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=6.0, help="how long an act lasts")
-    seconds = parser.parse_args().seconds
+    parser.add_argument(
+        "--processes", action="store_true", help="as processes, even with a container engine"
+    )
+    asked = parser.parse_args()
+    seconds = asked.seconds
     try:
-        with Stage() as stage:
+        with contextlib.ExitStack() as stack:
+            stage = set_stage(stack, None if asked.processes else find_compose())
             print(
                 f"Three NATS servers, two streaming servers, {stage.database_name};"
-                f" {RATE:,} messages a second. All of it really runs on this machine."
+                f" {RATE:,} messages a second. All of it really runs, {stage.place}."
             )
             return 0 if asyncio.run(run(stage, seconds)) else 1
     except (StageError, stan.StanError) as error:

@@ -19,8 +19,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 START_S = 20.0
 CLUSTER_ID = "test-cluster"
@@ -37,6 +38,70 @@ def find_free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
+
+
+def read_state(url: str) -> str:
+    """FT_ACTIVE, FT_STANDBY, or what keeps the server monitored there from being either."""
+    try:
+        with urllib.request.urlopen(f"{url}/streaming/serverz", timeout=1) as answer:
+            return str(json.load(answer)["state"])
+    except (OSError, ValueError):
+        return "starting"
+
+
+class Part(Protocol):
+    """What can be killed and started again."""
+
+    name: str
+
+    @property
+    def runs(self) -> bool: ...
+    def start(self) -> None: ...
+    def end(self, number: signal.Signals) -> None: ...
+
+
+class Member(Part, Protocol):
+    """A streaming server. `state` is FT_ACTIVE, FT_STANDBY, gone or starting."""
+
+    @property
+    def state(self) -> str: ...
+    def hand_over(self) -> None: ...
+
+
+class Database(Protocol):
+    """What can be restarted."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Cast:
+    """Who plays, wherever that is."""
+
+    place = "on this machine"
+    database_name = "PostgreSQL"
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+        self.nats: Sequence[Part] = []  # each listens at the URL of the same place
+        self.servers: Sequence[Member] = []
+        self.database: Database | None = None
+
+    def find(self, state: str) -> Member | None:
+        """The streaming server in that state, if there is one."""
+        return next((each for each in self.servers if each.state == state), None)
+
+    def find_owner(self, url: str) -> Part:
+        """The NATS server that listens at that URL."""
+        return self.nats[self.urls.index(url)]
+
+    def wait_for_a_pair(self, until_s: float) -> bool:
+        """Whether one leads and another one stands by, before that moment."""
+        while not (self.find("FT_ACTIVE") and self.find("FT_STANDBY")):
+            if time.monotonic() > until_s:
+                return False
+            time.sleep(0.1)
+        return True
 
 
 class Process:
@@ -95,14 +160,12 @@ class StreamingServer(Process):
 
     @property
     def state(self) -> str:
-        """FT_ACTIVE, FT_STANDBY, or what keeps it from being either."""
-        if not self.runs:
-            return "gone"
-        try:
-            with urllib.request.urlopen(f"{self._url}/streaming/serverz", timeout=1) as answer:
-                return str(json.load(answer)["state"])
-        except (OSError, ValueError):
-            return "starting"
+        return read_state(self._url) if self.runs else "gone"
+
+    def hand_over(self) -> None:
+        """Let the other one lead."""
+        command = [sys.executable, "-m", "stan.cli.server", "-sl", f"handover={self.pid}"]
+        subprocess.run(command, check=True)
 
 
 class Postgres:
@@ -157,15 +220,14 @@ def find_postgres() -> Path | None:
     return Path(found).resolve().parent if found else None
 
 
-class Stage:
+class Stage(Cast):
     """All processes, as a context manager."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="stan-cluster-"))
-        self.database: Postgres | None = None
-        self.nats: list[Process] = []
-        self.urls: list[str] = []
-        self.servers: list[StreamingServer] = []
+        self._processes: list[Process] = []
+        self._members: list[StreamingServer] = []
 
     def __enter__(self) -> "Stage":
         try:
@@ -177,18 +239,6 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         self._clear()
-
-    @property
-    def database_name(self) -> str:
-        return "PostgreSQL" if self.database is not None else "SQLite"
-
-    def find(self, state: str) -> StreamingServer | None:
-        """The streaming server in that state, if there is one."""
-        return next((each for each in self.servers if each.state == state), None)
-
-    def find_owner(self, url: str) -> Process:
-        """The NATS server that listens at that URL."""
-        return self.nats[self.urls.index(url)]
 
     def _set(self) -> None:
         ports = find_free_ports(9)
@@ -202,28 +252,28 @@ class Stage:
             flags = ["-a", "127.0.0.1", "-p", str(port), "--cluster_name", "demo"]
             flags += ["--cluster", f"nats://127.0.0.1:{route}", "--routes", routes]
             name = f"nats-{number}"
-            self.nats.append(Process(name, [program, *flags], self.folder / f"{name}.log"))
+            self._processes.append(Process(name, [program, *flags], self.folder / f"{name}.log"))
             self.urls.append(f"nats://127.0.0.1:{port}")
-            self.nats[-1].start()
+            self._processes[-1].start()
         for port in ports[:3]:
             wait_for_port(port)
         programs = find_postgres()
         source = str(self.folder / "stan.db")
         if programs is not None:
-            self.database = Postgres(programs, self.folder, ports[6])
-            source = self.database.source
+            database = self.database = Postgres(programs, self.folder, ports[6])
+            source = database.source
+        else:
+            self.database_name = "SQLite"
         for number, port in enumerate(ports[7:9], 1):
             server = StreamingServer(f"stan-{number}", port, self.urls, source, self.folder)
-            self.servers.append(server)
+            self._members.append(server)
             server.start()
-        until = time.monotonic() + START_S
-        while not (self.find("FT_ACTIVE") and self.find("FT_STANDBY")):
-            if time.monotonic() > until:
-                raise StageError("\n".join(server.said() for server in self.servers))
-            time.sleep(0.1)
+        self.nats, self.servers = self._processes, self._members
+        if not self.wait_for_a_pair(time.monotonic() + START_S):
+            raise StageError("\n".join(server.said() for server in self._members))
 
     def _clear(self) -> None:
-        for process in [*self.servers, *self.nats]:
+        for process in [*self._members, *self._processes]:
             process.end(signal.SIGTERM)
         if self.database is not None:
             self.database.stop()

@@ -15,6 +15,7 @@ from stan.client.answers import (
     ClientInfo,
     Deleted,
     DurableInfo,
+    ParkedRow,
     Purged,
     ServerInfo,
     StoredMessage,
@@ -283,6 +284,28 @@ class Admin:
         answer = await self.request("client.disconnect", client_id=client_id)
         return int(answer.get("subscriptions", 0))
 
+    # The outbox of the server's own database
+
+    async def wake_outbox(self) -> None:
+        """Rows were committed: on MySQL and SQLite the server at rest would look within a second,
+        so it looks now."""
+        await self.request("outbox.wake")
+
+    async def parked_rows(self) -> AsyncIterator[ParkedRow]:
+        """The rows that could not become messages, with the reason."""
+        async for row in self.rows("outbox.list", "rows"):
+            yield ParkedRow.read(row)
+
+    async def retry_parked(self, id: int | None = None, *, dry_run: bool = False) -> int:
+        """Move rows back into the outbox, all or the one with this number; how many."""
+        answer = await self.request("outbox.retry", **_rows(id), dry_run=dry_run or None)
+        return int(answer.get("moved", 0))
+
+    async def drop_parked(self, id: int | None = None, *, dry_run: bool = False) -> int:
+        """Throw rows away, all or the one with this number; how many."""
+        answer = await self.request("outbox.drop", **_rows(id), dry_run=dry_run or None)
+        return int(answer.get("dropped", 0))
+
 
 def admin(
     nats: NatsClient, cluster_id: str = DEFAULT_CLUSTER_ID, *, timeout: float = DEFAULT_TIMEOUT_S
@@ -301,6 +324,10 @@ def _name(
         "durable": durable,
         "queue_group": queue_group,
     }
+
+
+def _rows(row_id: int | None) -> dict[str, Any]:
+    return {"all": True} if row_id is None else {"id": row_id}
 
 
 def _reset(channel: str) -> dict[str, Any]:

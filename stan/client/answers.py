@@ -216,6 +216,20 @@ class ServerInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class ParkedRow(Answer):
+    """A row of the outbox that could not become a message."""
+
+    id: int = 0
+    channel: str = ""
+    size_bytes: int = 0
+    reply: str = ""
+    msg_id: str = ""
+    created_time: datetime | None = None
+    parked_time: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Purged(Answer):
     """What a purge removed, or would remove; `removing` goes on in the background."""
 

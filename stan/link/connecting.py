@@ -94,6 +94,12 @@ class SecureClient(Client):
             self._status = Client.DISCONNECTED
             await super().close()
 
+    def move(self) -> None:
+        """Leave this NATS server; the next connection is to the next one of those known, when
+        the order is kept (`dont_randomize`)."""
+        if self.is_connected:
+            self._abort()
+
     def _abort(self) -> None:
         """Tear the connection down: nothing waits for what it has not sent."""
         if isinstance(self._transport, _Tcp):
@@ -108,6 +114,11 @@ class SecureClient(Client):
     def is_clustered(self) -> bool:
         """Whether the NATS server is one of several, as it says itself."""
         return bool(self._server_info.get("cluster"))
+
+    @property
+    def server_id(self) -> str:
+        """The ID of the NATS server connected to; empty without a connection."""
+        return str(self._server_info.get("server_id", "")) if self.is_connected else ""
 
     @property
     def _was_tried(self) -> bool:

@@ -56,6 +56,11 @@ class Administering:
         finally:
             self._waiting.pop(ticket, None)
 
+    def look_at_outbox(self) -> None:
+        """Somebody has written to the outbox table."""
+        self._engine.wake_outbox(self._clock())
+        self._turn()
+
     def settle(self) -> None:
         """Tell those who wait what has become true."""
         for outcome in self._engine.take_outcomes():

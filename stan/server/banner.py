@@ -7,6 +7,7 @@ import os
 import platform
 from importlib import metadata
 
+from stan.engine import engine
 from stan.engine.limits import ChannelLimits, StoreLimits
 from stan.units import format_duration, format_size
 
@@ -24,6 +25,16 @@ def server_version() -> str:
         return "0.0.0"
 
 
+def is_compiled() -> bool:
+    """Whether the engine was translated to C."""
+    return not str(engine.__file__).endswith(".py")
+
+
+def engine_kind() -> str:
+    """The same in a word: compiled, or pure."""
+    return "compiled" if is_compiled() else "pure"
+
+
 def describe_start(cluster_id: str, server_id: str) -> list[str]:
     """The first lines of every start."""
     return [
@@ -31,6 +42,7 @@ def describe_start(cluster_id: str, server_id: str) -> list[str]:
         f"ServerID: {server_id}",
         f"Python version: {platform.python_version()}",
         "Git commit: [not set]",
+        f"Engine: {engine_kind()}",
     ]
 
 

@@ -8,7 +8,6 @@ not hold the lease says nothing to clients.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -22,6 +21,7 @@ from stan.errors import (
     StoreOutcomeUnknownError,
     StoreUnavailableError,
 )
+from stan.server.apart import Apart
 from stan.server.clock import SteadyClock
 from stan.server.config.config import Config
 from stan.server.monitor.identity import FT_ACTIVE, FT_STANDBY
@@ -31,6 +31,7 @@ from stan.server.settling import Questions
 from stan.server.silence import Silence
 from stan.server.standby import Standby
 from stan.server.transport import Transport
+from stan.server.words import decode, encode, number
 from stan.store.contract import Holder, Store
 from stan.units import SECOND_NS
 from stan.wire.subjects import ServerSubjects
@@ -93,6 +94,8 @@ class Failover:
         self._handing_over: asyncio.TimerHandle | None = None
         self._questions = Questions()
         self._lost_ns = 0  # when this active lost NATS, and nobody made it good yet
+        self._asked_since_ns = 0  # since when standbys ask again after that
+        self._apart = Apart()
         self._silence = Silence()
         self._stop_hearing: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._is_active = False
@@ -121,7 +124,9 @@ class Failover:
         """The NATS connection is gone."""
         self._silence.forget()
         self._questions = Questions()
-        self._lost_ns = self.clock() if self._is_active else 0
+        if self._is_active:
+            self._lost_ns = self._lost_ns or self.clock()
+        self._asked_since_ns = 0
 
     async def run(self) -> None:
         """Stand by and serve, in turns, until cancelled. Raises StanError when this server
@@ -259,15 +264,21 @@ class Failover:
         """Ask whoever serves up to where all is settled, and notice when nobody answers."""
         now_ns = self.clock()
         heard_ns = now_ns - self.standby.gap_ns
-        question = _encode(server_id=self._server_id, moment_ns=now_ns, heard_ns=heard_ns)
+        question = encode(server_id=self._server_id, moment_ns=now_ns, heard_ns=heard_ns)
         answer = await self._transport.ask(self._active_subject, question, ASK_TIMEOUT_S)
         if answer is None and holder.owner:
             self._silence.observe(holder.epoch, self._loop.time())
             return
         self._silence.forget()
-        settled_ns = _number(_decode(answer or b""), "settled_ns")
+        told = decode(answer or b"")
+        settled_ns = number(told, "settled_ns")
         if settled_ns:
             self.standby.settle(settled_ns - MARGIN_NS)
+        transport = self._transport
+        theirs, choices = str(told.get("nats_id", "")), transport.known_servers
+        if self._apart.is_time_to_move(transport.nats_id, theirs, choices, self._loop.time()):
+            log.info("Going to another NATS server than the active's")
+            transport.move()
 
     def _complain(self, error: StoreError) -> None:
         if not self._complaint:
@@ -347,17 +358,17 @@ class Failover:
     # Between members.
 
     async def _tell(self, state: str) -> None:
-        word = _encode(server_id=self._server_id, epoch=self._epoch, state=state)
+        word = encode(server_id=self._server_id, epoch=self._epoch, state=state)
         await self._transport.say(self._news_subject, word)
 
     def _hear(self, word: bytes) -> None:
         """Another member took the lease, or left it."""
-        news = _decode(word)
+        news = decode(word)
         if news.get("server_id") == self._server_id:
             return
         self._news.set()
         is_active = news.get("state") == "active"
-        if is_active and self._is_active and _number(news, "epoch") > self._epoch:
+        if is_active and self._is_active and number(news, "epoch") > self._epoch:
             ownership = self.serving.pump.ownership
             if ownership is not None:
                 ownership.doubt()
@@ -370,27 +381,39 @@ class Failover:
             self._handing_over.cancel()
             self._handing_over = None
             self._leaving.set()
-        asked = _decode(question)
-        if self._lost_ns:
-            self._make_good(asked)
-            return _encode(server_id=self._server_id, epoch=self._epoch)
+        asked = decode(question)
+        if self._lost_ns and self._make_good(asked):
+            return self._describe()
         pump = self.serving.pump
         settled_ns = _find_settled(pump)
         if settled_ns is None:
-            return _encode(server_id=self._server_id, epoch=self._epoch)
+            return self._describe()
         moment_ns = self._questions.ask(
-            str(asked.get("server_id")), _number(asked, "moment_ns"), pump.clock(), settled_ns
+            str(asked.get("server_id")), number(asked, "moment_ns"), pump.clock(), settled_ns
         )
-        return _encode(server_id=self._server_id, epoch=self._epoch, settled_ns=moment_ns)
+        return self._describe(settled_ns=moment_ns)
 
-    def _make_good(self, asked: dict[str, Any]) -> None:
+    def _describe(self, **words: int) -> bytes:
+        """The answer to a standby."""
+        nats_id = self._transport.nats_id
+        return encode(server_id=self._server_id, epoch=self._epoch, nats_id=nats_id, **words)
+
+    def _make_good(self, asked: dict[str, Any]) -> bool:
         """What was sent while this active had no connection it did not hear, and its last acks
-        may be lost. A standby that heard all of it serves in its place, and acknowledges again."""
-        missing_ns = self.clock() - self._lost_ns + LAST_WORDS_NS
-        self._lost_ns = 0
-        if _number(asked, "heard_ns") > missing_ns:
+        may be lost. A standby that heard all of it serves in its place, and acknowledges again.
+
+        Whether that is still open: each standby has time to ask, and until the last one has,
+        nothing counts as settled.
+        """
+        now_ns = self.clock()
+        if number(asked, "heard_ns") > now_ns - self._lost_ns + LAST_WORDS_NS:
             log.warning("NATS was lost for a moment: a standby heard what this server did not")
             self._leaving.set()
+            return True
+        self._asked_since_ns = self._asked_since_ns or now_ns
+        if now_ns - self._asked_since_ns > LIVELY_S * SECOND_NS:
+            self._lost_ns = 0
+        return bool(self._lost_ns)
 
 
 def _find_settled(pump: Pump) -> int | None:
@@ -408,21 +431,3 @@ def _find_settled(pump: Pump) -> int | None:
     if is_idle:
         pump.settling.rest(pump.clock())
     return pump.settling.settled_ns
-
-
-def _encode(**words: str | int) -> bytes:
-    return json.dumps(words).encode()
-
-
-def _decode(word: bytes) -> dict[str, Any]:
-    """What another member said; nothing for what is not understood."""
-    try:
-        words = json.loads(word)
-    except ValueError:
-        return {}
-    return words if isinstance(words, dict) else {}
-
-
-def _number(words: dict[str, Any], name: str) -> int:
-    value = words.get(name)
-    return value if isinstance(value, int) else 0

@@ -7,6 +7,7 @@ client sent them. Nothing is decided here.
 
 import asyncio
 import logging
+import random
 import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -82,8 +83,11 @@ class Transport:
             "max_outstanding_pings": 2,
             "allow_reconnect": True,
             "connect_timeout": 5,
+            # Mixed here, once: who moves goes to a server where it was not.
+            "dont_randomize": True,
             **nats_options,
         }
+        servers = random.sample(servers, len(servers))
         last = ""
 
         async def failed(error: Exception) -> None:
@@ -204,6 +208,20 @@ class Transport:
     @property
     def is_connected(self) -> bool:
         return bool(self._link.is_connected)
+
+    @property
+    def nats_id(self) -> str:
+        """The ID of the NATS server connected to; empty without a connection."""
+        return self._link.server_id
+
+    @property
+    def known_servers(self) -> int:
+        """How many NATS servers we may connect to."""
+        return len(self._link.servers)
+
+    def move(self) -> None:
+        """Leave this NATS server for the next one; `on_down` and `on_up` tell of it."""
+        self._link.move()
 
     @property
     def is_congested(self) -> bool:

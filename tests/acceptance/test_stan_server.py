@@ -135,6 +135,7 @@ async def test_the_banner_has_the_originals_order_and_interrupt_is_a_clean_end_1
         r"ServerID: [0-9A-Za-z]{22}",
         r"Python version: 3\.\S+",
         r"Git commit: \[.*\]",
+        r"Engine: (pure|compiled)",
         r"Recovering the state\.\.\.",
         r"No recovered state",
         r"Message store is MEMORY",

@@ -8,7 +8,6 @@ in STAN_ORIGINAL_SERVER its own groups can be measured beside ours on the same d
 
 import argparse
 import asyncio
-import re
 import signal
 import statistics
 import tempfile
@@ -34,6 +33,8 @@ _AFTER_ACKS = 30
 _STOOD_S = 1.5
 # What a subscription is still given to come after all else came.
 _DRAIN_S = 3.0
+# How long the members may take to be at two NATS servers again.
+_APART_S = 30.0
 
 
 class Scene:
@@ -44,6 +45,7 @@ class Scene:
         self.postgres = postgres
         self.cluster = cluster
         self.under: Sequence[str] = ()
+        self.are_apart_by_themselves = True
         self._led: Counter[Member] = Counter()
 
     async def begin(self) -> None:
@@ -101,19 +103,29 @@ async def restart_database(scene: Scene, publisher: Measured) -> None:
 async def lose_nats(scene: Scene, publisher: Measured) -> None:
     """The NATS server that the active is connected to; the publisher is at another one."""
     assert scene.cluster is not None
-    status, _ = await scene.active.get("/streaming/isFTActive")
-    if status != HTTP_OK:  # it left to the other one when it lost NATS the last time
-        scene.active, scene.standby = scene.standby, scene.active
-    said = re.findall(r"(?:Connected to|NATS Server at) \"?nats://[^:]*:(\d+)", _output(scene))
-    lost = next(each for each in scene.cluster.servers if each.port == int(said[-1]))
+    async with asyncio.timeout(_APART_S):
+        await _stand_apart(scene)
+    await asyncio.sleep(_STOOD_S)
+    port = scene.active.nats_port()
+    lost = next(each for each in scene.cluster.servers if each.port == port)
     lost.kill()
     await publisher.acked(_AFTER_ACKS)
     await asyncio.to_thread(scene.cluster.start_one, lost)
     await asyncio.to_thread(lost.process.wait_for, "Route connection created")
 
 
-def _output(scene: Scene) -> str:
-    return scene.active.process.output
+async def _stand_apart(scene: Scene) -> None:
+    """Wait until one serves and the other stands by at another NATS server."""
+    while True:
+        status, _ = await scene.active.get("/streaming/isFTActive")
+        if status != HTTP_OK:  # it left to the other one when it lost NATS the last time
+            scene.active, scene.standby = scene.standby, scene.active
+        elif (
+            not scene.are_apart_by_themselves
+            or scene.active.nats_port() != scene.standby.nats_port()
+        ):
+            return
+        await asyncio.sleep(0.1)
 
 
 FAULTS: dict[str, Callable[[Scene, Measured], Awaitable[None]]] = {
@@ -170,13 +182,12 @@ async def measure(
             group = kind(source, folder, nats)
         stack.push_async_callback(group.close)
         scene = Scene(group, postgres, cluster)
+        scene.are_apart_by_themselves = server == "ours"
         scene.under = ELSEWHERE if "elsewhere" in fault else ()
         await scene.begin()
         if cluster is not None:
             group.nats_url = cluster.servers[2].url
         clients = await stack.enter_async_context(Clients())
-        subscriber = await clients.connect(group)
-        subscription = await subscriber.subscribe(CHANNEL, maxInFlight=1_000_000)
         publisher = await PUBLISHERS[client].start(group, CHANNEL)
         waits_s = []
         for _ in range(times):
@@ -186,7 +197,9 @@ async def measure(
             await FAULTS[fault](scene, publisher)
             waits_s.append(max(publisher.waits_s[before:]))
         await publisher.stop()
-        received: dict[int, int] = {}  # by sequence: redeliveries are not stored twice
+        subscriber = await clients.connect(group)
+        subscription = await subscriber.subscribe(CHANNEL, maxInFlight=1_000_000)
+        received: dict[int, int] = {}  # by sequence: all that is stored
         wanted = set(publisher.acked_numbers)
         while wanted:
             try:

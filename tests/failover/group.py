@@ -4,6 +4,7 @@ Nothing is judged here. Invariant: every process started is stopped by its own h
 """
 
 import asyncio
+import re
 import secrets
 import signal
 import sqlite3
@@ -41,6 +42,13 @@ class Member:
     async def says(self, pattern: str, times: int = 1) -> str:
         """Wait until it logs a line like this."""
         return await asyncio.to_thread(self.process.wait_for, pattern, nth=times)
+
+    def nats_port(self) -> int:
+        """The port of the NATS server that it went to last."""
+        said = re.findall(
+            r"(?:Connected to|NATS Server at) \"?nats://[^:]*:(\d+)", self.process.output
+        )
+        return int(said[-1])
 
     async def kill(self) -> None:
         """SIGKILL."""

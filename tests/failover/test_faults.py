@@ -4,13 +4,14 @@ is restarted, requests that come while nobody serves; and what a standby cannot 
 import asyncio
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.failover.group import ELSEWHERE, Group
+from tests.failover.group import ELSEWHERE, Group, Member
 from tests.failover.publisher import Publisher
 from tests.tools.databases import DatabaseServer
+from tests.tools.outages import NatsCluster
 from tests.tools.processes import NatsServer
 from tests.tools.proxy import Proxy
 from tests.tools.streaming_client import Clients, until
@@ -223,4 +224,55 @@ async def test_what_was_sent_while_an_active_had_no_nats_is_made_good_by_a_stand
     await standby.leads()
     await publisher.acked(20)
     await active.stands_by(times=2)
+    await publisher.stop()
+
+
+async def test_the_one_standby_that_heard_all_makes_it_good_whoever_asks_first(
+    sqlite_group: Group, clients: Clients, proxy: Proxy
+) -> None:
+    url = f"nats://127.0.0.1:{proxy.port}"
+    active = sqlite_group.spawn(*LONG_LEASE, nats_url=url)
+    await active.leads()
+    deaf = sqlite_group.spawn(*LONG_LEASE, nats_url=url)
+    heard_all = sqlite_group.spawn(*LONG_LEASE)
+    for standby in (deaf, heard_all):
+        await standby.stands_by()
+    publisher = Publisher(await clients.connect(sqlite_group), "foo")
+    await publisher.acked(300)
+    proxy.cut()  # both ask at once when they are back
+    await heard_all.leads()
+    await publisher.acked(20)
+    await publisher.stop()
+
+
+@pytest.fixture
+def nats_cluster() -> Iterator[NatsCluster]:
+    """Three NATS servers; who was told of two of them stays there."""
+    cluster = NatsCluster("-no_advertise").start()
+    yield cluster
+    cluster.stop()
+
+
+async def test_members_at_one_nats_server_go_apart_and_outlive_either(
+    sqlite_group: Group, clients: Clients, nats_cluster: NatsCluster
+) -> None:
+    one, two, clients_own = nats_cluster.servers
+    # In this order for both; each begins somewhere. The publisher is where nothing happens.
+    sqlite_group.nats_url = f"{one.url},{two.url}"
+    first, second = await sqlite_group.pair()
+    sqlite_group.nats_url = clients_own.url
+    publisher = Publisher(await clients.connect(sqlite_group), "foo")
+    for active, standby, times in ((first, second, 1), (second, first, 2)):
+
+        async def are_apart(active: Member = active, standby: Member = standby) -> bool:
+            return active.nats_port() != standby.nats_port()
+
+        await until(are_apart)
+        await publisher.acked(2000)  # all that the standby had missed is settled
+        lost = one if one.port == active.nats_port() else two
+        lost.kill()
+        await standby.leads(times)
+        await publisher.acked(20)
+        await asyncio.to_thread(nats_cluster.start_one, lost)
+        await asyncio.to_thread(lost.process.wait_for, "Route connection created")
     await publisher.stop()

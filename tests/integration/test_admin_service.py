@@ -1,7 +1,9 @@
 """The operations by plain NATS requests, as any language makes them."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from nats.aio.client import Client
 
 import stan
 from tests.tools.processes import NatsServer
+from tests.tools.streaming_client import until
 from tests.tools.streaming_server import StreamingServer, implementation_under_test
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
@@ -213,3 +216,75 @@ async def test_nothing_is_offered_unless_somebody_asks(
     for server in serve(nats_server.url, tmp_path, "MEMORY"):
         with pytest.raises(nats.errors.NoRespondersError):
             await client.request(f"_STAN.admin.{server.cluster}.server.info", b"", timeout=5)
+
+
+# The outbox of the server's own database.
+
+
+async def write_outbox(server: StreamingServer, *rows: tuple[str, bytes]) -> None:
+    """Rows as any program writes them."""
+
+    def insert() -> None:
+        database = sqlite3.connect(server.directory / "stan.db", timeout=10)
+        with contextlib.closing(database), database:
+            database.executemany("INSERT INTO stan_outbox (channel, data) VALUES (?, ?)", rows)
+
+    await asyncio.to_thread(insert)
+
+
+async def test_parked_rows_are_told_moved_back_and_dropped(
+    ask: Ask, server: StreamingServer
+) -> None:
+    if server.store == "MEMORY":
+        for endpoint in ("outbox.list", "outbox.wake"):
+            assert (await ask(endpoint))["error"]["code"] == 409
+        assert (await ask("outbox.retry", all=True))["error"]["code"] == 409
+        return
+    await write_outbox(server, ("bad..one", b"1"), ("bad..two", b"22"), ("good", b"3"))
+    assert await ask("outbox.wake") == {}
+
+    async def are_parked() -> bool:
+        return bool((await ask("outbox.list"))["total"] == 2)
+
+    await until(are_parked)
+    one, two = (await ask("outbox.list"))["rows"]
+    assert (one["channel"], one["size_bytes"]) == ("bad..one", 1)
+    assert "no valid channel name" in two["reason"]
+    assert (await ask("outbox.list", offset=1))["rows"] == [two]
+    assert await ask("outbox.drop", id=one["id"], dry_run=True) == {"dropped": 1, "dry_run": True}
+    assert await ask("outbox.drop", id=one["id"]) == {"dropped": 1}
+    assert (await ask("outbox.drop", id=one["id"]))["error"]["code"] == 404
+    assert (await ask("outbox.retry"))["error"]["code"] == 400
+    assert await ask("outbox.retry", all=True) == {"moved": 1}
+
+    async def is_parked_again() -> bool:
+        rows = (await ask("outbox.list"))["rows"]
+        return [row["channel"] for row in rows] == ["bad..two"] and rows[0]["id"] != two["id"]
+
+    await until(is_parked_again)
+    assert (await ask("message.get", channel="good", last=1))["messages"][0]["data"] == "Mw=="
+
+
+async def test_the_client_looks_after_parked_rows(
+    ask: Ask, server: StreamingServer, client: Client
+) -> None:
+    admin = stan.admin(client, server.cluster)
+    await ask("server.info")  # it is there
+    if server.store == "MEMORY":
+        with pytest.raises(stan.AdminError, match="needs a SQL store"):
+            await admin.wake_outbox()
+        return
+    await admin.drop_parked()
+    await write_outbox(server, ("a..b", b"1"))
+    await admin.wake_outbox()
+
+    async def is_parked() -> bool:
+        return [row.channel async for row in admin.parked_rows()] == ["a..b"]
+
+    await until(is_parked)
+    [row] = [row async for row in admin.parked_rows()]
+    assert row.parked_time is not None
+    with pytest.raises(stan.AdminError, match="is not parked"):
+        await admin.retry_parked(row.id + 1000)
+    assert await admin.retry_parked(row.id, dry_run=True) == 1
+    assert await admin.drop_parked() == 1

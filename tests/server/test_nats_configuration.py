@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from stan.errors import ConfigError
-from stan.server.child.configuration import MAX_PENDING_BYTES, write_nats_configuration
+from stan.server.child.configuration import write_nats_configuration
 from stan.server.child.nats_server import environment
+from stan.server.child.room import choose_max_pending, find_memory_bytes
 from stan.server.config.access import connection_options
 from stan.server.config.config import load_config
 from stan.server.config.language import parse_file, plain
@@ -21,7 +22,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def told(*arguments: str) -> dict[str, object]:
     """Everything but what is told always."""
     tree = told_everything(*arguments)
-    if tree["max_pending"] == MAX_PENDING_BYTES:
+    if tree["max_pending"] == choose_max_pending(find_memory_bytes()):
         del tree["max_pending"]
     return tree
 
@@ -38,8 +39,25 @@ def write(tmp_path: Path, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize(
+    ("memory", "pending"),
+    [(128 << 20, 64 << 20), (512 << 20, 128 << 20), (2 << 30, 512 << 20), (64 << 30, 1 << 30)],
+)
+def test_a_connection_may_lag_as_far_as_the_memory_allows(memory: int, pending: int) -> None:
+    assert choose_max_pending(memory) == pending
+
+
+@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_the_memory_is_that_of_the_container(tmp_path: Path, name: str) -> None:
+    machine = find_memory_bytes(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    for said, found in (("536870912\n", 512 << 20), ("max\n", machine), (f"{1 << 62}\n", machine)):
+        (tmp_path / name).write_text(said)
+        assert find_memory_bytes(tmp_path) == found
+
+
 def test_a_connection_may_lag_unless_the_operator_says_how_far(tmp_path: Path) -> None:
-    assert told_everything()["max_pending"] == 256 << 20
+    assert told_everything()["max_pending"] == choose_max_pending(find_memory_bytes())
     for key in ("max_pending", "MAX_PENDING"):
         tree = told_everything("-c", write(tmp_path, f"{key}: 8MB"))
         assert {name.lower(): value for name, value in tree.items()}["max_pending"] == 8 << 20

@@ -96,6 +96,8 @@ class Observer:
                 self._by_subscription[number] = story
         for member in subscriptions.by_ack_inbox.values():
             self._listen(member, False)
+        # Whose grant was told, or came with the store: told again it begins nothing anew.
+        self._told = {inbox.decode() for inbox in subscriptions.by_ack_inbox}
         invariants.check(server.engine)
 
     def stored(self, batch: Batch) -> None:
@@ -223,7 +225,9 @@ class Observer:
                 record = self.world.store.subscriptions.get(member.subscription_id)
                 assert record is not None, "a subscription was granted that is not stored"
                 assert record.ack_inbox == response.ackInbox, "granted other than stored"
-            self._listen(member, True)
+            if response.ackInbox not in self._told:
+                self._told.add(response.ackInbox)
+                self._listen(member, True)
 
     def _listen_late(self, ack_inbox: str) -> None:
         for number, record in self.world.store.subscriptions.items():

@@ -227,12 +227,17 @@ class Server:
     # Commits.
 
     def _seal(self) -> None:
+        while self._seal_one():
+            pass
+
+    def _seal_one(self) -> bool:
+        """Whether the next one may follow at once: this one is true already."""
         world = self.world
         now_ns, publishing = self.node.clock_ns(), self.engine.publishing
         last, is_all_queued = publishing.lanes.last_number, not publishing.guids.holds
         batch = self.engine.seal(now_ns)
         if batch is None:
-            return
+            return False
         self._settling.seal(now_ns, last, publishing.lanes.first_number(), is_all_queued)
         self.observer.called(self)
         self._sealed_within = self.engine.settings.limits
@@ -242,23 +247,25 @@ class Server:
         delay_ns = self._store_delay()
         if chance < faults.commit_unavailable:
             self._later(delay_ns, self._commit_failed, StoreUnavailableError("no store"))
-            return
+            return False
         chance -= faults.commit_unavailable
         if chance < faults.commit_refused:
             self._later(delay_ns, self._commit_failed, StoreRefusedError("disk full"))
-            return
+            return False
         chance -= faults.commit_refused
         unknown = chance < faults.commit_unknown
         if unknown and world.rng.random() < 0.5:
             # Connection lost; asking shows that it did not happen.
             self._later(delay_ns * 3, self._commit_failed, StoreUnavailableError("lost"))
-            return
+            return False
         if delay_ns == 0 and not unknown:
             result = self._apply()
-            if result is not None:
-                self._committed(result)
-            return
+            if result is None:
+                return False
+            self._committed(result)
+            return world.profile.store_ns == 0
         world.events.after(delay_ns, self._apply_later, unknown)
+        return False
 
     def _store_delay(self) -> int:
         most_ns = self.world.profile.store_ns
@@ -295,8 +302,13 @@ class Server:
         if unknown and not self.leads:
             self.depose()  # it asks what is true, and learns who leads
             return
-        self._guarded(self._committed, result)
+        self._guarded(self._committed_alone, result)
         self._guarded_turn()
+
+    def _committed_alone(self, result: Result) -> None:
+        self._committed(result)
+        if self.world.profile.store_ns == 0:
+            self._seal()
 
     def _committed(self, result: Result) -> None:
         batch, self._committing = self._committing, None
@@ -307,8 +319,6 @@ class Server:
         self.observer.called(self)
         if self.world.rng.random() < 0.5:  # the pump seals again before it sends, or not
             self._send()
-        if self.world.profile.store_ns == 0:
-            self._seal()
 
     def _commit_failed(self, error: Exception) -> None:
         batch, self._committing = self._committing, None

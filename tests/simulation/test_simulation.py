@@ -40,6 +40,7 @@ FAILOVER = (
     7789,  # a frozen member handed over
     7057,  # what came at the very moment of the last mark was taken for settled
     1265,  # a client registered again, and believed in what it had subscribed before
+    6986,  # a grant that was told again was taken for a new one
 )  # fmt: skip
 
 SESSION = (

@@ -1,16 +1,151 @@
-"""stan outbox: the commands of stan.cli.outbox, which read their own flags."""
+"""stan outbox: the relay, and the rows that could not become messages.
+
+They are those of the server's own database, by its admin service; with `--database` those of any
+database, by SQL. What is said is the same.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import click
 
-from stan.cli import outbox as commands
+from stan.cli import outbox as relaying
+from stan.cli.arguments import destroying, json_option
+from stan.cli.asking import confirm, list_rows, request
+from stan.cli.group import Group
+from stan.cli.tables import (
+    Column,
+    Row,
+    ago,
+    is_terminal,
+    number_column,
+    show_json,
+    show_table,
+    size,
+    tell,
+)
+from stan.cli.text import complain
+from stan.transactions.parking import Parking
+
+T = TypeVar("T")
+_MOST_ROWS = 10_000
+TABLE = (
+    number_column("Row", "id"),
+    Column("Channel", "channel", style="cyan"),
+    Column("Size", "size_bytes", size),
+    Column("Message ID", "msg_id"),
+    Column("Parked", "parked_time", ago),
+    Column("Reason", "reason"),
+)
+
+outbox = Group("outbox", help="Publish an outbox table; look after the rows that cannot be.")
+_database = click.option(
+    "--database",
+    envvar="STAN_SQL_SOURCE",
+    help="SQLAlchemy URL of the database, instead of the server's own [env: STAN_SQL_SOURCE]",
+)
+_schema = click.option("--schema", help="Schema of the tables, with --database.")
+_row = click.option("--id", "row_id", type=click.IntRange(1), help="Only the row of this number.")
 
 
-@click.command(
-    "outbox",
-    help="Publish the rows of an outbox table, show those set aside, move them back.",
+@outbox.command(
+    "relay",
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    cls=click.Command,
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def outbox(arguments: tuple[str, ...]) -> int:
-    """Hand everything over: the flags are those of the older commands."""
-    return commands.main(list(arguments))
+def relay(arguments: tuple[str, ...]) -> int:
+    """Publish the rows of a database that is not the server's."""
+    return relaying.main(list(arguments))
+
+
+@outbox.command("parked")
+@_database
+@_schema
+@json_option
+def parked(database: str | None, schema: str | None, as_json: bool) -> None:
+    """List the rows that were set aside, and why."""
+    if database:
+        rows = _work(database, schema, lambda parking: parking.read(limit=_MOST_ROWS))
+    else:
+        rows = list_rows("outbox.list", "rows")
+    if as_json:
+        show_json(rows)
+    elif rows or not is_terminal():
+        show_table(TABLE, rows)
+    else:
+        complain("nothing is parked")
+
+
+@outbox.command("retry")
+@_row
+@_database
+@_schema
+@json_option
+def retry(row_id: int | None, database: str | None, schema: str | None, as_json: bool) -> None:
+    """Move rows back into the outbox: all, or one."""
+    if database:
+        row = {"moved": _work(database, schema, lambda parking: parking.retry(row_id))}
+    else:
+        row = request("outbox.retry", **_which(row_id))
+    tell(row, as_json, f"{_count(row['moved'])} moved back.")
+
+
+@outbox.command("drop")
+@_row
+@_database
+@_schema
+@destroying
+@json_option
+def drop(
+    row_id: int | None,
+    database: str | None,
+    schema: str | None,
+    dry_run: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Throw rows away: all, or one."""
+    if dry_run or not force:
+        if database:
+            found = _work(database, schema, lambda parking: parking.count(row_id))
+        else:
+            found = request("outbox.drop", **_which(row_id), dry_run=True)["dropped"]
+        if dry_run:
+            tell({"dropped": found, "dry_run": True}, as_json, f"Would drop {_count(found)}.")
+            return
+        confirm(f"Drop {_count(found)}?", force)
+    if database:
+        row: Row = {"dropped": _work(database, schema, lambda parking: parking.drop(row_id))}
+    else:
+        row = request("outbox.drop", **_which(row_id))
+    tell(row, as_json, f"{_count(row['dropped'])} dropped.")
+
+
+def _which(row_id: int | None) -> dict[str, Any]:
+    return {"all": True} if row_id is None else {"id": row_id}
+
+
+def _count(rows: int) -> str:
+    return f"{rows:,} row{'' if rows == 1 else 's'}"
+
+
+def _work(database: str, schema: str | None, step: Callable[[Parking], Awaitable[T]]) -> T:
+    """Do something with the parked rows of this database. Raises ClickException, and Exit."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    engine = relaying.open_database(database)
+    if engine is None:
+        raise click.exceptions.Exit(1)
+
+    async def work() -> T:
+        try:
+            return await step(Parking(engine, schema))
+        finally:
+            await engine.dispose()
+
+    try:
+        return asyncio.run(work())
+    except (SQLAlchemyError, OSError) as error:
+        raise click.ClickException(str(error).splitlines()[0]) from None

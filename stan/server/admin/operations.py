@@ -11,6 +11,7 @@ from typing import Any
 
 from stan.errors import AdminError
 from stan.server.admin.changing import Changing
+from stan.server.admin.parked import Parked
 from stan.server.admin.reading import Reading, Served
 from stan.server.admin.requests import CHANGING, check
 from stan.server.admin.settings import describe_options, describe_server, describe_store_limits
@@ -51,6 +52,8 @@ class Operations:
             return describe_store_limits(served)
         if endpoint == "server.config":
             return describe_options(served.config)
+        if endpoint.startswith("outbox."):
+            return await Parked(served).reading[endpoint](request)
         return await Reading(served).endpoints[endpoint](request)
 
     async def _change(
@@ -68,6 +71,8 @@ class Operations:
                 raise AdminError(409, "this server is in no group (-ft_group)")
             self._hand_over()
             answer = {"handed_over": True}
+        elif endpoint.startswith("outbox."):
+            answer = await Parked(served).changing[endpoint](request)
         else:
             answer = await Changing(served).endpoints[endpoint](request)
         if not request.get("dry_run"):

@@ -30,6 +30,8 @@ READING: dict[str, dict[str, type]] = {
     "durable.info": _DURABLE,
     "client.list": _PAGE,
     "client.info": {"client_id": str},
+    "outbox.list": {"offset": int, "limit": int},
+    "outbox.wake": {},
 }
 CHANGING: dict[str, dict[str, type]] = {
     "channel.create": {"channel": str, "limits": dict, **_TRIAL},
@@ -46,6 +48,8 @@ CHANGING: dict[str, dict[str, type]] = {
     "durable.delete": {**_DURABLE, "force": bool, **_TRIAL},
     "durable.resend": {**_DURABLE, **_TRIAL},
     "client.disconnect": {"client_id": str, **_TRIAL},
+    "outbox.retry": {"id": int, "all": bool, **_TRIAL},
+    "outbox.drop": {"id": int, "all": bool, **_TRIAL},
     "server.reload": {},
     "server.handover": {},
 }

@@ -8,6 +8,7 @@ from typing import Any
 from stan.engine.views import View
 from stan.server.admin.reading import Served, describe_limits
 from stan.server.admin.times import format_time
+from stan.server.banner import engine_kind
 from stan.server.config.config import ACTIONS, Config, format_value, option_name
 from stan.server.config.declaring import Option
 from stan.server.config.options import OPTIONS
@@ -40,7 +41,7 @@ def describe_server(served: Served, mode: str, nats_url: str, now_ns: int) -> di
         "cluster_id": identity.cluster_id,
         "server_id": identity.server_id,
         "version": identity.version,
-        "engine": "compiled" if _is_compiled() else "pure",
+        "engine": engine_kind(),
         "state": identity.state,
         "mode": mode,
         "start_time": format_time(identity.start_ns),
@@ -124,9 +125,3 @@ def find_quantile(histogram: Histogram, share: float) -> float:
         if below >= wanted:
             return bound
     return histogram.bounds[-1]
-
-
-def _is_compiled() -> bool:
-    import stan.engine.engine as engine
-
-    return not str(engine.__file__).endswith(".py")

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stan.errors import ConfigError
+from stan.server.child.room import choose_max_pending, find_memory_bytes
 from stan.server.config.config import Config
 from stan.server.config.language import parse_file, plain
 from stan.server.config.options import OPTIONS
@@ -24,9 +25,6 @@ _OURS = frozenset(
 )
 # What one user is called by in an authorization block.
 _IDENTITY = frozenset({"user", "username", "pass", "password", "token"})
-# How far a connection may lag behind what is sent to it before it is cut off. The default of a
-# NATS server, 64 MB, is what a publisher of large messages sends in a tenth of a second.
-MAX_PENDING_BYTES = 256 * 1024 * 1024
 # In a file without a streaming block these belong to both, told apart by their keys.
 _SHARED = frozenset({"cluster", "tls"})
 
@@ -44,7 +42,7 @@ def write_nats_configuration(config: Config) -> str:
     tree = {key: value for key, value in read_nats_tree(config).items() if key.lower() not in _OURS}
     _put_listener(tree, config)
     if "max_pending" not in {key.lower() for key in tree}:
-        tree["max_pending"] = MAX_PENDING_BYTES
+        tree["max_pending"] = choose_max_pending(find_memory_bytes())
     # The file's own words for these are in the tree.
     if config.nats_debug_trace or (config.nats_debug and "nats_debug" in config.commanded):
         tree["debug"] = True

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from stan.engine.rows import ChannelRow, ConsumerRow, SubscriptionRow, Totals
 from stan.engine.views import View
+from stan.server.banner import is_compiled
 from stan.server.monitor import process
 from stan.server.monitor.exposition import Exposition, Family, label
 from stan.server.monitor.gojson import Slices
@@ -113,6 +114,9 @@ class Metrics:
             "Whether this server serves clients",
             server,
             int(identity.is_active),
+        )
+        page.gauge(
+            "nss_server_compiled", "Whether the engine is compiled to C", server, int(is_compiled())
         )
         for name, text, value in (
             ("bytes_total", "Bytes stored now", totals.stored_bytes),
