@@ -15,8 +15,8 @@ from stan.engine.state import Channel
 from stan.engine.timers import Timers
 from stan.wire.subjects import is_valid_channel, pattern_matches
 
-# A longer name cannot be a NATS subject under any sensible max_control_line, and does not
-# fit the indexed columns of the databases.
+# A longer name cannot be a NATS subject under any sensible max_control_line. Other names that
+# clients choose are held, logged, stored and shown just like those of channels.
 MAX_NAME_BYTES = 1024
 
 
@@ -147,3 +147,11 @@ class Channels:
 def is_acceptable_channel(name: str) -> bool:
     """Whether a client may use this name: valid, and not absurdly long."""
     return is_valid_channel(name) and len(name.encode()) <= MAX_NAME_BYTES
+
+
+def find_long_name(*names: tuple[str, int]) -> str:
+    """The error of the first of these names, each with its bytes, that is absurdly long."""
+    for name, size in names:
+        if size > MAX_NAME_BYTES:
+            return f"stan: {name} is longer than {MAX_NAME_BYTES} bytes"
+    return ""

@@ -8,6 +8,7 @@ its subscriptions is decided elsewhere: `leave` is called for each.
 from collections.abc import Callable
 
 from stan.engine.changes import Changes, Reply
+from stan.engine.channels import find_long_name
 from stan.engine.outbox import Outbox
 from stan.engine.proofs import Proofs
 from stan.engine.records import ClientRecord
@@ -78,6 +79,12 @@ class Clients:
             return
         if not is_publishable_subject(request.heartbeatInbox):
             self._refuse(reply, "stan: invalid connection request")
+            return
+        too_long = find_long_name(
+            ("clientID", len(request.clientID.encode())), ("connID", len(request.connID))
+        )
+        if too_long:
+            self._refuse(reply, too_long)
             return
         if not is_valid_client_id(request.clientID):
             self._refuse(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from google.protobuf.message import DecodeError
 
 from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES, Burst, build_runs
-from stan.engine.channels import Channels, Refusal, is_acceptable_channel
+from stan.engine.channels import MAX_NAME_BYTES, Channels, Refusal, is_acceptable_channel
 from stan.engine.clients import Clients
 from stan.engine.guids import Guids, HeldPublish, key_of
 from stan.engine.lanes import Lanes
@@ -268,7 +268,7 @@ class Publishing:
             or message.subject != self._channel_name
             or message.connID != self._connection_id
             or message.clientID != self._client_id
-            or not guid
+            or not 0 < len(guid) <= MAX_NAME_BYTES
             or burst.is_full()
             or self.is_full()
         ):
@@ -336,7 +336,9 @@ class Publishing:
     def _validate(self, message: PubMsg, is_copy: bool = False) -> str:
         if not is_copy and self.is_full():
             return OVERLOADED
-        if self._client_of(message) is None or not message.guid:
+        if not 0 < len(message.guid) <= MAX_NAME_BYTES or len(message.messageId) > MAX_NAME_BYTES:
+            return INVALID_PUBLISH
+        if self._client_of(message) is None:
             return INVALID_PUBLISH
         name = message.subject
         is_valid = name in self._channels.by_name or is_acceptable_channel(name)

@@ -7,7 +7,7 @@ protocol 5 about resuming, duplicates and leaving members are here; sending is `
 from datetime import UTC, datetime, timedelta
 
 from stan.engine.changes import Changes, Reply
-from stan.engine.channels import Channels, Refusal, is_acceptable_channel
+from stan.engine.channels import Channels, Refusal, find_long_name, is_acceptable_channel
 from stan.engine.clients import Clients
 from stan.engine.delivery import Delivery
 from stan.engine.history import Loads
@@ -89,7 +89,10 @@ class Subscriptions:
             return "stan: invalid start position"
         if not is_acceptable_channel(request.subject):
             return "stan: invalid subject"
-        return ""
+        return find_long_name(
+            ("durable name", len(request.durableName.encode())),
+            ("queue group", len(request.qGroup.encode())),
+        )
 
     def _open(self, request: SubscriptionRequest, reply: bytes, found: int, now_ns: int) -> None:
         """Subscribe a valid request. `found` is where its start time was found, or -1."""

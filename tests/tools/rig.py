@@ -218,7 +218,9 @@ def subscription(
 def publish(
     data: bytes, channel: str = "foo", client_id: str = "me", guid: str = "", **fields: object
 ) -> Frame:
-    message = PubMsg(clientID=client_id, guid=guid or data.decode(), subject=channel, data=data)
+    message = PubMsg(
+        clientID=client_id, guid=guid or data[:512].decode(), subject=channel, data=data
+    )
     for name, value in fields.items():
         setattr(message, name, value)
     return b"_STAN.pub.test-cluster.x", b"acks", message.SerializeToString()
