@@ -55,6 +55,8 @@ WARY_LEASES = 10
 LAST_WORDS_NS = 100 * MILLISECOND_NS
 # A standby asks before so long, or there is none.
 LIVELY_S = 1.0
+# And before so long after a loss of NATS, on however busy a machine.
+MAKING_GOOD_S = 3.0
 
 _PASSING = (StoreUnavailableError, StoreOutcomeUnknownError, LeaseLostError)
 
@@ -411,7 +413,7 @@ class Failover:
             self._leaving.set()
             return True
         self._asked_since_ns = self._asked_since_ns or now_ns
-        if now_ns - self._asked_since_ns > LIVELY_S * SECOND_NS:
+        if now_ns - self._asked_since_ns > MAKING_GOOD_S * SECOND_NS:
             self._lost_ns = 0
         return bool(self._lost_ns)
 

@@ -12,7 +12,6 @@ import gc
 import importlib
 import logging
 import os
-import re
 import shutil
 import signal
 import sys
@@ -30,6 +29,7 @@ from stan.identifiers import new_id
 from stan.server import banner, supervisor
 from stan.server.child.configuration import write_nats_configuration
 from stan.server.child.nats_server import EmbeddedNats, find_nats_server
+from stan.server.complaints import Complaints
 from stan.server.config.access import connection_options
 from stan.server.config.config import Config
 from stan.server.config.reloading import Reloading, blame, read_again
@@ -54,12 +54,6 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
-# What NATS says; of what is published only the part of the subject that clients do not choose.
-_VIOLATION = re.compile(
-    r'permissions violation for (subscription to .*|publish to "(_stan\.)?[^."]*)', re.IGNORECASE
-)
-_MOST_VIOLATIONS = 20
-
 
 class Server:
     """One streaming server. `run` is its whole life; an instance serves once. `read_config`
@@ -75,7 +69,9 @@ class Server:
     ) -> None:
         self.config = config
         self.server_id = new_id()
-        self.transport = Transport(f"stan-server-{config.cluster_id}")
+        name = f"stan-server-{config.cluster_id}"
+        self.transport = Transport(name)
+        self.complaints = Complaints(name)
         self.nats: EmbeddedNats | None = None
         self.serving: Serving | None = None
         self.monitor: Monitor | None = None
@@ -89,7 +85,6 @@ class Server:
         self._make_console = make_console
         self._ready = False
         self._connecting = False
-        self._violations: set[str] = set()
         self._ending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._watchers: set[asyncio.Task[None]] = set()
 
@@ -162,11 +157,12 @@ class Server:
         servers = config.nats_servers
         if config.is_embedded:
             self.nats = EmbeddedNats(find_nats_server(), write_nats_configuration(config))
+            self.nats.on_line = self.complaints.take_line
             await self.nats.start()
             self._watch(self._watch_nats(self.nats))
             servers = [self.nats.url]
         transport = self.transport
-        transport.on_error = self._nats_complains
+        transport.on_error = self.complaints.take
         transport.on_down = self._down
         transport.on_lost = self._lost
         self._connecting = True
@@ -247,6 +243,7 @@ class Server:
             lambda: transport.is_connected,
             most_channels=self.config.metrics_channels,
             group=failover,
+            complaints=self.complaints,
             make_pages=self._pages_on(listener),
         )
         await self.monitor.start(listener.host, listener.port, listener.tls)
@@ -315,22 +312,15 @@ class Server:
             log.critical("Unexpected failure: %s", error, exc_info=error)
             self.end(EXIT_FAILED)
 
-    def _nats_complains(self, text: str) -> None:
-        """Log what NATS says. A permission that is missing is an error, since the server then
-        cannot hear or answer somebody; it is said once for each kind of subject."""
-        violation = _VIOLATION.search(text)
-        is_news = violation is not None and violation[0] not in self._violations
-        if violation is not None and is_news and len(self._violations) < _MOST_VIOLATIONS:
-            self._violations.add(violation[0])
-            log.error("NATS: %s", text)
-        else:
-            log.debug("NATS: %s", text)
-
     def _down(self) -> None:
         if self.failover is not None:
             self.failover.nats_is_down()
         if not self._ending.done():
-            log.warning("NATS connection lost, reconnecting")
+            waiting_bytes, serving = 0, self.serving
+            if serving is not None and serving.is_running:
+                pump = serving.pump
+                waiting_bytes = pump.engine.publishing.queued_bytes + pump.intake.held_bytes
+            self.complaints.lost(waiting_bytes)
 
     def _lost(self, reason: str) -> None:
         if not self._ending.done():

@@ -31,8 +31,6 @@ def server(
         implementation_under_test(), nats_server.url, "MEMORY", directory, flags
     )
     server.start()
-    assert server.process is not None
-    server.process.ready("Admin service on")  # which is offered after the server is ready
     yield server
     server.stop()
 

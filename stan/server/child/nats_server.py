@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stan.errors import NatsServerError
@@ -60,10 +60,12 @@ def find_nats_server() -> str:
 
 
 class EmbeddedNats:
-    """One child NATS server. `url` is where to reach it once `start` returned."""
+    """One child NATS server. `url` is where to reach it once `start` returned; `on_line` gets
+    the text of each line of its log."""
 
     def __init__(self, program: str, configuration: str) -> None:
         self.url = ""
+        self.on_line: Callable[[str], None] = _ignore
         self._program = program
         self._configuration = configuration
         self._log = logging.getLogger(NATS_LOG_NAME)
@@ -158,6 +160,7 @@ class EmbeddedNats:
         if text.startswith("Using configuration file"):
             return  # the guard's private copy; its name tells nobody anything
         self._log.log(LEVELS[mark], "%s", text)
+        self.on_line(text)
         listening = _LISTENING.match(text)
         if mark in ("ERR", "FTL"):
             self._complaint = text
@@ -180,3 +183,7 @@ def _explain(complaint: str, configuration: str) -> str:
         key = configuration.splitlines()[int(wrong[1]) - 1].partition(":")[0].strip('"')
         complaint = f'it does not understand its option "{key}": {wrong[2]}'
     return f"the NATS server did not start: {complaint}"
+
+
+def _ignore(_: str) -> None:
+    return None

@@ -14,6 +14,7 @@ from typing import Protocol
 from stan.engine.rows import ChannelRow, ConsumerRow, SubscriptionRow, Totals
 from stan.engine.views import View
 from stan.server.banner import is_compiled
+from stan.server.complaints import Complaints
 from stan.server.monitor import process
 from stan.server.monitor.exposition import Exposition, Family, label
 from stan.server.monitor.gojson import Slices
@@ -79,9 +80,11 @@ class Metrics:
         clock: Callable[[], int] = time.time_ns,
         most_channels: int = 0,
         group: Group | None = None,
+        complaints: Complaints | None = None,
     ) -> None:
         self._most_channels = most_channels
         self._group = group
+        self._complaints = complaints
         self._identity = identity
         self._pump = pump
         self._view = view
@@ -96,6 +99,8 @@ class Metrics:
             totals = self._view.totals()
             self._server(exposition, totals)
             self._traffic(exposition, totals)
+            if self._complaints is not None:
+                self._losses(exposition, self._complaints)
             if self._group is not None:
                 self._standby(exposition, self._group)
             self._process(exposition)
@@ -166,6 +171,18 @@ class Metrics:
         page.family(
             "nss_server_batch_msgs", "histogram", "Messages stored by each commit that had any"
         ).add_histogram(server, pump.batch_messages)
+
+    def _losses(self, page: Exposition, complaints: Complaints) -> None:
+        server = label("server_id", self._identity.server_id)
+        for name, text, value in (
+            ("losses_total", "Losses of the NATS connection", complaints.losses),
+            (
+                "slow_losses_total",
+                "How often NATS cut us off, as is known or likely, since we read too slowly",
+                complaints.slow_losses,
+            ),
+        ):
+            page.counter(f"nss_server_nats_{name}", text, server, value)
 
     def _standby(self, page: Exposition, group: Group) -> None:
         server, standby = label("server_id", self._identity.server_id), group.standby

@@ -17,6 +17,7 @@ from aiohttp import web
 from stan.engine.rows import SubscriptionView
 from stan.engine.views import View
 from stan.errors import MonitorError, StoreError
+from stan.server.complaints import Complaints
 from stan.server.monitor import process
 from stan.server.monitor.browsing import Browsing
 from stan.server.monitor.documents import (
@@ -84,6 +85,7 @@ class Monitor:
         clock: Callable[[], int] = time.time_ns,
         most_channels: int = 0,
         group: Group | None = None,
+        complaints: Complaints | None = None,
         make_pages: Callable[[], Pages] | None = None,
     ) -> None:
         """`most_channels` get series of their own among the metrics; 0: all. `make_pages`
@@ -94,6 +96,7 @@ class Monitor:
         self._clock = clock
         self._most_channels = most_channels
         self._group = group
+        self._complaints = complaints
         self._browsing = Browsing(make_pages)
         self.show(pump, store)
         self._runner: web.AppRunner | None = None
@@ -113,6 +116,7 @@ class Monitor:
             self._clock,
             most_channels=self._most_channels,
             group=self._group,
+            complaints=self._complaints,
         )
 
     async def start(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> None:
