@@ -83,11 +83,10 @@ class Transport:
             "max_outstanding_pings": 2,
             "allow_reconnect": True,
             "connect_timeout": 5,
-            # Mixed here, once: who moves goes to a server where it was not.
+            # Mixed once, when it is opened: who moves goes to a server where it was not.
             "dont_randomize": True,
             **nats_options,
         }
-        servers = random.sample(servers, len(servers))
         last = ""
 
         async def failed(error: Exception) -> None:
@@ -119,7 +118,7 @@ class Transport:
             # Longer only when servers accept connections and then fall silent.
             async with asyncio.timeout(float(options["connect_timeout"]) * len(servers) + 5):
                 await self._link.open(
-                    servers,
+                    random.sample(servers, len(servers)),
                     failed,
                     reconnected_cb=connected,
                     disconnected_cb=disconnected,
