@@ -86,7 +86,7 @@ class Transport:
             "max_outstanding_pings": 2,
             "allow_reconnect": True,
             "connect_timeout": 5,
-            # Mixed here, once: who moves goes to a server where it was not.
+            # Mixed once, when it is opened: who moves goes to a server where it was not.
             "dont_randomize": True,
             **nats_options,
         }
