@@ -393,12 +393,12 @@ class Failover:
         moment_ns = self._questions.ask(
             str(asked.get("server_id")), number(asked, "moment_ns"), pump.clock(), settled_ns
         )
-        return self._describe(settled_ns=moment_ns)
+        # Only now may a standby go to another NATS server: nothing depends on what it holds.
+        return self._describe(settled_ns=moment_ns, nats_id=self._transport.nats_id)
 
-    def _describe(self, **words: int) -> bytes:
+    def _describe(self, **words: int | str) -> bytes:
         """The answer to a standby."""
-        nats_id = self._transport.nats_id
-        return encode(server_id=self._server_id, epoch=self._epoch, nats_id=nats_id, **words)
+        return encode(server_id=self._server_id, epoch=self._epoch, **words)
 
     def _make_good(self, asked: dict[str, Any]) -> bool:
         """What was sent while this active had no connection it did not hear, and its last acks
