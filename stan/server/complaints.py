@@ -16,6 +16,7 @@ _VIOLATION = re.compile(
 )
 _MOST_VIOLATIONS = 20
 _SLOW = "slow consumer"
+_OURS = "messages dropped"
 # The name of the connection comes behind language and version, the reason at the end.
 _CUT_OFF = re.compile(r'[:"](?P<name>[^:"]+)" - Slow Consumer Detected: (?P<reason>.*)')
 _PENDING = re.compile(r"MaxPending of (\d+) Exceeded")
@@ -48,7 +49,9 @@ class Complaints:
             log.error("NATS: %s", text)
         else:
             log.debug("NATS: %s", text)
-        self._is_told = self._is_told or _SLOW in text.lower()
+        # nats-py says the same of a subscription that we are slow with, and nobody is cut off.
+        lowered = text.lower()
+        self._is_told = self._is_told or (_SLOW in lowered and _OURS not in lowered)
 
     def take_line(self, text: str) -> None:
         """Look at a line of the log of a NATS server of our own."""

@@ -14,6 +14,7 @@ import pytest
 from nats.aio.client import Client
 
 import stan
+from stan.server.admin.service import write_answer
 from tests.tools.processes import NatsServer
 from tests.tools.streaming_client import until
 from tests.tools.streaming_server import StreamingServer, implementation_under_test
@@ -288,3 +289,17 @@ async def test_the_client_looks_after_parked_rows(
         await admin.retry_parked(row.id + 1000)
     assert await admin.retry_parked(row.id, dry_run=True) == 1
     assert await admin.drop_parked() == 1
+
+
+def test_a_list_that_nats_does_not_carry_is_cut_and_goes_on() -> None:
+    rows = [{"name": f"channel-{number:05}"} for number in range(1000)]
+    found: list[Any] = []
+    while len(found) < len(rows):
+        page = rows[len(found) : len(found) + 500]
+        answer = {"total": len(rows), "offset": len(found), "channels": page}
+        data = write_answer(answer, 4096)
+        assert len(data) <= 4096
+        found += json.loads(data)["channels"]
+    assert found == rows
+    with pytest.raises(stan.AdminError, match="larger than NATS carries"):
+        write_answer({"channels": [{"name": "x" * 5000}]}, 4096)

@@ -66,8 +66,11 @@ def test_a_nats_server_of_somebody_else_is_suspected_when_much_waited(
 def test_it_is_certain_when_nats_tells_us(
     complaints: Complaints, caplog: pytest.LogCaptureFixture
 ) -> None:
+    complaints.take("nats: slow consumer, messages dropped subject: a, sid: 1, sub: b")
+    complaints.lost(0)
+    assert (complaints.losses, complaints.slow_losses) == (1, 0)
     complaints.take("nats: 'Slow Consumer'")
     complaints.lost(0)
     complaints.lost(0)
-    assert (complaints.losses, complaints.slow_losses) == (2, 1)
+    assert (complaints.losses, complaints.slow_losses) == (3, 1)
     assert errors(caplog)[0].startswith("NATS cut us off")

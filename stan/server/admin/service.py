@@ -25,6 +25,8 @@ log = logging.getLogger("stan.server")
 
 NAME = "stan-admin"
 MOST_REQUEST_BYTES = 64 * 1024
+# What comes in pages, by the name in the answer. Counts in it are of all, not of the page.
+_LISTS = ("messages", "channels", "durables", "clients", "rows")
 Run = Callable[[str, Mapping[str, Any], str], Awaitable[dict[str, Any]]]
 
 
@@ -146,13 +148,17 @@ def read_request(data: bytes) -> dict[str, Any]:
 
 
 def write_answer(answer: dict[str, Any], most_bytes: int) -> bytes:
-    """The answer as NATS carries it; messages that do not fit are left for the next request."""
+    """The answer as NATS carries it. Of a list whoever asked gets what fits, and asks on behind
+    it: `total`, or `next_sequence`, says that there is more."""
     data = json.dumps(answer).encode()
-    messages = answer.get("messages")
-    while len(data) > most_bytes and isinstance(messages, list) and len(messages) > 1:
-        messages = messages[: len(messages) // 2]
-        answer = {**answer, "messages": messages, "next_sequence": messages[-1]["sequence"] + 1}
-        data = json.dumps(answer).encode()
+    for name in _LISTS:
+        rows = answer.get(name)
+        while len(data) > most_bytes and isinstance(rows, list) and len(rows) > 1:
+            rows = rows[: len(rows) // 2]
+            answer = {**answer, name: rows}
+            if name == "messages":
+                answer["next_sequence"] = rows[-1]["sequence"] + 1
+            data = json.dumps(answer).encode()
     if len(data) > most_bytes:
         raise AdminError(409, "the answer is larger than NATS carries: ask for less")
     return data
