@@ -19,11 +19,13 @@ import json
 import os
 import platform
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from bench.hot_paths import REFERENCE
@@ -62,8 +64,15 @@ class Finding:
 
 
 def describe_build() -> str:
-    """The interpreter, as far as it decides what its code costs."""
-    return f"{platform.python_version()} {platform.python_compiler()} {platform.machine()}"
+    """The interpreter and what else is not ours, as far as they decide what a message costs."""
+    packages = [f"{name} {metadata.version(name)}" for name in ("protobuf", "sqlalchemy")]
+    return ", ".join(
+        (
+            f"{platform.python_version()} {platform.python_compiler()} {platform.machine()}",
+            *packages,
+            f"SQLite {sqlite3.sqlite_version}",
+        )
+    )
 
 
 def count(checkout: Path) -> Counts:
