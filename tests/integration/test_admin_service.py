@@ -211,12 +211,17 @@ async def test_a_server_that_may_only_be_read_changes_nothing(
         assert (await ask("channel.list"))["total"] == 0
 
 
-async def test_nothing_is_offered_unless_somebody_asks(
-    nats_server: NatsServer, client: Client, tmp_path: Path
+@pytest.mark.parametrize(("flags", "mode"), [((), "read"), (("-admin", "off"), "")])
+async def test_looking_is_offered_from_the_start_unless_it_is_off(
+    nats_server: NatsServer, client: Client, tmp_path: Path, flags: tuple[str, ...], mode: str
 ) -> None:
-    for server in serve(nats_server.url, tmp_path, "MEMORY"):
-        with pytest.raises(nats.errors.NoRespondersError):
-            await client.request(f"_STAN.admin.{server.cluster}.server.info", b"", timeout=5)
+    for server in serve(nats_server.url, tmp_path, "MEMORY", *flags):
+        asking = client.request(f"_STAN.admin.{server.cluster}.server.info", b"", timeout=5)
+        if mode:
+            assert json.loads((await asking).data)["mode"] == mode
+        else:
+            with pytest.raises(nats.errors.NoRespondersError):
+                await asking
 
 
 # The outbox of the server's own database.

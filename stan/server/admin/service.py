@@ -81,6 +81,7 @@ class AdminService:
                         handler=self._answerer(name),
                     )
                 )
+            await self._nats.flush()  # from here on it is heard
         except NatsError:
             await service.stop()  # all of it or nothing
             raise
