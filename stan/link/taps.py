@@ -132,6 +132,12 @@ class Link(SecureClient):
         if is_too_large:
             await self._process_op_err(error)
 
+    def forget_unsent(self) -> None:
+        """What was asked of a connection that is gone is not said on the next one. nats-py
+        subscribes anew to everything by itself."""
+        self._pending = []
+        self._pending_data_size = 0
+
     def _stream_writer(self) -> asyncio.StreamWriter | None:
         """The writer of a TCP connection; None over WebSocket, whose writing only nats-py's
         own flusher can do."""

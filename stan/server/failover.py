@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from stan.engine.replaying import Held
@@ -25,6 +26,7 @@ from stan.server.apart import Apart
 from stan.server.clock import SteadyClock
 from stan.server.config.config import Config
 from stan.server.monitor.identity import FT_ACTIVE, FT_STANDBY
+from stan.server.patience import Patience
 from stan.server.pump import Pump
 from stan.server.serving import Serving
 from stan.server.settling import Questions
@@ -44,13 +46,6 @@ ASK_TIMEOUT_S = 0.15
 # Two ways through NATS may differ by this, and a connect request waits this long for the
 # client that has its ID: what is settled is let go so much later.
 MARGIN_NS = 600 * MILLISECOND_NS
-# Who handed over lets the others go first.
-REST_S = 2.0
-# How long one that has just begun to listen lets the others go first: they hold what it did
-# not hear.
-YIELD_NS = SECOND_NS
-# Who was deposed takes nothing on the word of NATS for so many lengths of the lease.
-WARY_LEASES = 10
 # What was acknowledged this shortly before NATS was lost may not have reached its publisher.
 LAST_WORDS_NS = 100 * MILLISECOND_NS
 # A standby asks before so long, or there is none.
@@ -89,7 +84,7 @@ class Failover:
         )
         self._news_subject = f"_STAN.ft.{config.cluster_id}.{config.ft_group}"
         self._active_subject = f"{self._news_subject}.active"
-        self._lease_s = config.ft_lease_ns / SECOND_NS
+        self._patience = Patience(config.ft_lease_ns / SECOND_NS)
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -102,9 +97,7 @@ class Failover:
         self._stop_hearing: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._is_active = False
         self._epoch = 0
-        self._wary_until_s = 0.0
-        self._resting_until_s = 0.0
-        self._seen: tuple[Holder, float] | None = None  # a holder, and since when it is that
+        self._heir = ""  # the standby to which this active leaves
         self._inbox_prefix = ""
         self._complaint = ""
 
@@ -176,7 +169,11 @@ class Failover:
                 await store.prepare()
                 return
             except StoreError as error:
-                if not self.takeovers and not self._seen and not isinstance(error, _PASSING):
+                if (
+                    not self.takeovers
+                    and not self._patience.has_seen
+                    and not isinstance(error, _PASSING)
+                ):
                     raise
                 self._complain(error)
             await asyncio.sleep(LOOK_S)
@@ -208,31 +205,14 @@ class Failover:
 
     def _may_take(self, holder: Holder) -> bool:
         """Whether the lease may be taken from this holder."""
-        now_s = self._loop.time()
-        seen = self._seen
-        if seen is None or (seen[0].epoch, seen[0].expires_ms) != (
-            holder.epoch,
-            holder.expires_ms,
-        ):
-            seen = self._seen = (holder, now_s)
-        if holder.owner:
-            self._resting_until_s = 0.0  # somebody took what this server handed over
-        if not self._transport.is_connected:
-            return False  # who cannot hear clients serves none
-        if holder.owner and self._heard_for_ns() < YIELD_NS:
-            return False  # another member may hold what clients sent meanwhile
-        if holder.free:
-            return bool(holder.owner) or now_s >= self._resting_until_s
-        # The database's clock may have been set back: a lease that nobody renewed for its
-        # whole length is over, whatever the clock says.
-        if now_s - seen[1] > self._lease_s:
-            return True
-        return self._silence.is_proof(holder.epoch) and now_s >= self._wary_until_s
+        is_silent = self._silence.is_proof(holder.epoch)
+        may = self._patience.allows(holder, is_silent, self._heard_for_s(), self._loop.time())
+        return may and self._transport.is_connected  # who cannot hear clients serves none
 
-    def _heard_for_ns(self) -> int:
-        """How long this server has heard everything."""
+    def _heard_for_s(self) -> float:
+        """How long this server has heard everything; for ever when nothing can be missing."""
         gap_ns = self.standby.gap_ns
-        return self.clock() - gap_ns if gap_ns else YIELD_NS
+        return (self.clock() - gap_ns) / SECOND_NS if gap_ns else inf
 
     async def _take(self, store: Store, holder: Holder) -> bool:
         """Try to take the lease. Whoever might answers for the active from before on, so that
@@ -289,6 +269,9 @@ class Failover:
 
     def _reconnected(self) -> None:
         self.standby.miss()
+        self._patience.give_way(
+            self._loop.time()
+        )  # even when the lease is given back: to one that heard everything
         self._news.set()
 
     # Serving.
@@ -300,6 +283,7 @@ class Failover:
         self.takeovers += 1
         self._leaving.clear()
         self._lost_ns = 0
+        self._heir = ""
         serving = self.serving
         server, recovered = await serving.recover()
         if server.inbox_prefix != self._inbox_prefix:
@@ -332,7 +316,7 @@ class Failover:
         if self._is_active:
             self.standby.listen()
         if isinstance(error, LeaseLostError):
-            self._wary_until_s = self._loop.time() + WARY_LEASES * self._lease_s
+            self._patience.be_wary(self._loop.time())
         self._is_active = False
         await self.serving.abandon()
         await self._stop_answering()
@@ -343,8 +327,10 @@ class Failover:
         was_active, self._is_active = self._is_active, False
         if was_active and stays:
             log.info("Handing over")
-            self._resting_until_s = self._loop.time() + REST_S
+            self._patience.rest(self._loop.time())
         self.standby.listen()
+        if was_active and self._heir:
+            await self._tell("leaving")  # the others know it before the lease is free
         await self.serving.stop()
         await self._stop_answering()
         await self.serving.close()
@@ -360,7 +346,7 @@ class Failover:
     # Between members.
 
     async def _tell(self, state: str) -> None:
-        word = encode(server_id=self._server_id, epoch=self._epoch, state=state)
+        word = encode(server_id=self._server_id, epoch=self._epoch, state=state, heir=self._heir)
         await self._transport.say(self._news_subject, word)
 
     def _hear(self, word: bytes) -> None:
@@ -368,6 +354,8 @@ class Failover:
         news = decode(word)
         if news.get("server_id") == self._server_id:
             return
+        if news.get("heir") not in (None, "", self._server_id):
+            self._patience.give_way(self._loop.time())
         self._news.set()
         is_active = news.get("state") == "active"
         if is_active and self._is_active and number(news, "epoch") > self._epoch:
@@ -379,11 +367,11 @@ class Failover:
         """What a standby asked: up to where, in its own time, all is settled."""
         if not self._is_active:
             return None
+        asked = decode(question)
         if self._handing_over is not None:
             self._handing_over.cancel()
             self._handing_over = None
-            self._leaving.set()
-        asked = decode(question)
+            self._leave_to(asked)
         if self._lost_ns and self._make_good(asked):
             return self._describe()
         pump = self.serving.pump
@@ -395,6 +383,11 @@ class Failover:
         )
         # Only now may a standby go to another NATS server: nothing depends on what it holds.
         return self._describe(settled_ns=moment_ns, nats_id=self._transport.nats_id)
+
+    def _leave_to(self, asked: dict[str, Any]) -> None:
+        """Leave to the standby that asked; another one may not have heard as much."""
+        self._heir = str(asked.get("server_id", ""))
+        self._leaving.set()
 
     def _describe(self, **words: int | str) -> bytes:
         """The answer to a standby."""
@@ -410,7 +403,7 @@ class Failover:
         now_ns = self.clock()
         if number(asked, "heard_ns") > now_ns - self._lost_ns + LAST_WORDS_NS:
             log.warning("NATS was lost for a moment: a standby heard what this server did not")
-            self._leaving.set()
+            self._leave_to(asked)
             return True
         self._asked_since_ns = self._asked_since_ns or now_ns
         if now_ns - self._asked_since_ns > MAKING_GOOD_S * SECOND_NS:

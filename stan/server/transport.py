@@ -307,6 +307,8 @@ class Transport:
         await self._link.close()
 
     def _made(self) -> None:
+        # A question of a standby's, say, is about the connection on which it was asked.
+        self._link.forget_unsent()
         self.on_made()
 
     def _frames(self, frames: list[Frame]) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import nats
 import pytest
 
 from stan.errors import NatsServerError
@@ -13,6 +14,8 @@ from stan.server import transport as transports
 from stan.server.transport import Transport
 from stan.wire.stan_pb2 import ConnectResponse
 from stan.wire.subjects import ServerSubjects
+from tests.tools.processes import NatsServer
+from tests.tools.proxy import Proxy
 
 HOLDS_UP_S = 60.0
 
@@ -139,16 +142,16 @@ class Answering:
 
 
 @asynccontextmanager
-async def probing(nats: Answering) -> AsyncIterator[Transport]:
+async def probing(answering: Answering) -> AsyncIterator[Transport]:
     """A transport that is connected to it."""
-    server = await asyncio.start_server(nats.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(answering.serve, "127.0.0.1", 0)
     transport = Transport()
     try:
         await transport.connect(["nats://{}:{}".format(*server.sockets[0].getsockname())])
         yield transport
     finally:
         await transport.close()
-        for writer in nats.writers:
+        for writer in answering.writers:
             writer.close()
         server.close()
 
@@ -157,32 +160,32 @@ async def test_in_a_nats_cluster_others_may_become_known_late_019(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transports, "PROBE_PAUSE_S", 0.0)
-    nats = Answering(3, b'"headers":true,"cluster":"c"')
-    async with probing(nats) as transport:
+    answering = Answering(3, b'"headers":true,"cluster":"c"')
+    async with probing(answering) as transport:
         assert await transport.probe(ServerSubjects("one"), "one")
-    assert nats.probes == 3
+    assert answering.probes == 3
 
 
 async def test_a_nats_server_that_stands_alone_is_asked_once_019() -> None:
-    nats = Answering(3, b'"headers":true')
-    async with probing(nats) as transport:
+    answering = Answering(3, b'"headers":true')
+    async with probing(answering) as transport:
         assert not await transport.probe(ServerSubjects("one"), "one")
-    assert nats.probes == 1
+    assert answering.probes == 1
 
 
 async def test_a_reconnect_is_told_as_the_original_tells_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    nats = Answering(1, b'"headers":true')
-    server = await asyncio.start_server(nats.serve, "127.0.0.1", 0)
+    answering = Answering(1, b'"headers":true')
+    server = await asyncio.start_server(answering.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     transport = Transport("stan-server-one")
     back = asyncio.Event()
     transport.on_up = back.set
     try:
         await transport.connect([f"nats://me:word@{host}:{port}"])
-        nats.writers[0].close()
+        answering.writers[0].close()
         async with asyncio.timeout(HOLDS_UP_S / 2):
             await back.wait()
         assert caplog.messages == [
@@ -190,6 +193,34 @@ async def test_a_reconnect_is_told_as_the_original_tells_it(
         ]
     finally:
         await transport.close()
-        for writer in nats.writers:
+        for writer in answering.writers:
             writer.close()
         server.close()
+
+
+async def test_what_could_not_be_said_is_not_said_on_the_next_connection() -> None:
+    """A standby's question tells what it has heard, which a lost connection makes untrue."""
+    nats_server = NatsServer().start()
+    proxy = Proxy(nats_server.port)
+    await proxy.open()
+    transport, listener = Transport(), await nats.connect(nats_server.url)
+    down, up = asyncio.Event(), asyncio.Event()
+    transport.on_down, transport.on_up = down.set, up.set
+    try:
+        subscription = await listener.subscribe("word")
+        await listener.flush()
+        await transport.connect([f"nats://127.0.0.1:{proxy.port}"])
+        proxy.refusing = True
+        proxy.cut()
+        async with asyncio.timeout(HOLDS_UP_S / 2):
+            await down.wait()
+            await transport.say("word", b"stale")
+            proxy.refusing = False
+            await up.wait()
+        await transport.say("word", b"new")
+        assert (await subscription.next_msg(HOLDS_UP_S)).data == b"new"
+    finally:
+        await transport.close()
+        await listener.close()
+        await proxy.close()
+        nats_server.stop()
