@@ -1,5 +1,5 @@
-"""What people ask of a server: purge, create and delete channels, move and delete durables, send
-again, disconnect clients.
+"""What people ask of a server: purge, create, limit and delete channels, delete and publish
+messages, move and delete durables, send again, disconnect clients.
 
 Each operation is part of the next batch like what clients ask for: atomic, recorded, fenced.
 Its outcome is told when that batch is true, and a batch that fails takes the outcome with it. A
@@ -17,12 +17,15 @@ from stan.engine.records import (
     CreateChannel,
     DeleteChannel,
     DeleteDurable,
+    DeleteMessage,
     Disconnect,
     DurableName,
+    LimitChannel,
     MoveDurable,
     Operation,
     OperationRefused,
     Outcome,
+    PublishMessage,
     Purge,
     ResendPending,
 )
@@ -64,6 +67,13 @@ class Administration:
             self._purge(operation, outcome, is_trial)
         elif isinstance(operation, CreateChannel):
             self._create_channel(operation, outcome, is_trial, now_ns)
+        elif isinstance(operation, LimitChannel):
+            self._limit_channel(operation, outcome, is_trial, now_ns)
+        elif isinstance(operation, DeleteMessage):
+            self._delete_message(operation, outcome, is_trial)
+        elif isinstance(operation, PublishMessage):
+            self._require_served(operation.channel)
+            self._batches.posting.post(operation, outcome, is_trial, now_ns)
         elif isinstance(operation, DeleteChannel):
             self._delete_channel(operation, outcome, is_trial, now_ns)
         elif isinstance(operation, MoveDurable):
@@ -109,12 +119,36 @@ class Administration:
             raise OperationRefused(MEANINGLESS, f'"{name}" is not a valid channel name')
         if name in self._channels.by_name:
             raise OperationRefused(CONFLICT, f'channel "{name}" exists already')
+        self._require_served(name)
         try:
             self._channels.require_room(name)
             if not is_trial:
-                self._channels.open(name, now_ns)
+                self._channels.open(name, now_ns, asked.limits)
         except Refusal as error:
             raise OperationRefused(CONFLICT, str(error)) from None
+        self._tell(outcome, is_trial)
+
+    def _require_served(self, name: str) -> None:
+        if is_acceptable_channel(name) and not self._channels.serves(name):
+            raise OperationRefused(CONFLICT, f'channel "{name}" is another partition\'s')
+
+    def _limit_channel(
+        self, asked: LimitChannel, outcome: Outcome, is_trial: bool, now_ns: int
+    ) -> None:
+        channel = self._channel(asked.channel)
+        if not is_trial:
+            self._channels.limit(channel, asked.limits, now_ns)
+        self._tell(outcome, is_trial)
+
+    def _delete_message(self, asked: DeleteMessage, outcome: Outcome, is_trial: bool) -> None:
+        channel = self._channel(asked.channel)
+        sequence = asked.sequence
+        if not channel.first <= sequence <= channel.last or sequence in channel.removed:
+            text = f'channel "{channel.name}" has no message {sequence}'
+            raise OperationRefused(MISSING, text)
+        outcome.numbers["deleted"] = 1
+        if not is_trial:
+            self._changes.delete_message(channel.channel_id, sequence)
         self._tell(outcome, is_trial)
 
     def _delete_channel(

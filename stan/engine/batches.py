@@ -13,6 +13,7 @@ from stan.engine.clients import Clients
 from stan.engine.delivery import Delivery
 from stan.engine.guids import pack_guids
 from stan.engine.outbox import Outbox
+from stan.engine.posting import Posting
 from stan.engine.publishing import Publishing
 from stan.engine.records import Batch, Result, Run, Trim
 from stan.engine.relaying import Relaying
@@ -47,6 +48,7 @@ class Batches:
     ) -> None:
         self.in_flight: Batch | None = None
         self.relaying: Relaying = Relaying(settings, channels, publishing, changes, timers, outbox)
+        self.posting: Posting = Posting(settings, channels, publishing, outbox)
         self._taken: Changes = Changes()
         self._bursts: list[Burst] = []
         self._last_number: int = last_number
@@ -147,7 +149,8 @@ class Batches:
         limits = channel.limits
         min_sequence = min_position = min_timestamp_ns = 0
         if 0 < limits.max_messages < channel.count + added:
-            min_sequence = channel.last + added - limits.max_messages + 1
+            # Where sequences are missing this may be too few; the bounds will tell.
+            min_sequence = channel.first + channel.count + added - limits.max_messages
         if 0 < limits.max_bytes < end_position - channel.first_position:
             min_position = end_position - limits.max_bytes
         if (
@@ -189,6 +192,8 @@ class Batches:
         touched = [self._grow(run) for run in batch.runs]
         if result.bounds or result.unfinished:
             self._take_bounds(result)
+        for channel_id, sequence in batch.messages_deleted:
+            self._forget_message(channel_id, sequence, now_ns)
         self._answer(self._taken.replies, now_ns)
         write_acks(self._bursts, self._outbox.operations)
         self._settle_guids(self._bursts, now_ns)
@@ -201,8 +206,25 @@ class Batches:
         self._cache.evict()
         if self.relaying.pending:
             self.relaying.committed(batch, self._bursts, now_ns)
+        if self.posting.waiting:
+            self.posting.committed(self._bursts, batch.runs)
         self._bursts = []
         self._taken = Changes()
+
+    def _forget_message(self, channel_id: int, sequence: int, now_ns: int) -> None:
+        """A single message is gone: nobody is sent it, and nobody needs to acknowledge it."""
+        channel = self._channels.by_id.get(channel_id)
+        if channel is None:
+            return
+        if sequence >= channel.first:
+            channel.removed.add(sequence)
+        self._cache.remove(channel.shelf, sequence)
+        for member in channel.subscriptions.values():
+            member.cursor.oversize.discard(sequence)
+            if sequence in member.in_flight:
+                self._delivery.acknowledge(member, sequence)
+        for cursor in list(channel.cursors):
+            self._delivery.advance(cursor, now_ns)
 
     def _grow(self, run: Run) -> Channel:
         """Put a run at the end of its channel, which nothing deletes while it is stored."""
@@ -229,6 +251,8 @@ class Batches:
                     self._follow_purge(channel, bounds.count, channel_id in result.unfinished)
                 channel.set_bounds(bounds)
                 self._channels.watch_age(channel)
+                if 0 < channel.limits.max_messages < channel.count:
+                    self._changes.trims_due[channel_id] = None
         for channel_id in result.unfinished:
             channel = self._channels.by_id.get(channel_id)
             if channel is not None:
@@ -265,6 +289,7 @@ class Batches:
         else:
             self._publishing.refuse_all(bursts, str(error))
             self.relaying.refused(batch, str(error), now_ns)
+            self.posting.refused(bursts, str(error))
             self._settle_guids(bursts, now_ns)
             for reply in taken.replies:
                 self._refuse(reply, str(error), now_ns)
@@ -337,6 +362,8 @@ def has_records(batch: Batch) -> bool:
     return bool(
         batch.channels_deleted
         or batch.channels_created
+        or batch.channels_limited
+        or batch.messages_deleted
         or batch.clients_put
         or batch.clients_deleted
         or batch.subscriptions_put

@@ -118,6 +118,22 @@ class Cache:
         dense = len(sequences) == next_sequence - first
         self._keep(Block(shelf, first, next_sequence, None if dense else sequences, framed), index)
 
+    def remove(self, shelf: Shelf, sequence: int) -> None:
+        """This message is not there any more."""
+        block = shelf.find(sequence)
+        if block is None:
+            return
+        if block.sequences is None:
+            block.sequences = list(range(block.first, block.next))
+        index = bisect_left(block.sequences, sequence)
+        if index < len(block.sequences) and block.sequences[index] == sequence:
+            # Not in place: a load's answer is the store's.
+            size = len(block.framed[index])
+            block.sequences = block.sequences[:index] + block.sequences[index + 1 :]
+            block.framed = block.framed[:index] + block.framed[index + 1 :]
+            block.bytes_held -= size
+            self.bytes_held -= size
+
     def evict(self) -> None:
         """Drop the oldest blocks until the limit holds."""
         while self.bytes_held > self.limit_bytes and self._oldest_first:

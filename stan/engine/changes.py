@@ -36,6 +36,8 @@ class Changes:
         self.urgent: bool = False
         self.channels_created: dict[int, ChannelRecord] = {}
         self.channels_deleted: list[int] = []
+        self.channels_limited: dict[int, ChannelRecord] = {}
+        self.messages_deleted: list[tuple[int, int]] = []
         self.clients: dict[str, ClientRecord | None] = {}
         self.subscriptions: dict[int, Subscription | None] = {}
         self.progressed: dict[int, Subscription] = {}
@@ -46,9 +48,24 @@ class Changes:
         self.urgent = True
         self.channels_created[record.channel_id] = record
 
+    def limit_channel(self, record: ChannelRecord) -> None:
+        """The channel has other limits of its own."""
+        self.urgent = True
+        if record.channel_id in self.channels_created:
+            self.channels_created[record.channel_id] = record
+        else:
+            self.channels_limited[record.channel_id] = record
+
+    def delete_message(self, channel_id: int, sequence: int) -> None:
+        self.urgent = True
+        self.messages_deleted.append((channel_id, sequence))
+
     def delete_channel(self, channel_id: int, subscriptions: dict[int, Subscription]) -> None:
         self.urgent = True
         self.trims_due.pop(channel_id, None)
+        self.channels_limited.pop(channel_id, None)
+        if self.messages_deleted:
+            self.messages_deleted = [one for one in self.messages_deleted if one[0] != channel_id]
         for subscription_id in subscriptions:
             self.subscriptions.pop(subscription_id, None)
             self.progressed.pop(subscription_id, None)
@@ -82,6 +99,11 @@ class Changes:
         taken = Changes()
         taken.channels_created, self.channels_created = self.channels_created, {}
         taken.channels_deleted, self.channels_deleted = self.channels_deleted, []
+        if self.channels_limited or self.messages_deleted:
+            taken.channels_limited, self.channels_limited = self.channels_limited, {}
+            taken.messages_deleted, self.messages_deleted = self.messages_deleted, []
+            batch.channels_limited.extend(taken.channels_limited.values())
+            batch.messages_deleted.extend(taken.messages_deleted)
         taken.clients, self.clients = self.clients, {}
         taken.subscriptions, self.subscriptions = self.subscriptions, {}
         taken.progressed, self.progressed = self.progressed, {}
@@ -116,6 +138,7 @@ class Changes:
                 self.channels_deleted.remove(channel_id)
         self.channels_created = taken.channels_created | self.channels_created
         self.channels_deleted = taken.channels_deleted + self.channels_deleted
+        self._take_back_of_channels(taken, deleted)
         self.clients = taken.clients | self.clients
         self.subscriptions = taken.subscriptions | self.subscriptions
         self.progressed = taken.progressed | self.progressed
@@ -125,3 +148,12 @@ class Changes:
         if replies:
             self.replies = taken.replies + self.replies
         self.urgent = True
+
+    def _take_back_of_channels(self, taken: Changes, deleted: set[int]) -> None:
+        """What the failed batch would have changed in channels that are still there."""
+        for channel_id, record in taken.channels_limited.items():
+            if channel_id not in deleted:
+                self.channels_limited.setdefault(channel_id, record)
+        self.messages_deleted = [
+            one for one in taken.messages_deleted if one[0] not in deleted
+        ] + self.messages_deleted

@@ -7,9 +7,9 @@ where the store says otherwise.
 
 from stan.engine.cache import Cache
 from stan.engine.changes import Changes
-from stan.engine.limits import ChannelLimits
+from stan.engine.limits import ChannelLimits, ChannelOverrides
 from stan.engine.outbox import Outbox
-from stan.engine.records import ChannelRecord
+from stan.engine.records import NO_LIMITS, ChannelRecord
 from stan.engine.settings import Settings
 from stan.engine.state import Channel
 from stan.engine.timers import Timers
@@ -40,13 +40,14 @@ class Channels:
         self._outbox = outbox
         self._cache = cache
 
-    def open(self, name: str, now_ns: int) -> Channel:
-        """The channel of this valid name, created when the limits allow. Raises Refusal."""
+    def open(self, name: str, now_ns: int, limits: ChannelOverrides = NO_LIMITS) -> Channel:
+        """The channel of this valid name, created when the limits allow, with limits of its own.
+        Raises Refusal."""
         channel = self.by_name.get(name)
         if channel is not None:
             return channel
         self.require_room(name)
-        record = ChannelRecord(self.next_channel_id, name)
+        record = ChannelRecord(self.next_channel_id, name, limits)
         self.next_channel_id += 1
         channel = self.add(record)
         self._changes.create_channel(record)
@@ -74,7 +75,7 @@ class Channels:
 
     def add(self, record: ChannelRecord) -> Channel:
         """Take a channel that exists in the store, or is about to."""
-        channel = Channel(record, self._settings.limits.resolve(record.name))
+        channel = Channel(record, self._resolve(record))
         self.by_name[record.name] = channel
         self.by_id[record.channel_id] = channel
         folded = record.name.lower()
@@ -84,11 +85,24 @@ class Channels:
 
     def take_limits(self, now_ns: int) -> None:
         """Give every channel the limits that the settings hold now."""
-        resolve = self._settings.limits.resolve
         for channel in self.by_id.values():
-            limits = resolve(channel.name)
+            limits = self._resolve(channel.record)
             if limits != channel.limits:
                 self._limit(channel, limits, now_ns)
+
+    def limit(self, channel: Channel, own: ChannelOverrides, now_ns: int) -> None:
+        """Give a channel limits of its own in place of those it had."""
+        channel.record = ChannelRecord(channel.channel_id, channel.name, own)
+        self._changes.limit_channel(channel.record)
+        limits = self._resolve(channel.record)
+        if limits != channel.limits:
+            self._limit(channel, limits, now_ns)
+
+    def _resolve(self, record: ChannelRecord) -> ChannelLimits:
+        configured = self._settings.limits.resolve(record.name)
+        return (
+            configured if record.limits is NO_LIMITS else configured.with_overrides(record.limits)
+        )
 
     def _limit(self, channel: Channel, limits: ChannelLimits, now_ns: int) -> None:
         """Let a channel live within other limits: the clocks that run go on from where they

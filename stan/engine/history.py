@@ -76,6 +76,10 @@ class Loads:
         channel = self._finish(load)
         if channel is None or entry is None:
             return []
+        sequences, framed = history.sequences, history.framed
+        if channel.removed:  # it may have been read before they were
+            kept = [n for n, one in enumerate(sequences) if one not in channel.removed]
+            sequences, framed = [sequences[n] for n in kept], [framed[n] for n in kept]
         # An empty answer proves only that nothing was there when it was asked for.
         next_sequence = history.sequences[-1] + 1 if history.sequences else entry[1] + 1
         # A commit still under way may show in what was read: it is not true here yet.
@@ -83,8 +87,8 @@ class Loads:
             channel.shelf,
             load.from_sequence,
             min(next_sequence, channel.last + 1),
-            history.sequences,
-            history.framed,
+            sequences,
+            framed,
         )
         return release(channel, load.load_id)
 

@@ -9,7 +9,10 @@ before this one: encoded, with the payload as the store keeps it). Each limit is
 one of them.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass, field
+
+from stan.engine.limits import ChannelOverrides
 
 Key = tuple[int, str, bytes]
 """What tells a publish from all others: the channel's ID, the client's ID, and the guid; or
@@ -80,10 +83,16 @@ class Bounds:
     count: int = 0
 
 
+NO_LIMITS = ChannelOverrides()
+
+
 @dataclass(slots=True, frozen=True)
 class ChannelRecord:
+    """`limits` are the channel's own, which go before those of the configuration."""
+
     channel_id: int
     name: str
+    limits: ChannelOverrides = NO_LIMITS
 
 
 @dataclass(slots=True)
@@ -133,16 +142,20 @@ class Trim:
 class Batch:
     """All that one commit makes true, at once or not at all.
 
-    Order inside: channels deleted, channels created, runs, trims, then clients and
-    subscriptions. Deleting a channel deletes its messages and subscriptions. `number`
+    Order inside: channels deleted, created and limited, runs, trims, single messages deleted, then
+    clients and subscriptions. Deleting a channel deletes its messages and subscriptions. `number`
     rises by one with each batch of a server run, starting above the store's.
     """
 
     number: int
     channels_deleted: list[int] = field(default_factory=list)
     channels_created: list[ChannelRecord] = field(default_factory=list)
+    channels_limited: list[ChannelRecord] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     trims: list[Trim] = field(default_factory=list)
+    # Single messages, as channel ID and sequence; one that is not there is no error. What it
+    # counted for in bytes is let go with the messages before it.
+    messages_deleted: list[tuple[int, int]] = field(default_factory=list)
     clients_put: list[ClientRecord] = field(default_factory=list)
     clients_deleted: list[str] = field(default_factory=list)
     subscriptions_put: list[SubscriptionRecord] = field(default_factory=list)
@@ -162,11 +175,12 @@ class Batch:
 
 @dataclass(slots=True, frozen=True)
 class Result:
-    """What a commit found out: the bounds after it of each channel that had a Trim, and the
-    channels whose trim is not finished (the store works in bounded steps; seal again)."""
+    """What a commit found out: the bounds after it of each channel that had a Trim or lost a
+    single message, and the channels whose trim is not finished (the store works in bounded
+    steps; seal again)."""
 
     bounds: dict[int, Bounds] = field(default_factory=dict)
-    unfinished: frozenset[int] = frozenset()
+    unfinished: Set[int] = frozenset()
 
 
 @dataclass(slots=True, frozen=True)
@@ -274,6 +288,15 @@ class Purge:
 @dataclass(slots=True, frozen=True)
 class CreateChannel:
     channel: str
+    limits: ChannelOverrides = NO_LIMITS
+
+
+@dataclass(slots=True, frozen=True)
+class LimitChannel:
+    """Give the channel these limits of its own in place of those it has."""
+
+    channel: str
+    limits: ChannelOverrides
 
 
 @dataclass(slots=True, frozen=True)
@@ -282,6 +305,23 @@ class DeleteChannel:
 
     channel: str
     force: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class DeleteMessage:
+    """Its sequence stays used; whoever has it in flight need not acknowledge it any more."""
+
+    channel: str
+    sequence: int
+
+
+@dataclass(slots=True, frozen=True)
+class PublishMessage:
+    """Store a message that no client sent, in a channel that is created when it must be."""
+
+    channel: str
+    data: bytes
+    reply: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -320,7 +360,16 @@ class Disconnect:
 
 
 Operation = (
-    Purge | CreateChannel | DeleteChannel | MoveDurable | DeleteDurable | ResendPending | Disconnect
+    Purge
+    | CreateChannel
+    | LimitChannel
+    | DeleteChannel
+    | DeleteMessage
+    | PublishMessage
+    | MoveDurable
+    | DeleteDurable
+    | ResendPending
+    | Disconnect
 )
 
 

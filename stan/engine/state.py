@@ -56,6 +56,8 @@ class Channel:
         self.bounds_unknown: bool = False
         # Somebody purges it.
         self.floor: Floor | None = None
+        # Messages that somebody deleted, of those from `first` on.
+        self.removed: set[int] = set()
         self.deleted: bool = False
 
     @property
@@ -70,6 +72,8 @@ class Channel:
         self.first_timestamp_ns = bounds.first_timestamp_ns
         self.last_timestamp_ns = bounds.last_timestamp_ns
         self.count = bounds.count
+        if self.removed:
+            self.removed = {one for one in self.removed if one >= self.first}
 
     def has_active_subscriptions(self) -> bool:
         return bool(self.cursors)

@@ -397,8 +397,9 @@ class Pump:
                 continue
             if number < batch.number:
                 raise StoreUnavailableError("the commit did not happen")
-            # It is true. The bounds of trimmed channels come with the next trim.
-            return Result(unfinished=frozenset(trim.channel_id for trim in batch.trims))
+            # It is true. The bounds of channels that lost something come with the next trim.
+            trimmed = {trim.channel_id for trim in batch.trims}
+            return Result(unfinished=trimmed.union(one for one, _ in batch.messages_deleted))
 
     async def _load(self, load: Load) -> None:
         try:

@@ -83,11 +83,13 @@ class _Log:
 
     def trim(self, trim: Trim) -> None:
         last = len(self.framed) - 1
+        if last < self.head:
+            return
         head = max(
             bisect_left(self.sequences, trim.min_sequence, self.head),
             bisect_left(self.positions, trim.min_position, self.head),
         )
-        if trim.may_empty and trim.min_sequence > self.last_sequence:
+        if trim.may_empty and trim.min_sequence > self.sequences[last]:
             last += 1
         head = max(
             min(head, max(last, self.head)),
@@ -98,6 +100,13 @@ class _Log:
             self.head = head
             if head > _COMPACT_MESSAGES and head * 2 > len(self.framed):
                 self._compact()
+
+    def remove(self, sequence: int) -> None:
+        """Drop this message, if it is there."""
+        at = bisect_left(self.sequences, sequence, self.head)
+        if at < len(self.framed) and self.sequences[at] == sequence:
+            for column in (self.sequences, self.positions, self.timestamps_ns, self.framed):
+                del column[at]
 
     def _compact(self) -> None:
         for column in (self.sequences, self.positions, self.timestamps_ns, self.framed):
@@ -256,10 +265,14 @@ class MemoryStore:
         for channel in batch.channels_created:
             self._logs[channel.channel_id] = _Log(channel)
             self._last_channel_id = max(self._last_channel_id, channel.channel_id)
+        for channel in batch.channels_limited:
+            self._logs[channel.channel_id].channel = channel
         for run in batch.runs:
             self._logs[run.channel_id].append(run)
         for trim in batch.trims:
             self._logs[trim.channel_id].trim(trim)
+        for channel_id, sequence in batch.messages_deleted:
+            self._logs[channel_id].remove(sequence)
         for client in batch.clients_put:
             self._clients[client.client_id] = client
         for client_id in batch.clients_deleted:
@@ -278,7 +291,9 @@ class MemoryStore:
             if row_id in self.outbox:
                 self.outbox_parked[row_id] = self.outbox.pop(row_id), reason
         self._batch_number = batch.number
-        return Result({t.channel_id: self._logs[t.channel_id].bounds() for t in batch.trims})
+        shortened = {trim.channel_id for trim in batch.trims}
+        shortened.update([channel_id for channel_id, _ in batch.messages_deleted])
+        return Result({each: self._logs[each].bounds() for each in shortened})
 
     def load_now(self, load: Load) -> History:
         """Read history; nothing at all of a channel that does not exist."""
@@ -314,10 +329,16 @@ class MemoryStore:
         if batch.channels_deleted or batch.channels_created:
             created = {channel.channel_id for channel in batch.channels_created}
             known = self._logs.keys() - set(batch.channels_deleted) | created
-        parts: tuple[Run | Trim, ...] = (*batch.runs, *batch.trims)
-        for part in parts:
-            if part.channel_id not in known:
-                raise StoreRefusedError(f"channel {part.channel_id} does not exist")
+        parts: tuple[Run | Trim | ChannelRecord, ...] = (
+            *batch.runs,
+            *batch.trims,
+            *batch.channels_limited,
+        )
+        named = [part.channel_id for part in parts]
+        named += [channel_id for channel_id, _ in batch.messages_deleted]
+        for channel_id in named:
+            if channel_id not in known:
+                raise StoreRefusedError(f"channel {channel_id} does not exist")
 
     def _delete_channel(self, channel_id: int) -> None:
         self._logs.pop(channel_id, None)

@@ -7,7 +7,7 @@ drops nothing that the limits would have kept.
 
 from dataclasses import dataclass, field
 
-from stan.engine.limits import StoreLimits
+from stan.engine.limits import ChannelLimits, StoreLimits
 from stan.engine.records import (
     Batch,
     Bounds,
@@ -50,13 +50,30 @@ class Log:
     end_position: int = 0
     last_timestamp_ns: int = 0
     stored_at_ns: int = 0
+    removed: set[int] = field(default_factory=set)  # by operators, from `first` on
     ever: dict[int, Entry] = field(default_factory=dict)
     # Publisher -> the sending and the guid of its last message.
     newest: dict[int, tuple[int, bytes]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
-        return self.last - self.first + 1
+        return self.last - self.first + 1 - len(self.removed)
+
+    def remove(self, sequence: int) -> None:
+        """A single message goes, if it is there."""
+        if self.first <= sequence <= self.last:
+            self.removed.add(sequence)
+            self.skip()
+
+    def skip(self) -> None:
+        """The head is a message that is there."""
+        while self.first in self.removed:
+            self.removed.discard(self.first)
+            self.first += 1
+
+    def limits(self, configured: StoreLimits) -> ChannelLimits:
+        """What the channel may hold while these are configured."""
+        return configured.resolve(self.record.name).with_overrides(self.record.limits)
 
     @property
     def bytes_held(self) -> int:
@@ -106,6 +123,8 @@ class ModelStore:
         self.newest_clock_ns = 0
         self.clock_steps = False
         self.purges: dict[int, int] = {}  # channel ID -> what operators let go is below
+        self.deletions: set[tuple[int, int]] = set()  # messages that operators asked to delete
+        self.posts: dict[bytes, int] = {}  # what operators published -> its sequence, or 0
         self._limits = limits
         self._overhead_bytes = overhead_bytes  # what the store adds to each payload
         self._last_channel_id = 0
@@ -139,9 +158,16 @@ class ModelStore:
             assert channel.channel_id > self._last_channel_id, "a channel ID was given twice"
             self._last_channel_id = channel.channel_id
             self.logs[channel.channel_id] = Log(channel)
+        for channel in batch.channels_limited:
+            self.logs[channel.channel_id].record = channel
         for run in batch.runs:
             self._append(self.logs[run.channel_id], run, now_ns, batch)
+        # Where sequences are missing it takes some batches to come down to a limit.
+        slow = {channel_id for channel_id, log in self.logs.items() if log.removed}
         unfinished = {trim.channel_id for trim in batch.trims if not self._trim(trim, now_ns)}
+        for one in batch.messages_deleted:
+            assert one in self.deletions, f"{one} was deleted, and nobody asked for it"
+            self.logs[one[0]].remove(one[1])
         for client in batch.clients_put:
             self.clients[client.client_id] = client
         for client_id in batch.clients_deleted:
@@ -156,10 +182,10 @@ class ModelStore:
         self.published.record(batch)
         self.outbox.settle(batch)
         self.batch_number = batch.number
-        touched = {run.channel_id for run in batch.runs} | {t.channel_id for t in batch.trims}
-        for channel_id in touched - unfinished:
+        shortened = {t.channel_id for t in batch.trims} | {one for one, _ in batch.messages_deleted}
+        for channel_id in ({run.channel_id for run in batch.runs} | shortened) - unfinished - slow:
             self._check_limits(self.logs[channel_id])
-        bounds = {trim.channel_id: self.logs[trim.channel_id].bounds() for trim in batch.trims}
+        bounds = {channel_id: self.logs[channel_id].bounds() for channel_id in shortened}
         return Result(bounds, frozenset(unfinished))
 
     def load(self, load: Load) -> History:
@@ -173,12 +199,16 @@ class ModelStore:
             return History([], [])
         if not isinstance(load, RangeLoad):
             for sequence in range(log.first, log.last + 1):
+                if sequence in log.removed:
+                    continue
                 if log.ever[sequence].timestamp_ns >= load.timestamp_ns:
                     return History([sequence], [])
             return History([], [])
         history = History([], [])
         held = 0
         for sequence in range(max(load.from_sequence, log.first), log.last + 1):
+            if sequence in log.removed:
+                continue
             entry = log.ever[sequence]
             if len(history.sequences) >= load.max_messages or held >= load.max_bytes:
                 break
@@ -203,6 +233,9 @@ class ModelStore:
             assert proto.timestamp == run.timestamp_ns
             if proto.data.startswith(PREFIX):
                 self.outbox.store(run.channel_id, run.channel, proto.data, batch)
+            elif proto.data in self.posts:
+                assert not self.posts[proto.data], "an operator's message was stored twice"
+                self.posts[proto.data] = sequence
             else:
                 self._check_order(log, self.published.store(run.channel_id, proto.data, batch))
             proto.data += bytes(self._overhead_bytes) if proto.data else b""
@@ -239,6 +272,7 @@ class ModelStore:
                 return False
             self._check_drop(log, head)
             log.first += 1
+            log.skip()
             dropped += 1
         return True
 
@@ -246,7 +280,7 @@ class ModelStore:
         """The head may go only when a limit or an operator says so."""
         if log.first < self.purges.get(log.record.channel_id, 0):
             return
-        limits = self._limits.resolve(log.record.name)
+        limits = log.limits(self._limits)
         assert (
             0 < limits.max_messages < log.count
             or 0 < limits.max_bytes < log.bytes_held
@@ -262,8 +296,14 @@ class ModelStore:
         log = self.logs.get(channel_id)
         assert log is None or log.first >= floor, f"{log.record.name}: not purged to {floor}"
 
+    def check_deleted(self, channel_id: int, sequence: int) -> None:
+        """An operator was told that this message is gone."""
+        log = self.logs.get(channel_id)
+        gone = log is None or sequence < log.first or sequence in log.removed
+        assert gone, f"message {sequence} of {channel_id} was not deleted"
+
     def _check_limits(self, log: Log) -> None:
-        limits = self._limits.resolve(log.record.name)
+        limits = log.limits(self._limits)
         if log.count > 1:
             assert not 0 < limits.max_messages < log.count, f"{log.record.name}: too many messages"
             assert not 0 < limits.max_bytes < log.bytes_held, f"{log.record.name}: too many bytes"
@@ -272,7 +312,7 @@ class ModelStore:
         log = self.logs.pop(channel_id)
         self.published.delete(channel_id)
         # It was decided before the batch was sealed, maybe within other limits.
-        ever = [limits.resolve(log.record.name).max_inactivity_ns for limits in self.ever]
+        ever = [log.limits(limits).max_inactivity_ns for limits in self.ever]
         assert any(ever), "a channel without such a limit was deleted"
         quiet_ns = now_ns - log.stored_at_ns
         assert quiet_ns >= min(filter(None, ever)) or self.clock_steps, (

@@ -38,6 +38,16 @@ class Story:
         # of a read, and another server may have sent what is acked.
         self.early: set[int] = set()
         self.holders: dict[bytes, set[int]] = {}  # inbox -> sent to it and not acked
+        self.is_moved = False  # by an operator: what it passes over is not missing
+
+    def move(self, sequence: int) -> None:
+        """Go on here: whatever was in flight is given up."""
+        self.is_moved = True
+        self.last_first = sequence - 1
+        self.start = min(self.start, sequence - 1)
+        self.acked = set()
+        for held in self.holders.values():
+            held.clear()
 
 
 class Listener:
@@ -80,6 +90,7 @@ class Observer:
         self._by_subscription: dict[int, Story] = {}
         self._listeners: dict[bytes, Listener] = {}
         self._calls = 0
+        self._gone: set[tuple[int, int]] = set()  # messages, as channel ID and sequence
         known = world.chronicle.stored
         subscriptions = server.engine.subscriptions
         self._next_subscription_id = subscriptions.next_subscription_id
@@ -92,6 +103,7 @@ class Observer:
                     old = known[number]
                     story = Story(old.channel_id, old.start, old.received)
                     story.last_first = cursor.last_sent
+                    story.is_moved = old.is_moved
                     self._stories[cursor] = story
                 self._by_subscription[number] = story
         for member in subscriptions.by_ack_inbox.values():
@@ -108,6 +120,16 @@ class Observer:
             if story is not None:
                 chronicle.stored[record.subscription_id] = story
             chronicle.granted.add(record.ack_inbox)
+
+    def deleted(self, channel_id: int, sequence: int) -> None:
+        """An operator was told that this message is gone."""
+        self._gone.add((channel_id, sequence))
+
+    def moved(self, cursor: Cursor, sequence: int) -> None:
+        """An operator moves a durable or group."""
+        story = self._stories.get(cursor)
+        if story is not None:
+            story.move(sequence)
 
     def called(self, server: Server) -> None:
         """After a call of the engine."""
@@ -247,6 +269,8 @@ class Observer:
         story = listener.story
         sequence = message.sequence
         log = self.world.store.logs.get(story.channel_id)
+        gone = (story.channel_id, sequence) in self._gone
+        assert not gone, f"{inbox!r}: {sequence} is sent, and an operator was told that it is gone"
         if log is not None:  # else deleted in the store, the engine to be told
             self._check_content(log, message, payload)
         assert sequence not in story.acked, f"{inbox!r}: {sequence} was acked and comes again"
@@ -268,10 +292,14 @@ class Observer:
         last = story.last_first
         assert sequence > last, f"{inbox!r}: {sequence} first sent after {last}"
         first = log.first if log is not None else sequence
-        assert max(last + 1, first) >= sequence, f"{inbox!r}: {last} to {sequence}, kept {first}"
+        following = max(last + 1, first)
+        while log is not None and following in log.removed:
+            following += 1
+        assert following >= sequence, f"{inbox!r}: {last} to {sequence}, kept {first}"
         story.last_first = sequence
         story.sent.add(sequence)
-        new = {s for s in held if s >= first}
+        removed = log.removed if log is not None else set()
+        new = {s for s in held if s >= first and s not in removed}
         if sequence not in story.early:
             new.add(sequence)
         story.holders[inbox] = new

@@ -71,8 +71,10 @@ def undelivered(world: World, living: list[Client]) -> Iterator[str]:
         if story is None:
             yield f"{who}: nobody knows it"
             continue
+        if story.is_moved:
+            continue
         for sequence in range(max(story.start + 1, log.first), log.last + 1):
-            if sequence not in story.received:
+            if sequence not in story.received and sequence not in log.removed:
                 yield f"{who}: message {sequence} was never received"
         if record.in_flight and world.profile.persistent:
             yield f"{who}: {record.in_flight} stay in flight"
@@ -80,7 +82,7 @@ def undelivered(world: World, living: list[Client]) -> Iterator[str]:
 
 def above_limits(world: World) -> Iterator[str]:
     for log in world.store.logs.values():
-        limits = world.profile.settings.limits.resolve(log.record.name)
+        limits = log.limits(world.profile.settings.limits)
         if 0 < limits.max_messages < log.count:
             yield f"{log.record.name}: {log.count} messages are too many"
         if 0 < limits.max_bytes < log.bytes_held and log.count > 1:
@@ -130,7 +132,10 @@ def position_differences(world: World, engine: Engine) -> Iterator[str]:
             last_sent = world.store.subscriptions[number].last_sent
             stored[member.cursor] = max(stored.get(member.cursor, 0), last_sent)
         for cursor, last_sent in stored.items():
-            if max(last_sent, log.first - 1) < cursor.last_sent:
+            last_sent = max(last_sent, log.first - 1)
+            while last_sent + 1 in log.removed:
+                last_sent += 1
+            if last_sent < cursor.last_sent:
                 yield f"{channel.name}/{cursor.group}: stored {last_sent}, sent {cursor.last_sent}"
 
 

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from random import Random
 
 from stan.engine.limits import ChannelLimits, ChannelOverrides, StoreLimits
-from stan.engine.records import CreateChannel, Disconnect, Operation, Purge
+from stan.engine.records import (
+    CreateChannel,
+    DeleteDurable,
+    DeleteMessage,
+    Disconnect,
+    DurableName,
+    LimitChannel,
+    MoveDurable,
+    Operation,
+    PublishMessage,
+    Purge,
+    ResendPending,
+)
 from stan.engine.settings import Settings
 
 MS = 1_000_000
@@ -122,15 +134,46 @@ def draw_operation(rng: Random, profile: "Profile") -> Operation:
     """What an operator may ask for at any time."""
     channel = rng.choice(profile.channels)
     kind = rng.random()
-    if kind < 0.2:
+    if kind < 0.1:
         return Purge(channel)
-    if kind < 0.4:
+    if kind < 0.2:
         return Purge(channel, keep=rng.choice((0, 1, 5)))
-    if kind < 0.6:
+    if kind < 0.3:
         return Purge(channel, up_to=rng.randrange(40))
+    if kind < 0.35:
+        return CreateChannel(channel, draw_own_limits(rng))
+    if kind < 0.45:
+        return LimitChannel(channel, draw_own_limits(rng))
+    if kind < 0.65:
+        return DeleteMessage(channel, rng.randrange(1, 60))
     if kind < 0.7:
-        return CreateChannel(channel)
+        return PublishMessage(channel, b"operator %d" % rng.randrange(1 << 60))
+    if kind < 0.9:
+        return draw_operation_on_durable(rng, channel, profile)
     return Disconnect(rng.choice(profile.client_ids))
+
+
+def draw_own_limits(rng: Random) -> ChannelOverrides:
+    """Of one channel, or none; what inactivity ended is not known afterwards."""
+    return ChannelOverrides(
+        max_messages=rng.choice((None, None, 0, 3, 20)), max_bytes=rng.choice((None, 0, 300))
+    )
+
+
+def draw_operation_on_durable(rng: Random, channel: str, profile: "Profile") -> Operation:
+    """A durable or group is moved, deleted, or sent again what is pending."""
+    if rng.random() < 0.5:
+        name = DurableName(channel, rng.choice(profile.client_ids), rng.choice(("d", "e")))
+    else:
+        name = DurableName(channel, queue_group=rng.choice(("g", "d:g", "e:g")))
+    kind = rng.random()
+    if kind < 0.2:
+        return DeleteDurable(name, force=rng.random() < 0.5)
+    if kind < 0.5:
+        return ResendPending(name)
+    if kind < 0.7:
+        return MoveDurable(name, sequence=rng.randrange(1, 60))
+    return MoveDurable(name, position=rng.choice(("first", "last", "new")))
 
 
 def draw_faults(rng: Random, persistent: bool) -> Faults:

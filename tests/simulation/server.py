@@ -14,12 +14,15 @@ from stan.engine.engine import Engine
 from stan.engine.limits import StoreLimits
 from stan.engine.records import (
     Batch,
+    DeleteMessage,
     GuidLoad,
     History,
     Load,
+    MoveDurable,
     Operation,
     OperationRefused,
     OutboxLoad,
+    PublishMessage,
     Purge,
     Result,
     ServerRecord,
@@ -68,6 +71,8 @@ class Server:
         self._sealed_within = world.profile.settings.limits
         self._applied = False
         self._last_ticket = 0
+        self._deletions: dict[int, tuple[int, int]] = {}  # ticket -> channel ID, sequence
+        self._posts: dict[int, bytes] = {}  # ticket -> what was published
         self._purges: dict[int, tuple[int, int]] = {}  # ticket -> channel ID, floor
         self._rings = 0
         self._rang_at_ns = -1
@@ -170,14 +175,46 @@ class Server:
         except OperationRefused as error:
             self.world.trace("operator", f"refused: {error}")
             self._purges.pop(self._last_ticket, None)
+        else:
+            self._note(operation)
         self._guarded_turn()
+
+    def _note(self, operation: Operation) -> None:
+        """What the checkers must know of an operation before anything comes of it."""
+        store, channels = self.world.store, self.engine.channels.by_name
+        self.world.trace("operator", f"{operation}")
+        if isinstance(operation, DeleteMessage):
+            one = (channels[operation.channel].channel_id, operation.sequence)
+            store.deletions.add(one)
+            self._deletions[self._last_ticket] = one
+        elif isinstance(operation, PublishMessage):
+            store.posts[operation.data] = 0
+            self._posts[self._last_ticket] = operation.data
+        elif isinstance(operation, MoveDurable):
+            name = operation.name
+            channel = channels[name.channel]
+            if name.queue_group:
+                cursor = channel.groups[name.queue_group]
+            else:
+                cursor = channel.durables[name.client_id, name.durable].cursor
+            self.observer.moved(cursor, cursor.last_sent + 1)
 
     def _hear_outcomes(self) -> None:
         for outcome in self.engine.take_outcomes():
             self.world.trace("operator", f"{outcome}")
             purge = self._purges.pop(outcome.ticket, None)
-            if purge is not None and not outcome.error:
+            deletion = self._deletions.pop(outcome.ticket, None)
+            post = self._posts.pop(outcome.ticket, None)
+            if outcome.error:
+                continue
+            if purge is not None:
                 self.world.store.check_purged(*purge)
+            if deletion is not None:
+                self.world.store.check_deleted(*deletion)
+                self.observer.deleted(*deletion)
+            if post is not None:
+                sequence = outcome.numbers["sequence"]
+                assert self.world.store.posts[post] == sequence > 0, "published otherwise than told"
 
     # A turn.
 

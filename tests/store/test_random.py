@@ -31,11 +31,14 @@ append = st.tuples(
 trim = st.tuples(
     st.just("trim"),
     channel,
-    st.sampled_from(["sequence", "position", "time", "all"]),
+    st.sampled_from(["sequence", "position", "time", "all", "purge"]),
     st.floats(0, 1.1),
 )
+delete = st.tuples(st.just("delete"), channel, st.floats(0, 1))
 acks = st.tuples(st.just("acks"), channel, st.sets(st.integers(1, 99), max_size=20))
-steps = st.lists(st.lists(append | trim | acks, min_size=1, max_size=6), min_size=1, max_size=8)
+steps = st.lists(
+    st.lists(append | trim | delete | acks, min_size=1, max_size=6), min_size=1, max_size=8
+)
 
 
 class Pair:
@@ -67,7 +70,7 @@ class Pair:
         assert bounds == expected.bounds
 
     def parts(self, step: list[tuple[object, ...]]) -> dict[str, object]:
-        runs, trims, subscriptions = [], {}, {}
+        runs, deleted, trims, subscriptions = [], [], {}, {}
         for kind, at, *rest in step:
             channel_id = self.first + int(at)  # type: ignore[call-overload]
             if kind == "append":
@@ -79,10 +82,14 @@ class Pair:
                 subscriptions[channel_id] = a_subscription(
                     channel_id, channel_id, in_flight=in_flight
                 )
+            elif kind == "delete":
+                last = self.writer.last.get(channel_id, 0)
+                deleted.append((channel_id, int(last * rest[0])))  # type: ignore[operator]
             else:
                 trims[channel_id] = self.trim(channel_id, *rest)  # type: ignore[arg-type]
         return {
             "runs": runs,
+            "messages_deleted": deleted,
             "trims": list(trims.values()),
             "subscriptions_put": list(subscriptions.values()),
         }
@@ -93,9 +100,10 @@ class Pair:
         time_ns = 1000 + int((self.now_ns - 1000) * share)
         return Trim(
             channel_id,
-            min_sequence=sequence if what in ("sequence", "all") else 0,
+            min_sequence=sequence if what in ("sequence", "all", "purge") else 0,
             min_position=position if what in ("position", "all") else 0,
             min_timestamp_ns=time_ns if what in ("time", "all") else 0,
+            may_empty=what == "purge",
         )
 
     async def compare(self) -> None:

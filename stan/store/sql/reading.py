@@ -17,6 +17,7 @@ from stan.store.sql.rows import (
     client_record,
     history,
     subscription_record,
+    unpack_limits,
     unpack_text,
 )
 
@@ -35,7 +36,8 @@ _NEXT = (
 )
 _SERVER = "SELECT cluster_id, inbox_prefix, batch_number FROM stan_server WHERE id=1"
 _CHANNELS = (
-    f"SELECT channel_id, name, deleted, swept_sequence, {', '.join(BOUNDS_COLUMNS)} "
+    "SELECT channel_id, name, deleted, swept_sequence, own_limits, "
+    f"{', '.join(BOUNDS_COLUMNS)} "
     "FROM stan_channels ORDER BY channel_id"
 )
 _CLIENTS = f"SELECT {', '.join(CLIENT_COLUMNS)} FROM stan_clients ORDER BY client_key"
@@ -125,12 +127,13 @@ def read_ledger(session: Session) -> Ledger:
 
 def _read_channels(session: Session, recovered: Recovered) -> Ledger:
     ledger = Ledger()
-    for channel_id, name, deleted, swept, *numbers in session.fetch(_CHANNELS):
+    for channel_id, name, deleted, swept, limits, *numbers in session.fetch(_CHANNELS):
         bounds = Bounds(*numbers)
         ledger.put(channel_id, bounds, swept)
         recovered.next_channel_id = channel_id + 1
         if deleted:
             ledger.doom(channel_id)
         else:
-            recovered.channels.append((ChannelRecord(channel_id, unpack_text(name)), bounds))
+            record = ChannelRecord(channel_id, unpack_text(name), unpack_limits(limits))
+            recovered.channels.append((record, bounds))
     return ledger

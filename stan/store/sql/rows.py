@@ -5,13 +5,22 @@ read it. The one character that PostgreSQL's text cannot hold, NUL, is written a
 Payloads are encrypted and decrypted here and nowhere else.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import accumulate, count, repeat
 from typing import TYPE_CHECKING, Any
 
-from stan.engine.records import Bounds, ClientRecord, History, Run, SubscriptionRecord
+from stan.engine.limits import ChannelOverrides
+from stan.engine.records import (
+    NO_LIMITS,
+    Bounds,
+    ClientRecord,
+    History,
+    Run,
+    SubscriptionRecord,
+)
 from stan.errors import StoreRefusedError
 from stan.wire.messages import encode_message, frame_message, frame_run, string_field
 
@@ -58,6 +67,14 @@ MESSAGE_COLUMNS = ("channel_id", "sequence", "timestamp_ns", "position", "reply"
 DELETE_MESSAGES = "DELETE FROM stan_messages WHERE channel_id=? AND sequence>=? AND sequence<?"
 
 _LONGEST_KEY = 64
+# How a channel's own limits are called in its row, and in a record.
+_LIMITS = {
+    "max_msgs": "max_messages",
+    "max_bytes": "max_bytes",
+    "max_age_ns": "max_age_ns",
+    "max_inactivity_ns": "max_inactivity_ns",
+    "max_subs": "max_subscriptions",
+}
 
 
 def pack_text(text: str) -> str:
@@ -72,6 +89,24 @@ def unpack_text(text: str) -> str:
     if "\\" not in text:
         return text
     return "\\".join(part.replace("\\0", "\0") for part in text.split("\\\\"))
+
+
+def pack_limits(limits: ChannelOverrides) -> str | None:
+    """A channel's own limits as a JSON object of those that it has; nothing for none."""
+    own = {
+        name: value
+        for name, attribute in _LIMITS.items()
+        if (value := getattr(limits, attribute)) is not None
+    }
+    return json.dumps(own) if own else None
+
+
+def unpack_limits(text: str | None) -> ChannelOverrides:
+    """What `pack_limits` was given."""
+    if not text:
+        return NO_LIMITS
+    own = json.loads(text)
+    return ChannelOverrides(**{attribute: own.get(name) for name, attribute in _LIMITS.items()})
 
 
 def pack_ranges(sequences: Iterable[int]) -> str:

@@ -18,7 +18,7 @@ from stan.errors import SchemaError
 from stan.store.sql.dialect import Session
 from stan.store.sql.lease import Lease
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The newest revision in migrations/versions: what this code reads and writes."""
 
 REVISION_TABLE = "stan_revision"

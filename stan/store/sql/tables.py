@@ -85,6 +85,7 @@ channels = Table(
     _number("last_timestamp_ns"),
     _number("count"),
     _number("swept_sequence"),  # no row of a message stands below this one
+    Column("own_limits", _text()),  # JSON; NULL where only the configuration's apply
     **_MYSQL,
 )
 

@@ -22,11 +22,12 @@ from stan.store.sql.rows import (
     bounds_row,
     client_row,
     digest_key,
+    pack_limits,
     pack_text,
     stored_run,
     subscription_row,
 )
-from stan.store.sql.trimming import begin_at, drop_head, find_heads
+from stan.store.sql.trimming import begin_at, drop_head, drop_message, find_heads
 
 if TYPE_CHECKING:
     from stan.store.encryption import Encryption
@@ -40,8 +41,10 @@ _UPDATE_CHANNEL = (
     + ", swept_sequence=? WHERE channel_id=?"
 )
 _INSERT_CHANNEL = insert_sql(
-    "stan_channels", ("channel_id", "name", "deleted", *BOUNDS_COLUMNS, "swept_sequence")
+    "stan_channels",
+    ("channel_id", "name", "deleted", *BOUNDS_COLUMNS, "swept_sequence", "own_limits"),
 )
+_LIMIT_CHANNEL = "UPDATE stan_channels SET own_limits=? WHERE channel_id=?"
 _DELETE_CHANNEL = "UPDATE stan_channels SET deleted=1 WHERE channel_id=?"
 _DELETE_SUBSCRIPTIONS = "DELETE FROM stan_subscriptions WHERE channel_id=?"
 
@@ -64,7 +67,9 @@ def apply_batch(
         lease.fence(session, batch.number)
         _write_in_steps(session, batch, draft, runs)
         session.commit()
-    bounds = {trim.channel_id: draft.changed[trim.channel_id][0] for trim in batch.trims}
+    shortened = [trim.channel_id for trim in batch.trims]
+    shortened += [channel_id for channel_id, _ in batch.messages_deleted]
+    bounds = {channel_id: draft.read(channel_id)[0] for channel_id in shortened}
     return draft, Result(bounds, frozenset(draft.unfinished))
 
 
@@ -75,8 +80,14 @@ def _write_in_steps(session: Session, batch: Batch, draft: Draft, runs: list[Sto
         session.execute(_DELETE_SUBSCRIPTIONS, (channel_id,))
     session.dialect.insert_messages(session, runs)
     _apply_trims(session, batch, draft)
+    for channel_id, sequence in batch.messages_deleted:
+        bounds, _ = draft.read(channel_id)
+        draft.move(channel_id, drop_message(session, bounds, channel_id, sequence))
     session.execute_many(DELETE_MESSAGES, draft.take_sweeps(_sweep_budget(runs)))
     _write_channels(session, batch.channels_created, draft)
+    for channel in batch.channels_limited:
+        draft.read(channel.channel_id)  # it exists
+        session.execute(_LIMIT_CHANNEL, (pack_limits(channel.limits), channel.channel_id))
     _write_clients(session, batch)
     _write_subscriptions(session, batch)
     write_published(session, batch)
@@ -98,6 +109,8 @@ def _is_plain(batch: Batch) -> bool:
     return not (
         batch.channels_deleted
         or batch.channels_created
+        or batch.channels_limited
+        or batch.messages_deleted
         or batch.clients_put
         or batch.clients_deleted
         or batch.subscriptions_deleted
@@ -167,7 +180,8 @@ def _write_channels(session: Session, created: list[ChannelRecord], draft: Draft
     rows = []
     for channel in created:
         bounds, swept = draft.read(channel.channel_id)
-        rows.append((channel.channel_id, pack_text(channel.name), 0, *bounds_row(bounds), swept))
+        name, limits = pack_text(channel.name), pack_limits(channel.limits)
+        rows.append((channel.channel_id, name, 0, *bounds_row(bounds), swept, limits))
     session.execute_many(_INSERT_CHANNEL, rows)
     session.execute_many(
         _UPDATE_CHANNEL,

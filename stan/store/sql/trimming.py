@@ -29,18 +29,39 @@ _FIRST_FROM = (
 _COUNT = "SELECT COUNT(*) FROM stan_messages WHERE channel_id=? AND sequence>=? AND sequence<?"
 
 
+_LAST = "SELECT MAX(sequence) FROM stan_messages WHERE channel_id=? AND sequence<=?"
+_DELETE = "DELETE FROM stan_messages WHERE channel_id=? AND sequence=?"
+
+
+def drop_message(session: Session, bounds: Bounds, channel_id: int, sequence: int) -> Bounds:
+    """Remove one message; the bounds after it."""
+    is_held = bounds.first_sequence <= sequence <= bounds.last_sequence
+    if not session.execute(_DELETE, (channel_id, sequence)) or not is_held:
+        return bounds
+    if bounds.count == 1:
+        return _emptied(bounds)
+    if sequence > bounds.first_sequence:
+        return replace(bounds, count=bounds.count - 1)
+    head = session.fetch_one(_FIRST_FROM, (channel_id, sequence, bounds.last_sequence))
+    return bounds if head is None else begin_at(bounds, (head[0], head[1], head[2]), 1)
+
+
 def drop_head(session: Session, bounds: Bounds, trim: Trim) -> tuple[Bounds, bool]:
     """The bounds after the trim, and whether it is finished."""
     if not bounds.count:
         return bounds, True
+    last = bounds.last_sequence
+    if _has_gaps(bounds):  # the last one may have been deleted
+        row = session.fetch_one(_LAST, (trim.channel_id, last))
+        last = last if row is None or row[0] is None else row[0]
     if trim.min_timestamp_ns > bounds.last_timestamp_ns or (
-        trim.may_empty and trim.min_sequence > bounds.last_sequence
+        trim.may_empty and trim.min_sequence > last
     ):
         return _emptied(bounds), True
-    min_sequence = min(trim.min_sequence, bounds.last_sequence)
+    min_sequence = min(trim.min_sequence, last)
     if _drops_nothing(bounds, replace(trim, min_sequence=min_sequence)):
         return bounds, True
-    return _walk(session, bounds, trim, min_sequence)
+    return _walk(session, bounds, trim, min_sequence, last)
 
 
 def find_heads(
@@ -100,8 +121,11 @@ def _emptied(bounds: Bounds) -> Bounds:
     )
 
 
-def _walk(session: Session, bounds: Bounds, trim: Trim, min_sequence: int) -> tuple[Bounds, bool]:
-    channel_id, last = trim.channel_id, bounds.last_sequence
+def _walk(
+    session: Session, bounds: Bounds, trim: Trim, min_sequence: int, last: int
+) -> tuple[Bounds, bool]:
+    """`last` is the last message that is there."""
+    channel_id = trim.channel_id
     gaps = _has_gaps(bounds)
     # A sequence floor needs no walk; only counting does, when sequences are missing.
     start = max(bounds.first_sequence, min_sequence)
@@ -113,6 +137,8 @@ def _walk(session: Session, bounds: Bounds, trim: Trim, min_sequence: int) -> tu
         (channel_id, start, end, trim.min_timestamp_ns, trim.min_position, last),
     )
     finished = found is not None
+    if found is None and gaps and end > last:  # what is left is too old: the last was deleted
+        return _emptied(bounds), True
     if found is None:
         found = session.fetch_one(_FIRST_FROM, (channel_id, min(end, last), last))
     if found is None:  # the rows disagree with the bounds; keep what the bounds say
