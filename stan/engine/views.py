@@ -91,6 +91,7 @@ class View:
             heartbeat_inbox=client.record.heartbeat_inbox,
             subscriptions_count=len(client.subscriptions),
             failed_heartbeats=client.failed_heartbeats,
+            heard_ns=client.heard_ns,
         )
 
     def channel_subscriptions(self, name: str) -> list[SubscriptionView]:
@@ -173,6 +174,8 @@ def view_channel(channel: Channel) -> ChannelView:
         channel.last_timestamp_ns,
         first - 1 if first > 1 else 0,
         len(channel.subscriptions),
+        channel.record.limits,
+        max(0, channel.floor.sequence - first) if channel.floor is not None else 0,
     )
 
 
@@ -249,6 +252,7 @@ def view_consumer(cursor: Cursor, holders: list[Subscription]) -> ConsumerView:
         cursor.redelivered,
         oldest,
         is_stalled,
+        len(cursor.oversize),
     )
 
 

@@ -1,6 +1,7 @@
 """The operations by plain NATS requests, as any language makes them."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import sqlite3
@@ -182,6 +183,20 @@ async def test_a_channel_under_load_is_purged_and_nothing_acked_is_lost(
         ("channel.purge", b'{"channel": "a", "all": true, "keep": 1}'),
         ("channel.create", b'{"channel": "a..b"}'),
         ("durable.move", b'{"channel": "a", "to": "elsewhere"}'),
+        ("channel.limits", b'{"channel": "purged"}'),
+        ("channel.limits", b'{"channel": "purged", "limits": {}}'),
+        ("channel.limits", b'{"channel": "purged", "limits": []}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_messages": 1}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_msgs": true}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_msgs": 1.5}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_msgs": -1}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_msgs": 9223372036854775808}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_age_s": 1e300}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_age_s": NaN}}'),
+        ("message.publish", b'{"channel": "never"}'),
+        ("message.publish", b'{"channel": "never", "data": "?"}'),
+        ("message.publish", b'{"channel": "ne..er", "data": ""}'),
+        ("message.delete", b'{"channel": "purged"}'),
     ],
 )
 async def test_nonsense_is_refused(ask: Ask, endpoint: str, payload: bytes) -> None:
@@ -196,10 +211,65 @@ async def test_what_does_not_exist_is_not_found(ask: Ask, endpoint: str) -> None
     assert (await ask(endpoint, channel="nowhere", **more))["error"]["code"] == 404
 
 
-@pytest.mark.parametrize("endpoint", ["message.delete", "message.publish", "channel.limits"])
-async def test_what_is_not_offered_says_so(ask: Ask, endpoint: str) -> None:
-    error = (await ask(endpoint, channel="a"))["error"]
-    assert (error["code"], "is not offered" in error["description"]) == (409, True)
+async def test_a_channel_has_limits_of_its_own(ask: Ask, publisher: stan.Connection) -> None:
+    made = await ask("channel.create", channel="own", limits={"max_msgs": 4, "max_age_s": 0.5e6})
+    assert (made["limits"]["max_msgs"], made["limits"]["max_age_s"]) == (4, 500_000)
+    assert made["limits_source"] == "stored"
+    await fill(publisher, "own", 6)
+    assert (await ask("channel.info", channel="own"))["first_sequence"] == 3
+    wanted = {"channel": "own", "limits": {"max_msgs": 2, "max_subs": 0}}
+    trial = await ask("channel.limits", **wanted, dry_run=True)
+    assert (trial["limits"]["max_msgs"], trial["messages"]) == (2, 4)
+    told = await ask("channel.limits", **wanted)
+    assert told["limits"] == trial["limits"]
+    assert (told["limits"]["max_age_s"], told["limits"]["max_subs"]) == (500_000, 0)
+
+    async def is_shorter() -> bool:
+        return bool((await ask("channel.info", channel="own"))["first_sequence"] == 5)
+
+    await until(is_shorter)
+    told = await ask("channel.limits", channel="own", limits={"max_msgs": None})
+    assert (told["limits"]["max_msgs"], told["limits"]["max_age_s"]) == (1_000_000, 500_000)
+    assert (await ask("channel.limits", channel="own", limits=None))["limits_source"] == "global"
+
+
+async def test_one_message_is_deleted_and_readers_go_past_it(
+    ask: Ask, publisher: stan.Connection
+) -> None:
+    await fill(publisher, "holed")
+    name = {"channel": "holed", "sequence": 3}
+    assert (await ask("message.delete", **name, dry_run=True))["deleted"] == 1
+    assert (await ask("message.delete", **name)) == {**name, "deleted": 1}
+    assert (await ask("message.delete", **name))["error"]["code"] == 404
+    for sequence in (0, 6):
+        error = (await ask("message.delete", channel="holed", sequence=sequence))["error"]
+        assert error["code"] == 404
+    assert (await ask("channel.info", channel="holed"))["messages"] == 4
+    subscription = await publisher.subscribe("holed", start_at="first")
+    received = [message.sequence for message in await subscription.fetch(4, timeout=10)]
+    assert received == [1, 2, 4, 5]
+
+
+async def test_an_operator_publishes(ask: Ask, publisher: stan.Connection) -> None:
+    subscription = await publisher.subscribe("posted")
+    data = base64.b64encode(b"\x00\xff" * 300_000).decode()  # more than other requests may have
+    wanted = {"channel": "posted", "data": data, "reply": "answer.here"}
+    assert "sequence" not in await ask("message.publish", **wanted, dry_run=True)
+    assert await ask("message.publish", **wanted) == {"channel": "posted", "sequence": 1}
+    (message,) = await subscription.fetch(1, timeout=10)
+    assert (message.data, message.reply) == (b"\x00\xff" * 300_000, "answer.here")
+
+
+async def test_a_change_is_a_line_without_what_a_message_holds(
+    ask: Ask, server: StreamingServer
+) -> None:
+    data = base64.b64encode(b"a secret of theirs").decode()
+    await ask("message.publish", channel="logged", data=data)
+    assert server.process is not None
+    lines = [line for line in server.process.output.splitlines() if "channel=logged" in line]
+    assert len(lines) == 1
+    assert f"data={len(data)} characters" in lines[0]
+    assert data not in server.process.output
 
 
 async def test_a_server_that_may_only_be_read_changes_nothing(

@@ -7,12 +7,13 @@ nothing here changes anything.
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from typing import Any
 
-from stan.engine.records import RangeLoad, TimeLoad
+from stan.engine.limits import ChannelOverrides
+from stan.engine.records import NO_LIMITS, RangeLoad, TimeLoad
 from stan.engine.rows import ChannelView, ConsumerView
 from stan.engine.views import View
 from stan.errors import AdminError, StoreError
@@ -45,6 +46,7 @@ class Served:
     config: Config
     pump: Pump
     store: Store
+    standbys: list[str] = field(default_factory=list)
 
 
 class Reading:
@@ -98,9 +100,16 @@ class Reading:
             raise AdminError(404, f'channel "{name}" does not exist')
         return channel
 
+    def describe_limits_with(self, name: str, own: ChannelOverrides) -> Answer:
+        """The limits of a channel if these were its own, and where they are from."""
+        configured = self._view.store_limits()
+        source = "configured" if name in configured.channels else "global"
+        return {
+            "limits": describe_limits(configured.resolve(name).with_overrides(own)),
+            "limits_source": source if own == NO_LIMITS else "stored",
+        }
+
     def _describe_channel(self, one: ChannelView) -> Answer:
-        limits = self._view.store_limits().resolve(one.name)
-        configured = self._view.store_limits().channels
         return {
             "name": one.name,
             "messages": one.messages,
@@ -111,9 +120,8 @@ class Reading:
             "last_time": format_time(one.last_timestamp_ns),
             "subscriptions": one.subscriptions_count,
             "durables": len(self._view.consumers(one.name)) if one.subscriptions_count else 0,
-            "limits": describe_limits(limits),
-            "limits_source": "configured" if one.name in configured else "global",
-            "removing": False,
+            **self.describe_limits_with(one.name, one.own_limits),
+            "removing": one.removing,
         }
 
     # Durables and groups.
@@ -194,7 +202,7 @@ class Reading:
             "heartbeat_inbox": one.heartbeat_inbox,
             "subscriptions_count": one.subscriptions_count,
             "failed_heartbeats": one.failed_heartbeats,
-            "last_heard": "",
+            "last_heard": format_time(one.heard_ns),
         }
 
     # Messages.
@@ -216,6 +224,16 @@ class Reading:
         found = [describe_message(framed, most) for framed in history.framed[:count]]
         following = found[-1]["sequence"] + 1 if found else 0
         return {**answer, "messages": found, "next_sequence": following}
+
+    async def require_message(self, channel: ChannelView, sequence: int) -> None:
+        """Raise AdminError when this message is not there."""
+        load = RangeLoad(0, channel.channel_id, channel.name, max(sequence, 1), 1, 1)
+        try:
+            history = await self._store.load(load)
+        except StoreError as error:
+            raise AdminError(503, f"the store cannot be read: {error}") from None
+        if history.sequences[:1] != [sequence]:
+            raise AdminError(404, f'channel "{channel.name}" has no message {sequence}')
 
     async def find_time(self, channel: ChannelView, time: str) -> int | None:
         """The sequence of the first message that is not older. Raises AdminError, StoreError."""
