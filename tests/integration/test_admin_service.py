@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client
 
 import stan
+from stan.server.admin.schema import ANSWERS, ERROR
 from stan.server.admin.service import write_answer
 from tests.tools.processes import NatsServer
 from tests.tools.streaming_client import until
@@ -62,6 +64,16 @@ async def publisher(
         yield connection
 
 
+def close(schema: Any) -> Any:
+    """The same schema, which admits no field that it does not name."""
+    if isinstance(schema, list):
+        return [close(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: close(one) for name, one in schema.items()}
+    return closed | ({"additionalProperties": False} if "properties" in schema else {})
+
+
 def asking(server: StreamingServer, client: Client) -> Ask:
     async def ask(endpoint: str, payload: bytes | None = None, **fields: Any) -> dict[str, Any]:
         """The answer; an error has its code, which the headers must repeat."""
@@ -79,8 +91,10 @@ def asking(server: StreamingServer, client: Client) -> Ask:
             assert answer.headers is not None
             assert answer.headers["Nats-Service-Error-Code"] == str(found["error"]["code"])
             assert answer.headers["Nats-Service-Error"]
+            jsonschema.validate(found, ERROR)
         else:
             assert answer.headers is None
+            jsonschema.validate(found, close(ANSWERS[endpoint]))
         return found
 
     return ask
@@ -99,6 +113,45 @@ async def test_the_service_says_what_it_is(ask: Ask, client: Client) -> None:
     assert described["metadata"]["cluster_id"] == info["cluster_id"]
     subjects = {endpoint["subject"] for endpoint in described["endpoints"]}
     assert f"_STAN.admin.{info['cluster_id']}.channel.purge" in subjects
+
+
+async def test_the_schemas_are_published(ask: Ask) -> None:
+    published = await ask("server.schema")
+    info = json.loads(json.dumps(ANSWERS["channel.info"]))
+    assert published["endpoints"]["channel.info"]["answer"] == info
+    for one in published["endpoints"].values():
+        for schema in ("request", "answer", "error"):
+            jsonschema.Draft202012Validator.check_schema(one[schema])
+    request = published["endpoints"]["channel.create"]["request"]
+    jsonschema.validate({"channel": "a", "limits": {"max_msgs": None, "max_age_s": 1.5}}, request)
+    for wrong in ({"limits": {"max_msgs": -1}}, {"more": 1}, {"channel": 5}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, request)
+
+
+READS = [
+    ("server.limits", {}),
+    ("server.config", {}),
+    ("channel.list", {}),
+    ("durable.list", {}),
+    ("client.list", {}),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "fields"), READS)
+async def test_a_list_is_as_its_schema_has_it(
+    ask: Ask, publisher: stan.Connection, endpoint: str, fields: dict[str, Any]
+) -> None:
+    await publisher.subscribe("listed", durable="d")
+    assert await ask(endpoint, **fields)
+    me = publisher.client_id
+    client = await ask("client.info", client_id=me)
+    assert client["last_heard"]
+    assert [one["durable"] for one in client["subscriptions"]] == ["d"]
+    name = {"channel": "listed", "client_id": me, "durable": "d"}
+    assert (await ask("durable.info", **name))["oversize"] == 0
+    assert (await ask("durable.resend", **name))["resent"] == 0
+    assert (await ask("client.disconnect", client_id=me, dry_run=True))["subscriptions"] == 1
 
 
 async def test_a_purge_is_true_when_it_is_told(ask: Ask, publisher: stan.Connection) -> None:

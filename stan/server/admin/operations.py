@@ -14,6 +14,7 @@ from stan.server.admin.changing import Changing
 from stan.server.admin.parked import Parked
 from stan.server.admin.reading import Reading, Served
 from stan.server.admin.requests import CHANGING, check
+from stan.server.admin.schema import describe_schema
 from stan.server.admin.settings import describe_options, describe_server, describe_store_limits
 from stan.server.log import on_one_line
 
@@ -52,6 +53,8 @@ class Operations:
             return describe_store_limits(served)
         if endpoint == "server.config":
             return describe_options(served.config)
+        if endpoint == "server.schema":
+            return describe_schema()
         if endpoint.startswith("outbox."):
             return await Parked(served).reading[endpoint](request)
         return await Reading(served).endpoints[endpoint](request)

@@ -20,6 +20,7 @@ READING: dict[str, dict[str, type]] = {
     "server.info": {},
     "server.limits": {},
     "server.config": {},
+    "server.schema": {},
     "channel.list": {**_PAGE, "sort": str, "reverse": bool},
     "channel.info": {"channel": str},
     "message.get": {
