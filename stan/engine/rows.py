@@ -47,6 +47,11 @@ class SubscriptionView(NamedTuple):
     is_stalled: bool
 
 
+ConsumerName = tuple[str, str, str]
+"""A client ID with a durable's name, and no queue group; or a group alone, as monitoring spells it:
+"durable:group" for a durable one."""
+
+
 class ConsumerView(NamedTuple):
     """A durable or a queue group: what it has done, and what it has still to do.
 

@@ -37,6 +37,7 @@ from stan.errors import StoreRefusedError
 from stan.store.contract import Holder
 
 _COMPACT_MESSAGES = 4096
+_NOTHING_SHORTENED = Result()
 _UNSHARED = "memory is not shared: no other server can take it over"
 # Guids are remembered for the window, but never more than this of them.
 _PUBLISHED_BYTES = 64 * 1024 * 1024
@@ -291,6 +292,8 @@ class MemoryStore:
             if row_id in self.outbox:
                 self.outbox_parked[row_id] = self.outbox.pop(row_id), reason
         self._batch_number = batch.number
+        if not (batch.trims or batch.messages_deleted):
+            return _NOTHING_SHORTENED
         shortened = {trim.channel_id for trim in batch.trims}
         shortened.update([channel_id for channel_id, _ in batch.messages_deleted])
         return Result({each: self._logs[each].bounds() for each in shortened})
@@ -329,13 +332,11 @@ class MemoryStore:
         if batch.channels_deleted or batch.channels_created:
             created = {channel.channel_id for channel in batch.channels_created}
             known = self._logs.keys() - set(batch.channels_deleted) | created
-        parts: tuple[Run | Trim | ChannelRecord, ...] = (
-            *batch.runs,
-            *batch.trims,
-            *batch.channels_limited,
-        )
-        named = [part.channel_id for part in parts]
-        named += [channel_id for channel_id, _ in batch.messages_deleted]
+        named = [run.channel_id for run in batch.runs]
+        if batch.trims or batch.channels_limited or batch.messages_deleted:
+            named += [trim.channel_id for trim in batch.trims]
+            named += [channel.channel_id for channel in batch.channels_limited]
+            named += [channel_id for channel_id, _ in batch.messages_deleted]
         for channel_id in named:
             if channel_id not in known:
                 raise StoreRefusedError(f"channel {channel_id} does not exist")

@@ -35,10 +35,9 @@ class Ages:
         key = (channel_id, sequence)
         found_ns = self._asked.get(key) or self._known.get(key, 0)
         if not found_ns:
-            framed = self._view.cached_message(channel, sequence)
-            if framed is None:
+            found_ns = self._view.message_time_ns(channel, sequence)
+            if not found_ns:
                 return 0
-            found_ns = message_timestamp(unframe_message(framed))
         self._asked[key] = found_ns
         return found_ns
 

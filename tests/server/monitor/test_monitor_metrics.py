@@ -183,7 +183,7 @@ async def test_age_is_read_from_the_store_once(played: Monitored) -> None:
     assert channel is not None
     played.engine.cache.limit_bytes = 0
     played.engine.cache.evict()
-    assert view.cached_message("foo", 8) is None
+    assert view.message_time_ns("foo", 8) == 0
     loads = []
     load = played.store.load
     key = (channel.channel_id, "foo", 8)
