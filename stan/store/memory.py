@@ -9,7 +9,7 @@ import asyncio
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from itertools import accumulate, repeat
 
@@ -101,6 +101,12 @@ class _Log:
             self.head = head
             if head > _COMPACT_MESSAGES and head * 2 > len(self.framed):
                 self._compact()
+
+    def find_stored_ns(self, sequence: int) -> int:
+        """When this message was stored; 0 when it is not kept."""
+        at = bisect_left(self.sequences, sequence, self.head)
+        is_there = at < len(self.framed) and self.sequences[at] == sequence
+        return self.timestamps_ns[at] if is_there else 0
 
     def remove(self, sequence: int) -> None:
         """Drop this message, if it is there."""
@@ -253,6 +259,16 @@ class MemoryStore:
     async def load(self, load: Load) -> History:
         """See `load_now`."""
         return self.load_now(load)
+
+    async def read_times(self, messages: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+        """Look them up."""
+        found = {}
+        for channel_id, sequence in messages:
+            log = self._logs.get(channel_id)
+            stored_ns = log.find_stored_ns(sequence) if log is not None else 0
+            if stored_ns:
+                found[channel_id, sequence] = stored_ns
+        return found
 
     async def close(self) -> None:
         """Nothing to release; the data goes with the object."""

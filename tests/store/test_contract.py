@@ -16,7 +16,7 @@ from stan.engine.records import (
     Trim,
 )
 from stan.errors import StoreRefusedError
-from stan.store.contract import Store
+from stan.store.contract import MOST_TIMES, Store
 
 from .records import (
     Writer,
@@ -99,6 +99,25 @@ async def test_a_batch_about_an_unknown_channel_changes_nothing(store: Store) ->
     assert (await store.recover()).clients == []
     await writer.commit(runs=[good])
     assert list(await read_all(store, 1)) == [1]
+
+
+async def test_times_of_single_messages_are_told(store: Store) -> None:
+    writer = Writer(store)
+    for channel_id in (1, 2):
+        await writer.create(channel_id)
+        for number in range(5):
+            await writer.append(channel_id, [b"x"], 1_700_000_000_000_000_000 + number)
+    await writer.commit(trims=[Trim(1, 3)])
+    asked = [(1, 2), (1, 3), (2, 1), (2, 5), (2, 6), (3, 1)]
+    stored_ns = 1_700_000_000_000_000_000
+    assert await store.read_times(asked) == {
+        (1, 3): stored_ns + 2,
+        (2, 1): stored_ns,
+        (2, 5): stored_ns + 4,
+    }
+    many = [(2, 1 + number % 5) for number in range(MOST_TIMES)]
+    assert len(await store.read_times(many)) == 5
+    assert await store.read_times([]) == {}
 
 
 async def test_a_load_of_an_unknown_channel_finds_nothing(store: Store) -> None:

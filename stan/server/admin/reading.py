@@ -5,7 +5,6 @@ requests. Long lists are looked through in slices, so that the pump has its turn
 nothing here changes anything.
 """
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -139,14 +138,13 @@ class Reading:
                 if not wanted or any(wanted in text for text in (channel, *name))
             ]
         page, answer = cut(found, request)
-        ages = Ages(view, self._store)
         shown = [
-            self._describe(one, ages)
+            one
             for channel, name in page
             if (consumer := view.consumer(channel, name)) is not None
             for one in complete(view, channel, [consumer])
         ]
-        return {**answer, "durables": await asyncio.gather(*shown)}
+        return {**answer, "durables": await self._describe(shown)}
 
     async def show_durable(self, request: Request) -> Answer:
         """One durable or group, with its members."""
@@ -158,15 +156,24 @@ class Reading:
         if view is None:
             raise AdminError(404, f'channel "{channel.name}" has no such durable or group')
         (one,) = complete(self._view, channel.name, [view])
-        answer = await self._describe(one, Ages(self._view, self._store))
+        (answer,) = await self._describe([one])
         return {**answer, "members": one.describe_members()}
 
-    async def _describe(self, one: Consumer, ages: Ages) -> Answer:
-        sequence, stored_ns = one.view.oldest_sequence, 0
-        if sequence:
-            stored_ns = ages.known_ns(one.channel_id, one.channel, sequence)
-            stored_ns = stored_ns or await ages.load_ns(one.channel_id, one.channel, sequence)
-        return {**one.describe(), "oldest_unacked_time": format_time(stored_ns)}
+    async def _describe(self, shown: list[Consumer]) -> list[Answer]:
+        ages = Ages(self._view, self._store)
+        oldest = [(one.channel_id, one.channel, one.view.oldest_sequence) for one in shown]
+        await ages.load(
+            [
+                (channel_id, sequence)
+                for channel_id, channel, sequence in oldest
+                if sequence and not ages.known_ns(channel_id, channel, sequence)
+            ]
+        )
+        times = [format_time(ages.known_ns(*one) if one[2] else 0) for one in oldest]
+        return [
+            {**one.describe(), "oldest_unacked_time": time}
+            for one, time in zip(shown, times, strict=True)
+        ]
 
     # Clients.
 
