@@ -14,10 +14,13 @@ from typing import Any
 from stan.errors import ConfigError
 from stan.store.sql.dialect import AtOnce, Fault, Session, first_line, flatten, insert_sql
 from stan.store.sql.outbox import delete_sql
+from stan.store.sql.packing import INSERT_RUN, pack_run
 from stan.store.sql.rows import MESSAGE_COLUMNS, StoredRun, message_rows
 
 _SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 _ROWS_PER_INSERT = 100
+# From so many messages on a statement of their own is the quicker way.
+_LEAST_PACKED = 12
 _PAGE_BYTES = 8192
 _UNAVAILABLE = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_INTERRUPT"}
 _LOST = {"SQLITE_IOERR"}  # what a failed write left behind is known after opening anew
@@ -38,6 +41,7 @@ class SqliteDialect:
         if durability not in _SYNCHRONOUS:
             raise ConfigError(f'durability "{durability}" is none of full, normal, off')
         self._synchronous = _SYNCHRONOUS[durability]
+        self._has_json = _has_json()
 
     def mark(self, sql: str) -> str:
         return sql
@@ -62,7 +66,16 @@ class SqliteDialect:
         return f"{insert_sql(table, columns)} ON CONFLICT ({columns[0]}) DO UPDATE SET {changes}"
 
     def insert_messages(self, session: Session, runs: list[StoredRun]) -> None:
-        rows = message_rows(runs)
+        rest = []
+        for run in runs:
+            packed = None
+            if len(run.payloads) >= _LEAST_PACKED and self._has_json:
+                packed = pack_run(run)
+            if packed is None:
+                rest.append(run)
+            for values in packed or ():
+                session.execute(INSERT_RUN, values)
+        rows = message_rows(rest)
         for start in range(0, len(rows), _ROWS_PER_INSERT):
             part = rows[start : start + _ROWS_PER_INSERT]
             session.execute(_insert_sql(len(part)), flatten(part))
@@ -91,6 +104,19 @@ class SqliteDialect:
         if isinstance(error, sqlite3.ProgrammingError) and not name:
             return Fault.LOST, f"SQLite: {words}"
         return Fault.REFUSED, f"SQLite: {words}"
+
+
+@cache
+def _has_json() -> bool:
+    """Whether this SQLite walks through JSON; before 3.38 one could be built without."""
+    database = sqlite3.connect(":memory:")
+    try:
+        database.execute("SELECT value FROM json_each('[1]')")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        database.close()
+    return True
 
 
 def is_busy(error: Exception) -> bool:
