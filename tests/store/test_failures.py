@@ -22,7 +22,8 @@ from stan.errors import (
 from stan.store.sql import schema
 from stan.store.sql.dialect import Dialect, Phase, Session
 from stan.store.sql.failures import explain
-from stan.store.sql.mysql import _BYTES_PER_INSERT, MysqlDialect, _statement_end
+from stan.store.sql.mysql import MysqlDialect, _statement_end
+from stan.store.sql.mysql_script import MOST_PAYLOAD_BYTES
 from stan.store.sql.postgres import PostgresDialect
 from stan.store.sql.sqlite import SqliteDialect
 from stan.store.sql.store import SqlStore
@@ -164,7 +165,7 @@ def test_a_statement_of_mysql_ends_before_it_is_too_long_for_it() -> None:
         ends.append(_statement_end(rows, ends[-1]))
     assert len(ends) > 10
     for start, end in pairwise(ends):
-        assert end - start == 1 or (end - start) * 600_000 <= _BYTES_PER_INSERT
+        assert end - start == 1 or (end - start) * 600_000 <= MOST_PAYLOAD_BYTES
 
 
 def test_postgres_refuses_a_durability_that_is_none() -> None:

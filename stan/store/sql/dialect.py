@@ -101,7 +101,11 @@ class Session:
 
 
 class AtOnce(Protocol):
-    """Batches written as one statement that is a transaction in itself."""
+    """Batches written as one transaction in one exchange."""
+
+    def fits(self, runs: list[StoredRun], rows: int) -> bool:
+        """Whether a batch of these runs and so many other rows is not too much for that."""
+        ...
 
     def write(
         self,
@@ -115,7 +119,7 @@ class AtOnce(Protocol):
         taken: list[int],
     ) -> bool:
         """Commit messages, bounds, subscriptions, the record of guids and what was taken from
-        the outbox table as one statement that is a transaction.
+        the outbox table.
 
         `fence` is (batch number, lease in milliseconds, epoch), a sweep the (channel ID,
         first sequence, end) of rows to remove. False: the epoch is not ours any more,

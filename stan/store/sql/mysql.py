@@ -1,4 +1,4 @@
-"""MySQL's and MariaDB's ways, by asyncmy: multi-row INSERT, statements kept below the
+"""MySQL's and MariaDB's ways, by asyncmy: scripts whose values are spelled, kept below the
 packet limit.
 
 How durable a commit is, is decided by the server's innodb_flush_log_at_trx_commit, which
@@ -10,12 +10,19 @@ from functools import cache
 from typing import Any
 
 from stan.errors import ConfigError, StoreUnavailableError
-from stan.store.sql.dialect import AtOnce, Fault, Session, first_line, flatten, insert_sql
+from stan.store.sql.dialect import AtOnce, Fault, Session, first_line, insert_sql
+from stan.store.sql.mysql_script import (
+    MOST_PAYLOAD_BYTES,
+    NOW_MS,
+    MysqlAtOnce,
+    run_script,
+    spell_messages,
+)
 from stan.store.sql.outbox import delete_sql
 from stan.store.sql.rows import MESSAGE_COLUMNS, Row, StoredRun, message_rows
 
-_ROWS_PER_INSERT = 500
-_BYTES_PER_INSERT = 1 << 20
+_ROWS_PER_INSERT = 2000
+_INSERT_ONE = insert_sql("stan_messages", MESSAGE_COLUMNS)
 # Such locks are the server's, not the database's, and their names are short.
 _SCHEMA_LOCK = "CONCAT('stan_schema_', MD5(DATABASE()))"
 _SCHEMA_LOCK_S = 60
@@ -38,9 +45,9 @@ class MysqlDialect:
     name = "mysql"
     driver_package = "asyncmy"
     begin_sql = "BEGIN"
-    now_ms_sql = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
+    now_ms_sql = NOW_MS
     unless_migrating_sql = f" AND IS_FREE_LOCK({_SCHEMA_LOCK})"
-    at_once: AtOnce | None = None
+    at_once: AtOnce | None = MysqlAtOnce()
     outbox_data_sql = "o.data"
 
     def __init__(self, durability: str) -> None:
@@ -79,7 +86,10 @@ class MysqlDialect:
         start = 0
         while start < len(rows):
             stop = _statement_end(rows, start)
-            session.execute(_insert_sql(stop - start), flatten(rows[start:stop]))
+            if stop - start == 1:  # it may be large, and takes twice the bytes in a script
+                session.execute(_INSERT_ONE, rows[start])
+            else:
+                run_script(session, spell_messages(rows[start:stop]))
             start = stop
 
     def delete_outbox(self, session: Session, row_ids: list[int]) -> None:
@@ -108,14 +118,9 @@ def _statement_end(rows: list[Row], start: int) -> int:
     stop = min(start + _ROWS_PER_INSERT, len(rows))
     for at in range(start, stop):
         size += len(rows[at][5])
-        if size > _BYTES_PER_INSERT and at > start:
+        if size > MOST_PAYLOAD_BYTES and at > start:
             return at
     return stop
-
-
-@cache
-def _insert_sql(rows: int) -> str:
-    return insert_sql("stan_messages", MESSAGE_COLUMNS, rows)
 
 
 @cache

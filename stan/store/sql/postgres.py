@@ -50,6 +50,9 @@ _REASONS = {
 class PostgresAtOnce:
     """See stan.store.sql.dialect.AtOnce."""
 
+    def fits(self, runs: list[StoredRun], rows: int) -> bool:
+        return True
+
     def write(
         self,
         session: Session,

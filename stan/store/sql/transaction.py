@@ -60,7 +60,13 @@ def apply_batch(
     draft = Draft(ledger, batch)
     runs = _store_runs(batch, draft, encryption)
     at_once = session.dialect.at_once
-    if at_once and _is_plain(batch) and _trim_ahead(session, at_once, batch, draft):
+    rows = len(draft.changed) + len(batch.subscriptions_put) + len(batch.outbox_taken)
+    if (
+        at_once
+        and _is_plain(batch)
+        and at_once.fits(runs, rows)
+        and _trim_ahead(session, at_once, batch, draft)
+    ):
         _write_at_once(session, at_once, batch, draft, runs, lease)
     else:
         session.begin()
