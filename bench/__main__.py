@@ -19,6 +19,7 @@ from bench.engines import EngineError, compiled, pure
 from bench.flat import tabulate_flat_costs
 from bench.latency import tabulate_latency
 from bench.loads import find_generator
+from bench.mariadb import BenchMariadb
 from bench.peers import Peer, original
 from bench.postgres import BenchPostgres
 from bench.report import (
@@ -94,21 +95,20 @@ def _settle(options: argparse.Namespace, stack: ExitStack) -> Setting:
     if other is None:
         remarks.append("The original server was left out: it was not wanted, or not on PATH.")
     stores = [store for store in STORES if store in options.stores]
-    postgres: BenchPostgres | None = None
-    if "postgres" in stores:
-        missing = BenchPostgres.missing()
-        if missing:
-            remarks.append(f"PostgreSQL was left out: {missing}.")
-            stores.remove("postgres")
-        else:
-            postgres = BenchPostgres()
-            stack.callback(postgres.remove)
+    databases: dict[str, BenchPostgres | BenchMariadb] = {}
+    for name, kind in (("postgres", BenchPostgres), ("mariadb", BenchMariadb)):
+        if name in stores and (missing := kind.missing()):
+            remarks.append(f"{name} was left out: {missing}.")
+            stores.remove(name)
+        elif name in stores:
+            databases[name] = kind()
+            stack.callback(databases[name].remove)
     ours = _engines(options, stack, remarks)
     return Setting(
         ours=ours,
         other=other,
         stores=tuple(stores),
-        postgres=postgres,
+        databases=databases,
         generator=generator,
         repeat=options.repeat,
         seconds=options.seconds,

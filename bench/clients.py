@@ -119,7 +119,7 @@ def _rate(setting: Setting, work: Work, side: Side, messages: int) -> float:
 
 def _run_once(setting: Setting, work: Work, side: Side, messages: int) -> Result:
     if side.is_ours:
-        with Running(setting.ours[0], side.store, None) as ours:
+        with Running(setting.ours[0], side.store, {}) as ours:
             return _measure_on(ours, work.ours, "publish-stan" if work.stored else "", messages)
     with RunningJetStream(side.store == "memory", side.syncs) as theirs:
         fill = "publish-jetstream" if work.stored else ""

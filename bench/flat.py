@@ -81,7 +81,7 @@ def _jobs(setting: Setting) -> list[Job]:
     for store in setting.stores:
         base, *others = scenes(setting)
         wanted = [scene for scene in others if setting.wants("flat", store, scene.name)]
-        if wanted and store != "postgres":
+        if wanted and store in ("memory", "file"):
             jobs.append(Job(store, functools.partial(_measure, setting, store, base, wanted)))
     return jobs
 
@@ -122,7 +122,7 @@ def _rate(setting: Setting, store: str, scene: Scene, messages: int) -> float:
 
 
 def _run_once(setting: Setting, store: str, messages: int, scene: Scene) -> Measurement:
-    with Running(setting.ours[0], store, None, _UNLIMITED) as running:
+    with Running(setting.ours[0], store, {}, _UNLIMITED) as running:
         return asyncio.run(_measure_in(scene, running, setting, messages))
 
 

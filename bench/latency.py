@@ -83,7 +83,7 @@ def half_rate(setting: Setting, store: str) -> int:
 
 
 def _run_once(setting: Setting, store: str, rate: int, seconds: float, peer: Peer) -> Latency:
-    with Running(peer, store, setting.postgres) as running:
+    with Running(peer, store, setting.databases) as running:
         meter = Meter(running)
         command = [sys.executable, "-m", "bench.openloop", "--url", running.url]
         done = subprocess.run(

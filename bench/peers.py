@@ -6,9 +6,11 @@ defaults but for the channel limits, which are raised so that nothing is dropped
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.mariadb import BenchMariadb
 from bench.postgres import BenchPostgres
 from tests.tools.processes import LoggedProcess, StartFailed, free_port
 from tests.tools.streaming_server import READY
@@ -33,18 +35,22 @@ def original(path: str) -> Peer | None:
     return Peer("original", (found,), True) if found else None
 
 
+Databases = Mapping[str, BenchPostgres | BenchMariadb]
+
+
 class Running:
-    """A peer running on a fresh store, as a context manager. Kinds: memory, file, postgres.
+    """A peer running on a fresh store, as a context manager. Kinds: memory, file, or the name of
+    one of these databases.
 
     "file" is the embedded durable store: SQLite for ours, FILE for the original. `more` are
     flags besides.
     """
 
     def __init__(
-        self, peer: Peer, kind: str, postgres: BenchPostgres | None, more: tuple[str, ...] = ()
+        self, peer: Peer, kind: str, databases: Databases, more: tuple[str, ...] = ()
     ) -> None:
-        self._postgres = postgres
-        self.database_pid = postgres.pid if postgres is not None and kind == "postgres" else 0
+        self._server = databases.get(kind)
+        self.database_pid = self._server.pid if self._server is not None else 0
         self._database = ""
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
@@ -64,14 +70,10 @@ class Running:
             return ["-st", "FILE", "-dir", str(self._folder / "store")]
         if kind == "file":
             return ["-st", "SQL", "--sql_source", str(self._folder / "stan.db")]
-        if self._postgres is None:
-            raise RuntimeError("PostgreSQL is not running")
-        self._database = self._postgres.database(original_tables=peer.original)
-        where = f"127.0.0.1:{self._postgres.port}/{self._database}"
-        if peer.original:
-            source = f"postgres://stan@{where}?sslmode=disable"
-            return ["-st", "SQL", "--sql_driver", "postgres", "--sql_source", source]
-        return ["-st", "SQL", "--sql_source", f"postgresql+asyncpg://stan@{where}"]
+        if self._server is None:
+            raise RuntimeError(f"{kind} is not running")
+        self._database = self._server.database(original_tables=peer.original)
+        return ["-st", "SQL", *self._server.flags(self._database, peer.original)]
 
     def __enter__(self) -> "Running":
         return self
@@ -81,6 +83,6 @@ class Running:
         self._clean()
 
     def _clean(self) -> None:
-        if self._database and self._postgres is not None:
-            self._postgres.drop(self._database)
+        if self._database and self._server is not None:
+            self._server.drop(self._database)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -42,6 +42,14 @@ class BenchPostgres(PostgresServer):
         """Drop a database that `database` created, whoever is still connected to it."""
         asyncio.run(self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
+    def flags(self, name: str, original: bool) -> list[str]:
+        """How a server is told of this database."""
+        where = f"127.0.0.1:{self.port}/{name}"
+        if original:
+            source = f"postgres://stan@{where}?sslmode=disable"
+            return ["--sql_driver", "postgres", "--sql_source", source]
+        return ["--sql_source", f"postgresql+asyncpg://stan@{where}"]
+
     async def _create(self, original_tables: bool) -> str:
         name = await self.create_database()
         for statement in _TABLES.split(";")[:-1] if original_tables else ():

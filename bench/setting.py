@@ -7,10 +7,9 @@ leaves for another: what each peer held with one publisher and one subscriber.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.peers import Peer
-from bench.postgres import BenchPostgres
+from bench.peers import Databases, Peer
 
-STORES = ("memory", "file", "postgres")
+STORES = ("memory", "file", "postgres", "mariadb")
 # Messages of one load at most: what a server keeps here is five million.
 MOST_MESSAGES = 2_000_000
 
@@ -22,7 +21,7 @@ class Setting:
     ours: tuple[Peer, ...]
     other: Peer | None
     stores: tuple[str, ...]
-    postgres: BenchPostgres | None
+    databases: Databases
     generator: tuple[str, ...]
     repeat: int
     seconds: float

@@ -39,7 +39,7 @@ def sustain(setting: Setting, store: str, peer: Peer, load: Load = ONE_TO_ONE) -
 
 def run_once(setting: Setting, store: str, load: Load, peer: Peer, messages: int) -> Measurement:
     """Measure a load on a fresh server."""
-    with Running(peer, store, setting.postgres) as running:
+    with Running(peer, store, setting.databases) as running:
         return measure(load, messages, running, setting.generator)
 
 

@@ -14,7 +14,7 @@ OURS = Peer("pure", (sys.executable, "-m", "stan.cli.server"), False, Path(__fil
 
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Running]:
-    with Running(OURS, "memory", None) as running:
+    with Running(OURS, "memory", {}) as running:
         yield running
 
 

@@ -185,6 +185,11 @@ class MysqlServer(DatabaseServer):
             )
         self._wait_until_ready()
 
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid if self._process is not None else 0
+
     def _wait_until_ready(self) -> None:
         self.run(
             find_program("mariadb-admin") or "",
