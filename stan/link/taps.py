@@ -18,9 +18,11 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from stan.link.connecting import SecureClient
 from stan.link.websocket import WebSocket
-from stan.wire.frames import Frame, split
+from stan.wire.frames import Frame, Said, split
 
 OnFrames = Callable[[list[Frame]], None]
+# How many lines that came are remembered, roughly: a chunk of the smallest adds 5,000.
+_MOST_KNOWN = 2048
 _TOO_LARGE = "maximum payload"
 _WRONG_SUBJECT = ("invalid publish subject", "invalid subject")
 
@@ -176,6 +178,8 @@ class _Splitter:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._tapped = link._tapped
+        self._known: dict[bytes, Said] = {}
         self._parts: list[bytes] = []
         self._held = 0
         self._needed = 0
@@ -194,8 +198,11 @@ class _Splitter:
             self._parts = []
             self._held = 0
         link = self._link
+        if link._tapped is not self._tapped or len(self._known) > _MOST_KNOWN:
+            self._tapped = link._tapped
+            self._known = {}
         try:
-            frames, others, consumed, self._needed = split(data, link._tapped)
+            frames, others, consumed, self._needed = split(data, self._tapped, self._known)
         except ValueError as error:
             raise ProtocolError(f"nats: {error}") from None
         if consumed < len(data):

@@ -3,21 +3,36 @@
 `split` turns a chunk of what a NATS server sent into frames for the subscriptions that
 are *tapped*, and leaves every other operation as bytes for somebody else. A frame is
 ``(subject, reply, payload)``; a payload of None means that the NATS server found nobody
-listening (status 503). `pub` is the way out. Nothing here keeps state between calls.
+listening (status 503). `pub` is the way out. Nothing here keeps state between calls, but for
+the lines that a caller lets `split` remember.
 """
 
+from typing import Final
+
 Frame = tuple[bytes, bytes, bytes | None]
+# What a MSG line says: subject, reply, size of the payload; and the line without that size.
+Said = tuple[bytes, bytes, int, bytes]
 
 CRLF = b"\r\n"
+# Longer lines are not remembered: clients choose much of what is in them.
+MEMORABLE_BYTES: Final = 512
 
 
-def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[bytes], int, int]:
+def split(
+    chunk: bytes, tapped: frozenset[bytes], known: dict[bytes, Said] | None = None
+) -> tuple[list[Frame], list[bytes], int, int]:
     """Split the complete operations at the start of `chunk`.
 
     `tapped` holds subscription IDs as they stand on the wire. Returns the frames of those, the
     other operations whole (in order), how many bytes were consumed, and how many the unfinished
     operation behind them is known to need (0 when its length is not known yet).
+
+    `known` holds lines of tapped subscriptions that came before, and gets those that come now:
+    they are looked up, not read again. Whoever gives it bounds it, and empties it when `tapped`
+    changes.
     """
+    if known is None:
+        known = {}
     frames: list[Frame] = []
     others: list[bytes] = []
     find, startswith = chunk.find, chunk.startswith
@@ -45,16 +60,27 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
         line_end = find(CRLF, position)
         if line_end < 0:
             return frames, others, position, 0
+        start = line_end + 2
+        operation = chunk[position:start]
+        said = known.get(operation)
+        if said is not None:
+            subject, reply, length, head = said
+            end = start + length
+            if end + 2 > size:
+                return frames, others, position, end + 2 - position
+            line, line_size, head_size = operation, start - position, len(head)
+            frames.append((subject, reply, chunk[start:end]))
+            position = end + 2
+            continue
         first = chunk[position]
         # M: "MSG subject sid [reply] size", H: "HMSG subject sid [reply] header-size size".
         words = chunk[position:line_end].split() if first == 77 or first == 72 else []
         extra = 0 if first == 77 else 1
         count = len(words) - extra
         if (count != 4 and count != 5) or words[0] != (b"HMSG" if extra else b"MSG"):
-            others.append(chunk[position : line_end + 2])
-            position = line_end + 2
+            others.append(operation)
+            position = start
             continue
-        start = line_end + 2
         end = start + int(words[-1])
         if end + 2 > size:
             return frames, others, position, end + 2 - position
@@ -63,13 +89,14 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
             raise ValueError("impossible size")
         if words[2] in tapped:
             # Not with white space behind the size, which NATS never writes.
+            subject, reply = words[1], words[3] if count == 5 else b""
             head_size = 0
             if not extra and chunk.endswith(words[-1], position, line_end):
-                line = chunk[position:start]
-                line_size, length = start - position, end - start
+                line, line_size, length = operation, start - position, end - start
                 head_size = line_size - 2 - len(words[-1])
                 head = line[:head_size]
-            subject, reply = words[1], words[3] if count == 5 else b""
+                if line_size <= MEMORABLE_BYTES:
+                    known[line] = (subject, reply, length, head)
             nobody = extra and body == end and startswith(b"NATS/1.0 503", start)
             frames.append((subject, reply, None if nobody else chunk[body:end]))
         else:
