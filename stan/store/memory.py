@@ -291,6 +291,8 @@ class MemoryStore:
             if row_id in self.outbox:
                 self.outbox_parked[row_id] = self.outbox.pop(row_id), reason
         self._batch_number = batch.number
+        if not batch.trims and not batch.messages_deleted:
+            return Result()
         shortened = {trim.channel_id for trim in batch.trims}
         shortened.update([channel_id for channel_id, _ in batch.messages_deleted])
         return Result({each: self._logs[each].bounds() for each in shortened})
@@ -334,9 +336,10 @@ class MemoryStore:
             *batch.trims,
             *batch.channels_limited,
         )
-        named = [part.channel_id for part in parts]
-        named += [channel_id for channel_id, _ in batch.messages_deleted]
-        for channel_id in named:
+        for part in parts:
+            if part.channel_id not in known:
+                raise StoreRefusedError(f"channel {part.channel_id} does not exist")
+        for channel_id, _ in batch.messages_deleted:
             if channel_id not in known:
                 raise StoreRefusedError(f"channel {channel_id} does not exist")
 
