@@ -139,7 +139,7 @@ def measure_recovery(folder: Path, messages: int, channels: int, payload: int) -
 
 
 @contextmanager
-def serving(path: Path) -> Iterator[tuple[str, LoggedProcess, float]]:
+def serving(path: Path, *flags: str) -> Iterator[tuple[str, LoggedProcess, float]]:
     """A NATS server and a streaming server on this file: URL, process, seconds to ready."""
     nats = NatsServer()
     nats.start()
@@ -148,7 +148,7 @@ def serving(path: Path) -> Iterator[tuple[str, LoggedProcess, float]]:
         argv = [
             *(sys.executable, "-m", "stan.cli.server", "-ns", nats.url, "-cid", CLUSTER),
             *("-st", "SQL", "--sql_source", str(path)),
-            *("-mc", "0", "-msu", "0", "-mm", "0", "-mb", "0"),
+            *("-mc", "0", "-msu", "0", "-mm", "0", "-mb", "0", *flags),
         ]
         server = LoggedProcess(argv).ready(READY, _READY_TIMEOUT_S)
         try:

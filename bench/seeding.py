@@ -78,8 +78,11 @@ def add_channels(path: Path, channels: int, messages: int, payload_bytes: int) -
     connection.close()
 
 
-def add_durables(path: Path, channels: int, durables: int, clients: int) -> None:
-    """Durable subscriptions that have seen everything, spread over channels and clients."""
+def add_durables(
+    path: Path, channels: int, durables: int, clients: int, last_sent: int = 0
+) -> None:
+    """Durable subscriptions that were sent so many messages and acknowledged them, spread over
+    channels and clients."""
     with _open(path) as connection:
         for client in range(clients):
             name = f"client-{client}"
@@ -90,7 +93,7 @@ def add_durables(path: Path, channels: int, durables: int, clients: int) -> None
                 (
                     *(number + 1, number % channels + 1, f"client-{number % clients}"),
                     *(f"_INBOX.subscription{number:022}", f"_INBOX.capacity.run.{number}"),
-                    *(f"durable-{number}", 0),
+                    *(f"durable-{number}", last_sent),
                 )
                 for number in range(durables)
             ),

@@ -5,6 +5,7 @@ what a request means is the server's business. Only StanErrors leave: AdminError
 service's code and words, RequestTimeoutError, and InvalidConnectionError.
 """
 
+import base64
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import datetime
@@ -117,7 +118,7 @@ class Admin:
         return ChannelInfo.read(answer)
 
     async def set_limits(self, channel: str, **limits: float) -> ChannelInfo:
-        """Change the limits that are given; the others stay."""
+        """Change the limits that are given, 0 for none at all; the others stay."""
         return ChannelInfo.read(
             await self.request("channel.limits", channel=channel, limits=limits)
         )
@@ -182,8 +183,17 @@ class Admin:
         )
         return [StoredMessage.read(row) for row in answer.get("messages", [])]
 
+    async def publish(self, channel: str, data: bytes, *, reply: str = "") -> int:
+        """Publish a message as nobody in particular; its sequence, when it is stored."""
+        payload = base64.b64encode(data).decode("ascii")
+        answer = await self.request(
+            "message.publish", channel=channel, data=payload, reply=reply or None
+        )
+        return int(answer.get("sequence", 0))
+
     async def delete_message(self, channel: str, sequence: int, *, dry_run: bool = False) -> bool:
-        """Delete one message; its sequence stays used. Whether it was there."""
+        """Delete one message; its sequence stays used, and readers go past it. Raises AdminError
+        with the code 404 when it is not there."""
         answer = await self.request(
             "message.delete", channel=channel, sequence=sequence, dry_run=dry_run or None
         )

@@ -141,6 +141,8 @@ class DurableInfo(Answer):
     redelivered: int = 0
     lost: int = 0
     """What limits removed before it was acknowledged."""
+    oversize: int = 0
+    """Larger than NATS carries: it waits until that changes."""
     members: tuple[MemberInfo, ...] = ()
 
 

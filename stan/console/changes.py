@@ -28,12 +28,14 @@ Form = dict[str, str]
 @dataclass(slots=True, frozen=True)
 class Change:
     """`read` makes the request of a form and may raise ValueError; `page` is where the reader
-    goes afterwards. `asks` first, with the numbers that a dry run tells."""
+    goes afterwards. `asks` first, with the numbers that a dry run tells, unless these say that
+    nothing goes, as `spares` finds."""
 
     read: Callable[[Form], dict[str, Any]]
     page: Callable[[Form], str]
     asks: bool = False
     is_dry: bool = True
+    spares: Callable[[dict[str, Any]], bool] = lambda answer: False
 
 
 async def change(visit: Visit) -> web.StreamResponse:
@@ -50,15 +52,16 @@ async def change(visit: Visit) -> web.StreamResponse:
     except ValueError as error:
         raise AdminError(400, str(error)) from None
     if wanted.asks and not form.get("confirmed"):
-        answer = await visit.run(operation, **request, dry_run=True) if wanted.is_dry else {}
-        kept = {name: text for name, text in form.items() if name not in _OWN}
-        return visit.render(
-            "confirm.html",
-            operation=operation,
-            words=_plain(request | answer),
-            fields=kept,
-            back=wanted.page(form),
-        )
+        trial = await visit.run(operation, **request, dry_run=True) if wanted.is_dry else {}
+        if not wanted.spares(trial):
+            kept = {name: text for name, text in form.items() if name not in _OWN}
+            return visit.render(
+                "confirm.html",
+                operation=operation,
+                words=_plain(request | trial),
+                fields=kept,
+                back=wanted.page(form),
+            )
     answer = await visit.run(operation, **request)
     visit.begin_session().say(f"done.{operation.replace('.', '_')}", **_plain(request | answer))
     is_gone = operation in ("channel.delete", "durable.delete", "client.disconnect")
@@ -114,6 +117,13 @@ def _read_limits(form: Form) -> dict[str, Any]:
     return {**_channel(form), "limits": None if form.get("reset") else read_limits(form)}
 
 
+def _holds_all(channel: dict[str, Any]) -> bool:
+    """Whether the limits, as they would be, leave room for all that is there."""
+    most, most_bytes = channel["limits"]["max_msgs"], channel["limits"]["max_bytes"]
+    fits = not 0 < most < channel["messages"]
+    return fits and not 0 < most_bytes < channel["bytes"]
+
+
 def _read_purge(form: Form) -> dict[str, Any]:
     kind, value = form.get("kind", ""), form.get("value", "").strip()
     if kind == "all":
@@ -134,6 +144,10 @@ def _read_publish(form: Form) -> dict[str, Any]:
 
 def _read_message(form: Form) -> dict[str, Any]:
     return {**_channel(form), "sequence": read_number(form.get("sequence", ""), 1)}
+
+
+def _read_rows(form: Form) -> dict[str, Any]:
+    return {"id": read_number(form["id"])} if form.get("id") else {"all": True}
 
 
 def _read_move(form: Form) -> dict[str, Any]:
@@ -163,7 +177,7 @@ _LISTS = {
 
 CHANGES: dict[str, Change] = {
     "channel.create": Change(_read_create, _channel_page),
-    "channel.limits": Change(_read_limits, _channel_page),
+    "channel.limits": Change(_read_limits, _channel_page, asks=True, spares=_holds_all),
     "channel.purge": Change(_read_purge, _channel_page, asks=True),
     # The page that asks says who is subscribed: whoever confirms it means it.
     "channel.delete": Change(
@@ -179,6 +193,8 @@ CHANGES: dict[str, Change] = {
     "client.disconnect": Change(
         lambda form: {"client_id": form.get("client_id", "")}, _client_page, asks=True
     ),
+    "outbox.retry": Change(_read_rows, lambda form: "store#parked"),
+    "outbox.drop": Change(_read_rows, lambda form: "store#parked", asks=True),
     "server.reload": Change(_nothing, _settings_page),
     "server.handover": Change(_nothing, lambda form: "./", asks=True, is_dry=False),
 }

@@ -13,6 +13,9 @@ from stan.console.urls import durable_identity, link
 from stan.console.visit import Visit
 from stan.errors import AdminError
 
+# As many as somebody looks through; what they have in common shows in the first ones.
+PARKED_ROWS = 50
+
 
 async def show_overview(visit: Visit) -> web.StreamResponse:
     """How the server does."""
@@ -59,8 +62,21 @@ async def show_store(visit: Visit) -> web.StreamResponse:
         return await _show_absence(visit)
     biggest = await visit.run("channel.list", sort="bytes", reverse=True, limit=10)
     return visit.render(
-        "store.html", biggest=biggest["channels"], live=link("live", topic="server")
+        "store.html",
+        biggest=biggest["channels"],
+        parked=await _find_parked(visit),
+        live=link("live", topic="server"),
     )
+
+
+async def _find_parked(visit: Visit) -> dict[str, Any] | None:
+    """The rows of the outbox that were set aside, if there is an outbox."""
+    try:
+        return await visit.run("outbox.list", limit=PARKED_ROWS)
+    except AdminError as error:
+        if error.code == 409:
+            return None
+        raise
 
 
 async def show_settings(visit: Visit) -> web.StreamResponse:

@@ -49,7 +49,8 @@ class Batches:
         self.in_flight: Batch | None = None
         self.relaying: Relaying = Relaying(settings, channels, publishing, changes, timers, outbox)
         self.posting: Posting = Posting(settings, channels, publishing, outbox)
-        self._taken: Changes = Changes()
+        self._nothing: Changes = Changes()  # while there is no batch
+        self._taken: Changes = self._nothing
         self._bursts: list[Burst] = []
         self._last_number: int = last_number
         self._retry_at_ns: int = 0
@@ -99,7 +100,7 @@ class Batches:
         if self.relaying.pending:
             self.relaying.fill(batch, self._bursts)
         if not (batch.runs or batch.trims or has_records(batch)):
-            taken, self._taken = self._taken, Changes()
+            taken, self._taken = self._taken, self._nothing
             self._answer(taken.replies, now_ns)
             return None
         self.in_flight = batch
@@ -192,8 +193,9 @@ class Batches:
         touched = [self._grow(run) for run in batch.runs]
         if result.bounds or result.unfinished:
             self._take_bounds(result)
-        for channel_id, sequence in batch.messages_deleted:
-            self._forget_message(channel_id, sequence, now_ns)
+        if batch.messages_deleted:
+            for channel_id, sequence in batch.messages_deleted:
+                self._forget_message(channel_id, sequence, now_ns)
         self._answer(self._taken.replies, now_ns)
         write_acks(self._bursts, self._outbox.operations)
         self._settle_guids(self._bursts, now_ns)
@@ -209,7 +211,7 @@ class Batches:
         if self.posting.waiting:
             self.posting.committed(self._bursts, batch.runs)
         self._bursts = []
-        self._taken = Changes()
+        self._taken = self._nothing
 
     def _forget_message(self, channel_id: int, sequence: int, now_ns: int) -> None:
         """A single message is gone: nobody is sent it, and nobody needs to acknowledge it."""
@@ -277,7 +279,7 @@ class Batches:
         self._retry_at_ns = now_ns + self._settings.retry_interval_ns
         taken, bursts = self._taken, self._bursts
         self._bursts = []
-        self._taken = Changes()
+        self._taken = self._nothing
         for trim in batch.trims:
             if trim.channel_id in self._channels.by_id:
                 self._changes.trims_due[trim.channel_id] = None

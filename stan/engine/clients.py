@@ -129,6 +129,7 @@ class Clients:
             request.resends,
         )
         client = self.add(record, now_ns)
+        client.heard_ns = now_ns
         self._changes.put_client(record)
         response = self._grant(request)
         answer = Reply(reply, response.SerializeToString(), "connect")
@@ -213,6 +214,7 @@ class Clients:
         elif alive:
             waiting.beat = b""
             waiting.failed_heartbeats = 0
+            waiting.heard_ns = now_ns
             self._timers.set(waiting, now_ns + self._settings.heartbeat_interval_ns)
         else:
             self._beat_failed(waiting, now_ns)
@@ -258,6 +260,7 @@ class Clients:
             self._outbox.send(reply, PingResponse(error=REPLACED).SerializeToString())
             return
         self._outbox.send(reply, b"")
+        client.heard_ns = now_ns
         if client.failed_heartbeats > 0 and not client.beat:
             # It lives: let it prove so at once (protocol 3.2).
             self._timers.set(client, now_ns + MILLISECOND_NS)

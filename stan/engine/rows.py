@@ -5,6 +5,8 @@ What the fields mean is what monitoring tells, and its names are spelled there.
 
 from typing import NamedTuple
 
+from stan.engine.limits import ChannelOverrides
+
 
 class Totals(NamedTuple):
     """The server in numbers. `messages` and `stored_bytes` are those kept now; in, out, what
@@ -45,6 +47,11 @@ class SubscriptionView(NamedTuple):
     is_stalled: bool
 
 
+ConsumerName = tuple[str, str, str]
+"""A client ID with a durable's name, and no queue group; or a group alone, as monitoring spells it:
+"durable:group" for a durable one."""
+
+
 class ConsumerView(NamedTuple):
     """A durable or a queue group: what it has done, and what it has still to do.
 
@@ -52,6 +59,7 @@ class ConsumerView(NamedTuple):
     `pending` messages were sent and not acknowledged; `unsent` ones are kept in the channel
     and were not sent yet; `lost` ones were dropped by limits before they could be.
     `oldest_sequence` is the earliest message not acknowledged, sent or not; 0 for none.
+    `oversize` ones are larger than NATS carries, and wait.
     """
 
     client_id: str
@@ -65,11 +73,13 @@ class ConsumerView(NamedTuple):
     redelivered: int
     oldest_sequence: int
     is_stalled: bool
+    oversize: int
 
 
 class ChannelView(NamedTuple):
     """One channel. Both sequences are 0 when nothing was ever stored. `dropped` messages
-    are those that limits, or expiry, have removed since the channel exists."""
+    are those that limits, or expiry, have removed since the channel exists; `removing` ones are
+    still to go by a purge. `own_limits` are those that lie over the configured ones."""
 
     channel_id: int
     name: str
@@ -81,13 +91,19 @@ class ChannelView(NamedTuple):
     last_timestamp_ns: int
     dropped: int
     subscriptions_count: int
+    own_limits: ChannelOverrides
+    removing: int
 
 
 class ClientView(NamedTuple):
+    """One client. `heard_ns` is when it last connected, pinged or answered a heartbeat; 0 when
+    it has not since the server started."""
+
     client_id: str
     heartbeat_inbox: str
     subscriptions_count: int
     failed_heartbeats: int
+    heard_ns: int
 
 
 # What is counted of very many things; fields of the same name mean what they mean above.

@@ -108,6 +108,8 @@ class Client(Timer):
         self.subscriptions: dict[int, Subscription] = {}
         self.failed_heartbeats: int = 0
         self.beat: bytes = b""  # reply subject of the heartbeat under way
+        # When it last connected, pinged or answered a heartbeat; 0 since a start.
+        self.heard_ns: int = 0
         self.gone: bool = False
         # What was delivered since it last proved that it reads (engine.proofs).
         self.unproven_bytes: int = 0

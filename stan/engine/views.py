@@ -16,6 +16,7 @@ from stan.engine.rows import (
     ChannelRow,
     ChannelView,
     ClientView,
+    ConsumerName,
     ConsumerRow,
     ConsumerView,
     SubscriptionRow,
@@ -23,6 +24,7 @@ from stan.engine.rows import (
     Totals,
 )
 from stan.engine.state import Channel, Cursor, Subscription
+from stan.wire.messages import message_timestamp, unframe_message
 
 
 class View:
@@ -91,6 +93,7 @@ class View:
             heartbeat_inbox=client.record.heartbeat_inbox,
             subscriptions_count=len(client.subscriptions),
             failed_heartbeats=client.failed_heartbeats,
+            heard_ns=client.heard_ns,
         )
 
     def channel_subscriptions(self, name: str) -> list[SubscriptionView]:
@@ -111,10 +114,48 @@ class View:
         for name in sorted(found):
             yield name, [view_subscription(one) for one in found[name]]
 
-    def consumers(self, name: str) -> list[ConsumerView]:
-        """A channel's durables, then its queue groups."""
-        channel = self._engine.channels.by_name.get(name)
-        return _consumers(channel) if channel is not None else []
+    def channel_sizes(self, names: Iterable[str], sort: str) -> list[tuple[int, str]]:
+        """Those of these channels that exist, each behind how many messages or bytes it holds,
+        how many subscriptions it has, or its last sequence."""
+        by_name, found = self._engine.channels.by_name, []
+        for name in names:
+            one = by_name.get(name)
+            if one is None:
+                continue
+            if sort == "messages":
+                size = one.count
+            elif sort == "bytes":
+                size = one.end_position - one.first_position
+            else:
+                size = one.last if sort == "last" else len(one.subscriptions)
+            found.append((size, name))
+        return found
+
+    def consumer_names(
+        self, channels: Iterable[str], only_stalled: bool = False
+    ) -> list[tuple[str, ConsumerName]]:
+        """The durables, then the queue groups, of these channels; or those of them to which
+        nothing can be sent although somebody is there."""
+        by_name, found = self._engine.channels.by_name, []
+        for name in channels:
+            one = by_name.get(name)
+            if one is None or not (one.durables or one.groups):
+                continue
+            if only_stalled and not one.cursors:
+                continue
+            for client_id, durable in one.durables:
+                found.append((name, (client_id, durable, "")))
+            for group in one.groups:
+                found.append((name, ("", "", group)))
+        if only_stalled:
+            return [one for one in found if _is_stuck(_holders(by_name[one[0]], one[1]))]
+        return found
+
+    def consumer(self, channel: str, name: ConsumerName) -> ConsumerView | None:
+        """One of them."""
+        found = self._engine.channels.by_name.get(channel)
+        holders = _holders(found, name) if found is not None else []
+        return view_consumer(holders[0].cursor, holders) if holders else None
 
     def block(self, names: Iterable[str]) -> Block:
         """The channels of these names that exist; subscriptions in no certain order."""
@@ -153,10 +194,15 @@ class View:
             _count_consumers(channels),
         )
 
-    def cached_message(self, channel: str, sequence: int) -> bytes | None:
-        """The framed message if it is in memory."""
+    def message_time_ns(self, channel: str, sequence: int) -> int:
+        """When this message was stored, as far as that is in memory; 0 when it is not."""
         found = self._engine.channels.by_name.get(channel)
-        return found.shelf.message(sequence) if found is not None else None
+        if found is None:
+            return 0
+        if sequence == found.first:
+            return found.first_timestamp_ns
+        framed = found.shelf.message(sequence)
+        return message_timestamp(unframe_message(framed)) if framed is not None else 0
 
 
 def view_channel(channel: Channel) -> ChannelView:
@@ -173,14 +219,32 @@ def view_channel(channel: Channel) -> ChannelView:
         channel.last_timestamp_ns,
         first - 1 if first > 1 else 0,
         len(channel.subscriptions),
+        channel.record.limits,
+        max(0, channel.floor.sequence - first) if channel.floor is not None else 0,
     )
 
 
-def _consumers(channel: Channel) -> list[ConsumerView]:
-    found = [view_consumer(one.cursor, [one]) for one in channel.durables.values()]
-    for cursor in channel.groups.values():
-        found.append(view_consumer(cursor, [cursor.vacant] if cursor.vacant else cursor.members))
-    return found
+def _holders(channel: Channel, name: ConsumerName) -> list[Subscription]:
+    """Those that hold the messages of this durable or group; none when there is no such one."""
+    client_id, durable, group = name
+    if group and (client_id or durable):
+        return []
+    if not group:
+        found = channel.durables.get((client_id, durable))
+        return [found] if found is not None else []
+    cursor = channel.groups.get(group)
+    if cursor is None:
+        return []
+    return [cursor.vacant] if cursor.vacant else cursor.members
+
+
+def _is_stuck(holders: list[Subscription]) -> bool:
+    is_online = False
+    for one in holders:
+        if not one.is_stalled:
+            return False
+        is_online = is_online or one.active
+    return is_online
 
 
 def _in_order(channel: Channel) -> list[Subscription]:
@@ -249,6 +313,7 @@ def view_consumer(cursor: Cursor, holders: list[Subscription]) -> ConsumerView:
         cursor.redelivered,
         oldest,
         is_stalled,
+        len(cursor.oversize),
     )
 
 

@@ -98,6 +98,7 @@ class Failover:
         self._is_active = False
         self._epoch = 0
         self._heir = ""  # the standby to which this active leaves
+        self._asked_at: dict[str, float] = {}  # standbys by server ID
         self._inbox_prefix = ""
         self._complaint = ""
 
@@ -109,6 +110,12 @@ class Failover:
             log.warning("Nothing to hand over: this server stands by")
         elif self._handing_over is None:
             self._handing_over = self._loop.call_later(LIVELY_S, self._keep)
+
+    def standbys(self) -> list[str]:
+        """The server IDs of those that stand by, as far as they have asked lately."""
+        now = self._loop.time()
+        self._asked_at = {one: at for one, at in self._asked_at.items() if now - at < LIVELY_S}
+        return sorted(self._asked_at)
 
     def _keep(self) -> None:
         self._handing_over = None
@@ -368,6 +375,8 @@ class Failover:
         if not self._is_active:
             return None
         asked = decode(question)
+        asker = str(asked.get("server_id", ""))
+        self._asked_at[asker] = self._loop.time()
         if self._handing_over is not None:
             self._handing_over.cancel()
             self._handing_over = None
@@ -378,9 +387,7 @@ class Failover:
         settled_ns = _find_settled(pump)
         if settled_ns is None:
             return self._describe()
-        moment_ns = self._questions.ask(
-            str(asked.get("server_id")), number(asked, "moment_ns"), pump.clock(), settled_ns
-        )
+        moment_ns = self._questions.ask(asker, number(asked, "moment_ns"), pump.clock(), settled_ns)
         # Only now may a standby go to another NATS server: nothing depends on what it holds.
         return self._describe(settled_ns=moment_ns, nats_id=self._transport.nats_id)
 

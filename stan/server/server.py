@@ -134,7 +134,7 @@ class Server:
             await self._serve(subjects)
         if listener is not None:
             await self._monitor(listener)
-        _write_pid_file(config.pid_file)
+        supervisor.write_pid_file(config.pid_file)
         if config.admin != "off":
             await self._offer()
         if self.failover is not None:
@@ -270,14 +270,16 @@ class Server:
         serving = self.serving
         if serving is None or not serving.is_running:
             return None
-        return Served(self._identity, self.config, serving.pump, serving.store)
+        standbys = self.failover.standbys() if self.failover is not None else []
+        return Served(self._identity, self.config, serving.pump, serving.store, standbys)
 
     def _operations(self) -> "Operations":
         from stan.server.admin.operations import Operations
 
         hand_over = self._hand_over if self.failover is not None else None
         url = lambda: self.transport.url  # noqa: E731
-        return Operations(self._served, url, self.config.admin, self._reload, hand_over)
+        reload = self._reload if self._is_reloadable() else None
+        return Operations(self._served, url, self.config.admin, reload, hand_over)
 
     async def _offer(self) -> None:
         """Offer the operations over NATS, as long as this server serves."""
@@ -334,7 +336,7 @@ class Server:
         loop.add_signal_handler(signal.SIGINT, self.end, EXIT_OK)
         loop.add_signal_handler(signal.SIGTERM, self.end, EXIT_TERMINATED)
         loop.add_signal_handler(signal.SIGUSR1, self._log_sink.reopen)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         loop.add_signal_handler(signal.SIGUSR2, self._hand_over)
 
     def _hand_over(self) -> None:
@@ -343,21 +345,31 @@ class Server:
         else:
             log.warning("Nothing to hand over: this server is in no group (-ft_group)")
 
-    def _reload(self) -> None:
-        """Read the configuration again and adopt what can be. All of it or nothing."""
-        if self.nats is None and not self.config.stan_config:
+    def _hang_up(self) -> None:
+        if not self._is_reloadable():
             log.warning("Reload supported only for embedded NATS Server's configuration")
             return
+        with contextlib.suppress(ConfigError):  # it is in the log
+            self._reload()
+
+    def _is_reloadable(self) -> bool:
+        return self.nats is not None or bool(self.config.stan_config)
+
+    def _reload(self) -> list[str]:
+        """Read the configuration again and adopt what can be, all of it or nothing. A line for
+        each thing that changed. Raises ConfigError."""
         if self._ready:
             supervisor.notify(supervisor.reloading())
         try:
-            self._adopt(read_again(self._read_config))
+            return self._adopt(read_again(self._read_config))
         except ConfigError as error:
             log.error("Reload failed, nothing was changed: %s", error)
-        if self._ready:
-            supervisor.notify(supervisor.READY)
+            raise
+        finally:
+            if self._ready:
+                supervisor.notify(supervisor.READY)
 
-    def _adopt(self, config: Config) -> None:
+    def _adopt(self, config: Config) -> list[str]:
         nats = write_nats_configuration(self.config) if self.nats is not None else ""
         reloading = Reloading(self.config, config)
         try:
@@ -367,10 +379,12 @@ class Server:
         self.config = reloading.effective
         if reloading.changes_limits and self.serving is not None:
             self.serving.change_limits(self.config.limits)
-        for level, line in reloading.describe():
+        described = reloading.describe()
+        for level, line in described:
             log.log(level, "%s", line)
         if self.nats is not None:
             self.nats.reload(nats)  # it logs by itself what it thinks of it
+        return [line for _, line in described]
 
     # Stopping.
 
@@ -425,15 +439,3 @@ def _command_directory() -> str:
     if shutil.which("stan-pub") is not None:
         return ""
     return os.path.dirname(sys.argv[0]) if sys.argv[0].endswith(banner.PROGRAM) else ""
-
-
-def _write_pid_file(path: str) -> None:
-    if not path:
-        return
-    try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()}\n")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write the PID file {path}: {error.strerror}", "pid_file"
-        ) from None

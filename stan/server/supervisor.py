@@ -1,13 +1,16 @@
-"""Word to systemd about where the server is in its life, when systemd asked for it.
+"""Word to whoever looks after the process: its PID in a file, and to systemd where the server is
+in its life, when systemd asked for it.
 
 One datagram a state, to the socket that the environment names. Nobody listening is no
-reason to fail: nothing here raises.
+reason to fail.
 """
 
 import contextlib
 import os
 import socket
 import time
+
+from stan.errors import ConfigError
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
@@ -27,3 +30,16 @@ def notify(state: str) -> None:
 def reloading() -> str:
     """The state of a server that reads its configuration again; READY must follow."""
     return f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
+
+
+def write_pid_file(path: str) -> None:
+    """Write the PID into this file, if there is to be one. Raises ConfigError."""
+    if not path:
+        return
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the PID file {path}: {error.strerror}", "pid_file"
+        ) from None

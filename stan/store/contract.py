@@ -9,6 +9,7 @@ nothing was applied; StoreOutcomeUnknownError says that the caller must ask `out
 Nothing else may escape.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,6 +53,9 @@ class HeldLease:
     owner: str
     epoch: int
     duration_s: float
+
+
+MOST_TIMES = 64
 
 
 class Store(Protocol):
@@ -143,6 +147,11 @@ class Store(Protocol):
 
         Messages that a trim dropped are not returned, even while their rows still stand.
         """
+        ...
+
+    async def read_times(self, messages: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+        """When these messages, a channel's ID and a sequence each, were stored, in Unix
+        nanoseconds; those that are kept. At most `MOST_TIMES`, in one exchange."""
         ...
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from itertools import accumulate, repeat
 
@@ -37,6 +37,7 @@ from stan.errors import StoreRefusedError
 from stan.store.contract import Holder
 
 _COMPACT_MESSAGES = 4096
+_NOTHING_SHORTENED = Result()
 _UNSHARED = "memory is not shared: no other server can take it over"
 # Guids are remembered for the window, but never more than this of them.
 _PUBLISHED_BYTES = 64 * 1024 * 1024
@@ -100,6 +101,12 @@ class _Log:
             self.head = head
             if head > _COMPACT_MESSAGES and head * 2 > len(self.framed):
                 self._compact()
+
+    def find_stored_ns(self, sequence: int) -> int:
+        """When this message was stored; 0 when it is not kept."""
+        at = bisect_left(self.sequences, sequence, self.head)
+        is_there = at < len(self.framed) and self.sequences[at] == sequence
+        return self.timestamps_ns[at] if is_there else 0
 
     def remove(self, sequence: int) -> None:
         """Drop this message, if it is there."""
@@ -253,6 +260,16 @@ class MemoryStore:
         """See `load_now`."""
         return self.load_now(load)
 
+    async def read_times(self, messages: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+        """Look them up."""
+        found = {}
+        for channel_id, sequence in messages:
+            log = self._logs.get(channel_id)
+            stored_ns = log.find_stored_ns(sequence) if log is not None else 0
+            if stored_ns:
+                found[channel_id, sequence] = stored_ns
+        return found
+
     async def close(self) -> None:
         """Nothing to release; the data goes with the object."""
 
@@ -291,8 +308,8 @@ class MemoryStore:
             if row_id in self.outbox:
                 self.outbox_parked[row_id] = self.outbox.pop(row_id), reason
         self._batch_number = batch.number
-        if not batch.trims and not batch.messages_deleted:
-            return Result()
+        if not (batch.trims or batch.messages_deleted):
+            return _NOTHING_SHORTENED
         shortened = {trim.channel_id for trim in batch.trims}
         shortened.update([channel_id for channel_id, _ in batch.messages_deleted])
         return Result({each: self._logs[each].bounds() for each in shortened})
@@ -331,15 +348,12 @@ class MemoryStore:
         if batch.channels_deleted or batch.channels_created:
             created = {channel.channel_id for channel in batch.channels_created}
             known = self._logs.keys() - set(batch.channels_deleted) | created
-        parts: tuple[Run | Trim | ChannelRecord, ...] = (
-            *batch.runs,
-            *batch.trims,
-            *batch.channels_limited,
-        )
-        for part in parts:
-            if part.channel_id not in known:
-                raise StoreRefusedError(f"channel {part.channel_id} does not exist")
-        for channel_id, _ in batch.messages_deleted:
+        named = [run.channel_id for run in batch.runs]
+        if batch.trims or batch.channels_limited or batch.messages_deleted:
+            named += [trim.channel_id for trim in batch.trims]
+            named += [channel.channel_id for channel in batch.channels_limited]
+            named += [channel_id for channel_id, _ in batch.messages_deleted]
+        for channel_id in named:
             if channel_id not in known:
                 raise StoreRefusedError(f"channel {channel_id} does not exist")
 

@@ -70,18 +70,23 @@ async def answer(run: Run, *command: str) -> dict[str, object]:
     return found
 
 
-async def test_limits_of_its_own_are_not_offered(run: Run, channel: str) -> None:
-    outcome = await run("channel", "create", channel, "--max-msgs", "10")
-    assert (outcome.code, outcome.stdout) == (1, "")
-    assert outcome.stderr == (
-        "stan: a channel's limits are changed in the configuration, by a reload\n"
-    )
-    row = await answer(run, "channel", "create", channel)
-    assert (row["name"], row["limits_source"]) == (channel, "global")
+async def test_limits_of_its_own(run: Run, connection: stan.Connection, channel: str) -> None:
+    row = await answer(run, "channel", "create", channel, "--max-msgs", "10", "--max-age", "2d")
+    assert (row["name"], row["limits_source"]) == (channel, "stored")
+    assert row["limits"]["max_age_s"] == 2 * 24 * 3600
     assert (await run("channel", "create", channel)).code == 1
-    outcome = await run("channel", "limits", channel, "--max-msgs", "20")
-    assert outcome.code == 1
-    assert "channel.limits is not offered" in outcome.stderr
+    await fill(connection, channel, 5)
+    limits = ("channel", "limits", channel)
+    trial = await answer(run, *limits, "--max-msgs", "3", "--dry-run")
+    assert (trial["limits"]["max_msgs"], trial["messages"]) == (3, 5)
+    outcome = await run(*limits, "--max-msgs", "3")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "say -f to do it" in outcome.stderr
+    row = await answer(run, *limits, "--max-msgs", "3", "-f")
+    assert row["limits"] | {"max_msgs": 3, "max_age_s": 2 * 24 * 3600} == row["limits"]
+    assert "Max msgs\t3\n" in (await run(*limits)).stdout
+    assert (await answer(run, *limits, "--reset"))["limits_source"] == "global"
+    assert (await answer(run, "channel", "info", channel))["messages"] == 3
 
 
 async def test_looking_at_messages(
@@ -138,14 +143,17 @@ async def test_purging(run: Run, connection: stan.Connection, channel: str) -> N
     assert (row["messages"], row["last_sequence"]) == (0, 20)
 
 
-async def test_deleting_one_message_is_not_offered(
-    run: Run, connection: stan.Connection, channel: str
-) -> None:
+async def test_deleting_one_message(run: Run, connection: stan.Connection, channel: str) -> None:
     await fill(connection, channel, 3)
+    outcome = await run("channel", "rmm", channel, "2", "--dry-run")
+    assert outcome.stdout == f"Would delete message 2 of channel {channel!r}.\n"
+    assert (await run("channel", "rmm", channel, "2")).code == 1
     outcome = await run("channel", "rmm", channel, "2", "-f")
-    assert outcome.code == 1
-    assert "message.delete is not offered" in outcome.stderr
-    assert (await run("channel", "peek", channel, "--raw")).stdout.count("\n") == 3
+    assert outcome.stdout == f"Deleted message 2 of channel {channel!r}.\n"
+    assert (await run("channel", "peek", channel, "--raw")).stdout == "message 1\nmessage 3\n"
+    outcome = await run("channel", "rmm", channel, "2", "-f")
+    assert (outcome.code, outcome.stdout) == (5, "")
+    assert outcome.stderr == f'stan: channel "{channel}" has no message 2\n'
 
 
 async def test_deleting_a_channel(run: Run, connection: stan.Connection, channel: str) -> None:
@@ -239,7 +247,8 @@ async def test_the_server(run: Run, server: StreamingServer, channel: str) -> No
     assert "admin\tfull\tflag\n" in outcome.stdout
     assert (await run("server", "report")).code == 0
     outcome = await run("server", "reload")
-    assert (outcome.code, outcome.stderr) == (0, "")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert outcome.stderr == "stan: this server has no configuration to read again\n"
     outcome = await run("server", "handover", "-f")
     assert (outcome.code, outcome.stdout) == (1, "")
     assert outcome.stderr.startswith("stan: ")

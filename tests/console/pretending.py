@@ -47,6 +47,13 @@ class PretendedOperations:
         self.durables: list[dict[str, Any]] = []
         self.clients: dict[str, dict[str, Any]] = {}
         self.total_in = 0
+        self.parked = [
+            {
+                "id": number, "channel": channel, "size_bytes": 12, "reply": "", "msg_id": "",
+                "created_time": stamp(60), "parked_time": stamp(59), "reason": "no valid <channel>",
+            }
+            for number, channel in enumerate(("a..b", "<i>", "orders..new"), 1)
+        ]  # fmt: skip
         for name in ("orders.new", "orders.paid", "<b>&amp;'\"x", *self._more(channels - 3)):
             self._create(name)
         for number, data in enumerate(PAYLOADS * 10, 1):
@@ -217,9 +224,13 @@ class PretendedOperations:
 
     def _channel_limits(self, request: dict[str, Any]) -> dict[str, Any]:
         channel, limits = self._channel(request), request["limits"]
-        channel["limits"] = LIMITS | (limits or {})
-        channel["limits_source"] = "stored" if limits else "global"
-        return channel
+        limited = {
+            "limits": LIMITS | (limits or {}),
+            "limits_source": "stored" if limits else "global",
+        }
+        if not request.get("dry_run"):
+            channel |= limited
+        return {**channel, **limited}
 
     def _channel_purge(self, request: dict[str, Any]) -> dict[str, Any]:
         channel, kept = self._channel(request), self.messages[request["channel"]]
@@ -287,6 +298,21 @@ class PretendedOperations:
         if not request.get("dry_run"):
             del self.clients[request["client_id"]]
         return {**request, "subscriptions": client["subscriptions_count"]}
+
+    def _outbox_list(self, request: dict[str, Any]) -> dict[str, Any]:
+        return cut(self.parked, request, "rows")
+
+    def _outbox_retry(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self._settle(request, "moved")
+
+    def _outbox_drop(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self._settle(request, "dropped")
+
+    def _settle(self, request: dict[str, Any], told: str) -> dict[str, Any]:
+        meant = [one for one in self.parked if request.get("all") or one["id"] == request["id"]]
+        if not request.get("dry_run"):
+            self.parked = [one for one in self.parked if one not in meant]
+        return {told: len(meant)}
 
     def _server_reload(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"lines": ["Reloaded the configuration: no change"]}

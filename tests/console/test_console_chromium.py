@@ -183,12 +183,19 @@ async def test_every_change_of_a_channel(looking: Looking) -> None:
     await page.get_by_text("Change the limits").click()
     await page.get_by_role("button", name="Back to the configured limits").click()
     await expect(page.locator(".facts")).to_contain_text("for all channels")
+    await page.get_by_role("button", name="Publish").click()
+    await page.get_by_text("Change the limits").click()
+    await page.get_by_label("Most messages").fill("1")
+    await page.get_by_role("button", name="Save the limits").click()
+    await expect(page.locator("#question")).to_contain_text("no room for all of its 2 messages")
+    await looking.confirm()
+    assert operations.channels["made.here"]["limits"]["max_msgs"] == 1
     await page.get_by_label("everything").check()
     await page.get_by_role("button", name="Purge …").click()
-    await expect(page.locator("#question")).to_contain_text("1 messages of made.here")
-    assert operations.channels["made.here"]["messages"] == 1
+    await expect(page.locator("#question")).to_contain_text("2 messages of made.here")
+    assert operations.channels["made.here"]["messages"] == 2
     await looking.confirm()
-    await expect(page.locator("#notes")).to_contain_text("1 messages of made.here were removed")
+    await expect(page.locator("#notes")).to_contain_text("2 messages of made.here were removed")
     await page.get_by_role("button", name="Delete the channel").click()
     await looking.confirm()
     await expect(page.locator("#notes")).to_contain_text("made.here was deleted")
@@ -218,6 +225,21 @@ async def test_every_change_of_durables_clients_and_server(looking: Looking) -> 
         "durable.resend", "durable.delete", "client.disconnect", "server.reload",
         "server.handover",
     ]  # fmt: skip
+
+
+async def test_every_change_of_rows_set_aside(looking: Looking) -> None:
+    page, operations = await looking.open("store"), looking.served.operations
+    await expect(page.get_by_role("row", name="orders..new")).to_contain_text("no valid <channel>")
+    await page.get_by_role("button", name="Try again 3").click()
+    await expect(page.locator("#notes")).to_contain_text("1 rows are in the outbox again")
+    await page.get_by_role("button", name="Throw away … 2").click()
+    await expect(page.locator("#question")).to_contain_text("1 rows of the outbox")
+    await looking.confirm()
+    await expect(page.locator("#notes")).to_contain_text("1 rows were thrown away")
+    await page.get_by_role("button", name="Throw all away").click()
+    await looking.confirm()
+    await expect(page.locator("main")).to_contain_text("None.")
+    assert operations.parked == []
 
 
 async def test_messages_as_text_json_and_hex_by_sequence_and_time(looking: Looking) -> None:

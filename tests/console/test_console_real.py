@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,19 @@ class Running:
         async with self.web.get(self.url + page) as answer:
             return answer.status, await answer.text()
 
+    async def change(self, operation: str, **fields: str) -> tuple[int, str]:
+        """Send a form as a browser does; where that leads."""
+        _, text = await self.get("channels")
+        token = re.search(r'name="token" value="([^"]+)"', text)
+        assert token is not None
+        origin = self.url.removesuffix("/console/")
+        async with self.web.post(
+            self.url + "change",
+            data={"token": token[1], "operation": operation, "confirmed": "1", **fields},
+            headers={"Origin": origin},
+        ) as answer:
+            return answer.status, await answer.text()
+
     async def connect(self, client_id: str) -> Any:
         """A client."""
         return await stan.connect("test-cluster", client_id, servers=self.nats_url)
@@ -38,15 +52,29 @@ class Running:
 
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Running]:
-    """A server of its own, with a database that has a password in its name."""
+    """A server of its own."""
+    async with run_server(tmp_path, "read") as server:
+        yield server
+
+
+@pytest.fixture(params=["SQL", "MEMORY"])
+async def changing(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Running]:
+    """One that may be changed."""
+    async with run_server(tmp_path, "full", "-st", request.param) as server:
+        yield server
+
+
+@asynccontextmanager
+async def run_server(folder: Path, admin: str, *more: str) -> AsyncIterator[Running]:
     port, http_port = free_port(), free_port()
     argv = [
         *implementation_under_test().argv, "-a", "127.0.0.1", "-p", str(port), "-m", str(http_port),
-        "-st", "SQL", "--sql_source", str(tmp_path / "stan.db"), "-mm", "500", "-admin", "read",
+        "-st", "SQL", "--sql_source", str(folder / "stan.db"), "-mm", "500", "-admin", admin, *more,
     ]  # fmt: skip
     process = LoggedProcess(argv).ready(READY)
     try:
-        async with aiohttp.ClientSession() as web:
+        jar = aiohttp.CookieJar(unsafe=True)  # else it keeps none of an address
+        async with aiohttp.ClientSession(cookie_jar=jar) as web:
             yield Running(port, http_port, process.pid, web)
     finally:
         process.stop()
@@ -122,3 +150,45 @@ async def test_pretended_operations_answer_as_the_real_ones(running: Running) ->
             assert (real[0], pretended[0]) == (200, 200), page
             assert set(COLUMN.findall(real[1])) <= set(COLUMN.findall(pretended[1])), page
     await client.close()
+
+
+async def test_every_change_is_made(changing: Running) -> None:
+    client = await stall(changing)
+    try:
+        await make_every_change(changing)
+    finally:
+        await client.nats.close()
+
+
+async def make_every_change(changing: Running) -> None:
+    channel = {"channel": "orders.new"}
+    durable = {**channel, "client_id": "billing", "durable": "invoices"}
+    for operation, fields, told in [
+        ("channel.create", {"channel": "made", "max_msgs": "7"}, "made was created"),
+        (
+            "channel.limits",
+            {"channel": "made", "max_age_s": "1h"},
+            "The limits of made were changed",
+        ),
+        ("message.publish", {"channel": "made", "data": "hello"}, "Stored in made as #1"),
+        ("channel.delete", {"channel": "made"}, "made was deleted"),
+        ("message.delete", {**channel, "sequence": "1"}, "#1 of orders.new was deleted"),
+        ("durable.resend", durable, "5 messages were sent again"),
+        (
+            "durable.move",
+            {**durable, "target": "sequence", "value": "10"},
+            "5 messages were given up",
+        ),
+        ("channel.purge", {**channel, "kind": "up_to", "value": "4"}, "3 messages"),
+        ("client.disconnect", {"client_id": "billing"}, "billing was disconnected"),
+        ("durable.delete", durable, "was deleted"),
+    ]:
+        status, text = await changing.change(operation, **fields)
+        assert (status, told in text) == (200, True), (operation, re.findall(r"<li[^>]*>.*", text))
+    assert (await changing.get("channel?channel=made"))[0] == 404
+    _, text = await changing.get("channel?channel=orders.new&sequence=1")
+    assert "<strong>#5</strong>" in text
+    status, text = await changing.change("server.reload")
+    assert (status, "was read again" in text) == (200, True)
+    status, text = await changing.change("server.handover")
+    assert (status, "in no group" in text) == (409, True)

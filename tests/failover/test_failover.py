@@ -65,7 +65,13 @@ async def test_the_admin_service_is_that_of_whoever_serves(
             return False
         return (info.server_id, info.state) == (server_id, "FT_ACTIVE")
 
+    async def knows_its_group() -> bool:
+        group = (await admin.server_info()).group or {}
+        roles = {one["server_id"]: one["role"] for one in group["members"]}
+        return roles == {ids[0]: "active", ids[1]: "standby"}
+
     await until(lambda: answers(ids[0]))
+    await until(knows_its_group)
     for _ in range(20):  # the standby takes none of the requests
         assert await answers(ids[0])
     await active.kill()

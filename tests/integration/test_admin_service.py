@@ -1,6 +1,7 @@
 """The operations by plain NATS requests, as any language makes them."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import sqlite3
@@ -8,12 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client
 
 import stan
+from stan.server.admin.schema import ANSWERS, ERROR
 from stan.server.admin.service import write_answer
 from tests.tools.processes import NatsServer
 from tests.tools.streaming_client import until
@@ -61,6 +64,16 @@ async def publisher(
         yield connection
 
 
+def close(schema: Any) -> Any:
+    """The same schema, which admits no field that it does not name."""
+    if isinstance(schema, list):
+        return [close(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: close(one) for name, one in schema.items()}
+    return closed | ({"additionalProperties": False} if "properties" in schema else {})
+
+
 def asking(server: StreamingServer, client: Client) -> Ask:
     async def ask(endpoint: str, payload: bytes | None = None, **fields: Any) -> dict[str, Any]:
         """The answer; an error has its code, which the headers must repeat."""
@@ -78,8 +91,10 @@ def asking(server: StreamingServer, client: Client) -> Ask:
             assert answer.headers is not None
             assert answer.headers["Nats-Service-Error-Code"] == str(found["error"]["code"])
             assert answer.headers["Nats-Service-Error"]
+            jsonschema.validate(found, ERROR)
         else:
             assert answer.headers is None
+            jsonschema.validate(found, close(ANSWERS[endpoint]))
         return found
 
     return ask
@@ -98,6 +113,45 @@ async def test_the_service_says_what_it_is(ask: Ask, client: Client) -> None:
     assert described["metadata"]["cluster_id"] == info["cluster_id"]
     subjects = {endpoint["subject"] for endpoint in described["endpoints"]}
     assert f"_STAN.admin.{info['cluster_id']}.channel.purge" in subjects
+
+
+async def test_the_schemas_are_published(ask: Ask) -> None:
+    published = await ask("server.schema")
+    info = json.loads(json.dumps(ANSWERS["channel.info"]))
+    assert published["endpoints"]["channel.info"]["answer"] == info
+    for one in published["endpoints"].values():
+        for schema in ("request", "answer", "error"):
+            jsonschema.Draft202012Validator.check_schema(one[schema])
+    request = published["endpoints"]["channel.create"]["request"]
+    jsonschema.validate({"channel": "a", "limits": {"max_msgs": None, "max_age_s": 1.5}}, request)
+    for wrong in ({"limits": {"max_msgs": -1}}, {"more": 1}, {"channel": 5}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, request)
+
+
+READS = [
+    ("server.limits", {}),
+    ("server.config", {}),
+    ("channel.list", {}),
+    ("durable.list", {}),
+    ("client.list", {}),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "fields"), READS)
+async def test_a_list_is_as_its_schema_has_it(
+    ask: Ask, publisher: stan.Connection, endpoint: str, fields: dict[str, Any]
+) -> None:
+    await publisher.subscribe("listed", durable="d")
+    assert await ask(endpoint, **fields)
+    me = publisher.client_id
+    client = await ask("client.info", client_id=me)
+    assert client["last_heard"]
+    assert [one["durable"] for one in client["subscriptions"]] == ["d"]
+    name = {"channel": "listed", "client_id": me, "durable": "d"}
+    assert (await ask("durable.info", **name))["oversize"] == 0
+    assert (await ask("durable.resend", **name))["resent"] == 0
+    assert (await ask("client.disconnect", client_id=me, dry_run=True))["subscriptions"] == 1
 
 
 async def test_a_purge_is_true_when_it_is_told(ask: Ask, publisher: stan.Connection) -> None:
@@ -182,6 +236,20 @@ async def test_a_channel_under_load_is_purged_and_nothing_acked_is_lost(
         ("channel.purge", b'{"channel": "a", "all": true, "keep": 1}'),
         ("channel.create", b'{"channel": "a..b"}'),
         ("durable.move", b'{"channel": "a", "to": "elsewhere"}'),
+        ("channel.limits", b'{"channel": "purged"}'),
+        ("channel.limits", b'{"channel": "purged", "limits": {}}'),
+        ("channel.limits", b'{"channel": "purged", "limits": []}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_messages": 1}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_msgs": true}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_msgs": 1.5}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_msgs": -1}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_msgs": 9223372036854775808}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_age_s": 1e300}}'),
+        ("channel.create", b'{"channel": "never", "limits": {"max_age_s": NaN}}'),
+        ("message.publish", b'{"channel": "never"}'),
+        ("message.publish", b'{"channel": "never", "data": "?"}'),
+        ("message.publish", b'{"channel": "ne..er", "data": ""}'),
+        ("message.delete", b'{"channel": "purged"}'),
     ],
 )
 async def test_nonsense_is_refused(ask: Ask, endpoint: str, payload: bytes) -> None:
@@ -196,10 +264,65 @@ async def test_what_does_not_exist_is_not_found(ask: Ask, endpoint: str) -> None
     assert (await ask(endpoint, channel="nowhere", **more))["error"]["code"] == 404
 
 
-@pytest.mark.parametrize("endpoint", ["message.delete", "message.publish", "channel.limits"])
-async def test_what_is_not_offered_says_so(ask: Ask, endpoint: str) -> None:
-    error = (await ask(endpoint, channel="a"))["error"]
-    assert (error["code"], "is not offered" in error["description"]) == (409, True)
+async def test_a_channel_has_limits_of_its_own(ask: Ask, publisher: stan.Connection) -> None:
+    made = await ask("channel.create", channel="own", limits={"max_msgs": 4, "max_age_s": 0.5e6})
+    assert (made["limits"]["max_msgs"], made["limits"]["max_age_s"]) == (4, 500_000)
+    assert made["limits_source"] == "stored"
+    await fill(publisher, "own", 6)
+    assert (await ask("channel.info", channel="own"))["first_sequence"] == 3
+    wanted = {"channel": "own", "limits": {"max_msgs": 2, "max_subs": 0}}
+    trial = await ask("channel.limits", **wanted, dry_run=True)
+    assert (trial["limits"]["max_msgs"], trial["messages"]) == (2, 4)
+    told = await ask("channel.limits", **wanted)
+    assert told["limits"] == trial["limits"]
+    assert (told["limits"]["max_age_s"], told["limits"]["max_subs"]) == (500_000, 0)
+
+    async def is_shorter() -> bool:
+        return bool((await ask("channel.info", channel="own"))["first_sequence"] == 5)
+
+    await until(is_shorter)
+    told = await ask("channel.limits", channel="own", limits={"max_msgs": None})
+    assert (told["limits"]["max_msgs"], told["limits"]["max_age_s"]) == (1_000_000, 500_000)
+    assert (await ask("channel.limits", channel="own", limits=None))["limits_source"] == "global"
+
+
+async def test_one_message_is_deleted_and_readers_go_past_it(
+    ask: Ask, publisher: stan.Connection
+) -> None:
+    await fill(publisher, "holed")
+    name = {"channel": "holed", "sequence": 3}
+    assert (await ask("message.delete", **name, dry_run=True))["deleted"] == 1
+    assert (await ask("message.delete", **name)) == {**name, "deleted": 1}
+    assert (await ask("message.delete", **name))["error"]["code"] == 404
+    for sequence in (0, 6):
+        error = (await ask("message.delete", channel="holed", sequence=sequence))["error"]
+        assert error["code"] == 404
+    assert (await ask("channel.info", channel="holed"))["messages"] == 4
+    subscription = await publisher.subscribe("holed", start_at="first")
+    received = [message.sequence for message in await subscription.fetch(4, timeout=10)]
+    assert received == [1, 2, 4, 5]
+
+
+async def test_an_operator_publishes(ask: Ask, publisher: stan.Connection) -> None:
+    subscription = await publisher.subscribe("posted")
+    data = base64.b64encode(b"\x00\xff" * 300_000).decode()  # more than other requests may have
+    wanted = {"channel": "posted", "data": data, "reply": "answer.here"}
+    assert "sequence" not in await ask("message.publish", **wanted, dry_run=True)
+    assert await ask("message.publish", **wanted) == {"channel": "posted", "sequence": 1}
+    (message,) = await subscription.fetch(1, timeout=10)
+    assert (message.data, message.reply) == (b"\x00\xff" * 300_000, "answer.here")
+
+
+async def test_a_change_is_a_line_without_what_a_message_holds(
+    ask: Ask, server: StreamingServer
+) -> None:
+    data = base64.b64encode(b"a secret of theirs").decode()
+    await ask("message.publish", channel="logged", data=data)
+    assert server.process is not None
+    lines = [line for line in server.process.output.splitlines() if "channel=logged" in line]
+    assert len(lines) == 1
+    assert f"data={len(data)} characters" in lines[0]
+    assert data not in server.process.output
 
 
 async def test_a_server_that_may_only_be_read_changes_nothing(

@@ -137,6 +137,7 @@ CALLS: list[tuple[str, Callable[[stan.Admin], Awaitable[Any]], Fields]] = [
         {"channel": "a", "time": "2026-01-31T12:00:00.000000Z", "count": 2, "max_bytes": 9},
     ),
     ("message.delete", lambda a: a.delete_message("a", 3), {"channel": "a", "sequence": 3}),
+    ("message.publish", lambda a: a.publish("a", b"x"), {"channel": "a", "data": "eA=="}),
     ("durable.info", lambda a: a.durable("a", client_id="me", durable="d"), ME),
     (
         "durable.move",

@@ -99,8 +99,11 @@ async def test_durables_and_groups(rig: Rig) -> None:
     assert one["members"][0]["max_in_flight"] == 2
     group = await ask(rig, "durable.info", channel="c.d", queue_group="d:g")
     assert [one["client_id"] for one in group["members"]] == ["me"]
-    with pytest.raises(AdminError, match="no such durable or group"):
-        await ask(rig, "durable.info", channel="a", client_id="me", durable="e")
+    assert (await ask(rig, "durable.list", channel="none"))["total"] == 0
+    assert (await ask(rig, "durable.list", offset=1, limit=1))["durables"][0]["channel"] == "b"
+    for name in ({"durable": "e"}, {"durable": "d", "queue_group": "g"}, {"queue_group": "d"}):
+        with pytest.raises(AdminError, match="no such durable or group"):
+            await ask(rig, "durable.info", channel="a", client_id="me", **name)
 
 
 async def test_clients(rig: Rig) -> None:

@@ -1,12 +1,8 @@
 """What every store must do, whatever keeps its data."""
 
-from dataclasses import replace
-
 import pytest
 
-from stan.engine.limits import ChannelOverrides
 from stan.engine.records import (
-    Batch,
     Bounds,
     ChannelRecord,
     Recovered,
@@ -86,24 +82,6 @@ async def test_one_batch_does_everything_in_order(store: Store) -> None:
     assert recovered.subscriptions == [a_subscription(5, 2, last_sent=3, in_flight=(3,))]
     assert recovered.next_channel_id == 3
     assert recovered.next_subscription_id == 6
-
-
-async def test_a_batch_about_an_unknown_channel_changes_nothing(store: Store) -> None:
-    writer = Writer(store)
-    await writer.create(1)
-    good, bad = writer.run(1, [b"a"], 1000), writer.run(9, [b"b"], 1000)
-    with pytest.raises(StoreRefusedError, match="9 does not exist"):
-        await store.commit(Batch(99, runs=[good, bad], clients_put=[a_client()]))
-    assert await store.outcome() == writer.number
-    assert await bounds_of(store, 1) == Bounds()
-    assert (await store.recover()).clients == []
-    await writer.commit(runs=[good])
-    assert list(await read_all(store, 1)) == [1]
-
-
-async def test_a_load_of_an_unknown_channel_finds_nothing(store: Store) -> None:
-    assert (await store.load(range_load(77))).sequences == []
-    assert (await store.load(time_load(77, 0))).sequences == []
 
 
 async def test_a_range_is_limited_by_messages_and_by_bytes(store: Store) -> None:
@@ -243,86 +221,6 @@ async def test_a_trim_counts_the_messages_that_are_there(store: Store) -> None:
     assert (result.bounds[1].first_sequence, result.bounds[1].count) == (103, 2)
     result = await writer.commit(trims=[Trim(1, min_sequence=104)])
     assert (result.bounds[1].first_sequence, result.bounds[1].count) == (104, 1)
-
-
-class TestASingleMessage:
-    """Of a channel with five, deleted by their sequences."""
-
-    @pytest.fixture
-    async def writer(self, store: Store) -> Writer:
-        writer = Writer(store)
-        await writer.create(1)
-        self.runs = [await writer.append(1, [b"%d" % at], 1000 + at) for at in range(1, 6)]
-        return writer
-
-    async def delete(self, writer: Writer, *sequences: int) -> Bounds:
-        result = await writer.commit(messages_deleted=[(1, one) for one in sequences])
-        assert result.bounds[1] == await bounds_of(writer.store, 1)
-        assert len(await read_all(writer.store, 1)) == result.bounds[1].count
-        return result.bounds[1]
-
-    async def test_in_the_middle_leaves_a_hole(self, writer: Writer) -> None:
-        before = await bounds_of(writer.store, 1)
-        assert await self.delete(writer, 3) == replace(before, count=4)
-        assert list(await read_all(writer.store, 1)) == [1, 2, 4, 5]
-        assert (await writer.store.load(time_load(1, 1003))).sequences == [4]
-
-    async def test_at_the_head_moves_the_bounds(self, writer: Writer) -> None:
-        position = self.runs[2].position
-        found = await self.delete(writer, 2, 1)
-        assert found == Bounds(3, 5, position, self.runs[-1].end_position, 1003, 1005, 3)
-
-    async def test_at_the_end_keeps_its_sequence_used(self, writer: Writer) -> None:
-        found = await self.delete(writer, 5)
-        assert (found.last_sequence, found.last_timestamp_ns, found.count) == (5, 1005, 4)
-        await writer.append(1, [b"new"], 2000)
-        assert list(await read_all(writer.store, 1)) == [1, 2, 3, 4, 6]
-
-    async def test_the_last_of_all_leaves_an_empty_channel(self, writer: Writer) -> None:
-        end = self.runs[-1].end_position
-        assert await self.delete(writer, 1, 2, 3, 4, 5) == Bounds(6, 5, end, end, 0, 1005, 0)
-
-    async def test_that_is_not_there_is_no_error(self, writer: Writer) -> None:
-        await writer.commit(trims=[Trim(1, min_sequence=3)])
-        before = await bounds_of(writer.store, 1)
-        assert await self.delete(writer, 1, 6, 900) == before
-        assert (await self.delete(writer, 4)).count == 2
-        assert (await self.delete(writer, 4)).count == 2
-
-    async def test_goes_behind_the_trims_of_its_batch(self, writer: Writer) -> None:
-        trims = [Trim(1, min_sequence=3)]
-        result = await writer.commit(messages_deleted=[(1, 2), (1, 3)], trims=trims)
-        assert (result.bounds[1].first_sequence, result.bounds[1].count) == (4, 2)
-
-    @pytest.mark.parametrize(
-        ("trim", "left"),
-        [
-            (Trim(1, min_sequence=5), [4]),  # the last one that is there is spared
-            (Trim(1, min_sequence=5, may_empty=True), []),
-            (Trim(1, min_position=1 << 40), [4]),
-            (Trim(1, min_timestamp_ns=1004), [4]),
-            (Trim(1, min_timestamp_ns=1005), []),
-        ],
-    )
-    async def test_that_was_the_last_does_not_confuse_a_trim(
-        self, writer: Writer, trim: Trim, left: list[int]
-    ) -> None:
-        await self.delete(writer, 5)
-        result = await writer.commit(trims=[trim])
-        assert result.bounds[1].count == len(left)
-        assert list(await read_all(writer.store, 1)) == left
-
-
-async def test_a_channel_keeps_limits_of_its_own(store: Store) -> None:
-    writer = Writer(store)
-    some = ChannelOverrides(max_messages=10, max_age_ns=0)
-    every = ChannelOverrides(1, 2, 3, 4, 5)
-    records = [ChannelRecord(1, "one", some), ChannelRecord(2, "two")]
-    await writer.commit(channels_created=records)
-    assert [found for found, _ in (await store.recover()).channels] == records
-    changed = [ChannelRecord(1, "one"), ChannelRecord(2, "two", every)]
-    await writer.commit(channels_limited=changed)
-    assert [found for found, _ in (await store.recover()).channels] == changed
 
 
 async def test_an_unfinished_trim_is_finished_by_asking_again(store: Store) -> None:

@@ -168,15 +168,17 @@ def create(channel: str, as_json: bool, **limits: Any) -> None:
 @channel_argument
 @_limit_options
 @click.option("--reset", is_flag=True, help="back to the configured limits")
-@click.option("--dry-run", is_flag=True, help="check, and change nothing")
+@destroying
 @json_option
-def limits(channel: str, reset: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
+def limits(
+    channel: str, reset: bool, dry_run: bool, force: bool, as_json: bool, **given: Any
+) -> None:
     """Show a channel's limits, or change those that are given."""
     wanted = _gather(given)
     if reset and wanted:
         raise click.UsageError("--reset takes no limits")
     if reset or wanted:
-        row = _change_limits(channel, None if reset else wanted, dry_run)
+        row = _change_limits(channel, None if reset else wanted, dry_run, force)
     else:
         row = request("channel.info", channel=channel)
     if as_json:
@@ -185,10 +187,19 @@ def limits(channel: str, reset: bool, dry_run: bool, as_json: bool, **given: Any
         show_facts((*LIMITS, Column("Limits are", "limits_source")), row, f"Channel {channel}")
 
 
-def _change_limits(channel: str, limits: dict[str, Any] | None, dry_run: bool) -> Row:
+def _change_limits(channel: str, limits: dict[str, Any] | None, dry_run: bool, force: bool) -> Row:
     from stan.cli.asking import ask
 
-    fields = {"channel": channel, "limits": limits} | ({"dry_run": True} if dry_run else {})
+    fields = {"channel": channel, "limits": limits}
+    if dry_run or not force:
+        row = ask(lambda admin: admin.send("channel.limits", {**fields, "dry_run": True}))
+        if dry_run:
+            return row
+        most, most_bytes = row["limits"]["max_msgs"], row["limits"]["max_bytes"]
+        if 0 < most < row["messages"]:
+            confirm(f"Remove {_messages(row['messages'] - most)} for good?", force)
+        elif 0 < most_bytes < row["bytes"]:
+            confirm(f"Remove {size(row['bytes'] - most_bytes)} of messages for good?", force)
     return ask(lambda admin: admin.send("channel.limits", fields))
 
 

@@ -8,19 +8,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from stan.engine.records import (
+    NO_LIMITS,
     CreateChannel,
     DeleteChannel,
     DeleteDurable,
+    DeleteMessage,
     Disconnect,
     DurableName,
+    LimitChannel,
     MoveDurable,
     Operation,
+    PublishMessage,
     Purge,
     ResendPending,
 )
 from stan.errors import AdminError, StoreError
 from stan.server.admin.reading import Answer, Reading, Request, Served
-from stan.server.admin.requests import choose
+from stan.server.admin.requests import choose, read_limits, read_payload
 
 
 class Changing:
@@ -31,8 +35,11 @@ class Changing:
         self._reading = Reading(served)
         self.endpoints: dict[str, Callable[[Request], Awaitable[Answer]]] = {
             "channel.create": self.create_channel,
+            "channel.limits": self.limit_channel,
             "channel.purge": self.purge,
             "channel.delete": self.delete_channel,
+            "message.publish": self.publish,
+            "message.delete": self.delete_message,
             "durable.move": self.move,
             "durable.delete": self.delete_durable,
             "durable.resend": self.resend,
@@ -47,8 +54,22 @@ class Changing:
     async def create_channel(self, request: Request) -> Answer:
         """A channel that nobody published to yet."""
         name = str(request.get("channel", ""))
-        answer = await self._do(CreateChannel(name), request)
+        limits = read_limits(request.get("limits") or {}, NO_LIMITS)
+        answer = await self._do(CreateChannel(name, limits), request)
         return answer or await self._reading.show_channel(request)
+
+    async def limit_channel(self, request: Request) -> Answer:
+        """The limits that are given become the channel's own; null is none of its own."""
+        if "limits" not in request or request["limits"] == {}:
+            raise AdminError(400, '"limits" is needed: an object, or null for the configured ones')
+        channel = self._reading.find_channel(request)
+        own = NO_LIMITS
+        if request["limits"] is not None:
+            own = read_limits(request["limits"], channel.own_limits)
+        answer = await self._do(LimitChannel(channel.name, own), request)
+        if request.get("dry_run"):
+            answer |= self._reading.describe_limits_with(channel.name, own)
+        return {**await self._reading.show_channel(request), **answer}
 
     async def purge(self, request: Request) -> Answer:
         """Drop messages from the beginning of a channel."""
@@ -71,6 +92,25 @@ class Changing:
         name = str(request.get("channel", ""))
         answer = await self._do(DeleteChannel(name, bool(request.get("force"))), request)
         return {"channel": name, **answer}
+
+    # Messages.
+
+    async def publish(self, request: Request) -> Answer:
+        """A message of nobody's, stored like any other."""
+        name = str(request.get("channel", ""))
+        asked = PublishMessage(name, read_payload(request), str(request.get("reply", "")))
+        return {"channel": name, **await self._do(asked, request)}
+
+    async def delete_message(self, request: Request) -> Answer:
+        """One message goes; its sequence stays used, and readers go past it."""
+        if "sequence" not in request:
+            raise AdminError(400, '"sequence" is needed')
+        channel, sequence = self._reading.find_channel(request), request["sequence"]
+        await self._reading.require_message(channel, sequence)
+        answer = await self._do(DeleteMessage(channel.name, sequence), request)
+        return {"channel": channel.name, "sequence": sequence, **answer}
+
+    # Durables and groups.
 
     async def move(self, request: Request) -> Answer:
         """A durable or group goes on elsewhere."""

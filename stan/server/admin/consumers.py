@@ -36,6 +36,7 @@ class Consumer:
             "oldest_unacked": view.oldest_sequence,
             "redelivered": view.redelivered,
             "lost": view.lost,
+            "oversize": view.oversize,
         }
 
     def describe_members(self) -> list[dict[str, Any]]:

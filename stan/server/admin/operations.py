@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stan.errors import AdminError
+from stan.errors import AdminError, ConfigError
 from stan.server.admin.changing import Changing
 from stan.server.admin.parked import Parked
 from stan.server.admin.reading import Reading, Served
 from stan.server.admin.requests import CHANGING, check
+from stan.server.admin.schema import describe_schema
 from stan.server.admin.settings import describe_options, describe_server, describe_store_limits
 from stan.server.log import on_one_line
 
@@ -29,7 +30,7 @@ class Operations:
         served: Callable[[], Served | None],
         nats_url: Callable[[], str],
         mode: str = "read",
-        reload: Callable[[], None] | None = None,
+        reload: Callable[[], list[str]] | None = None,
         hand_over: Callable[[], None] | None = None,
     ) -> None:
         self._served = served
@@ -52,6 +53,8 @@ class Operations:
             return describe_store_limits(served)
         if endpoint == "server.config":
             return describe_options(served.config)
+        if endpoint == "server.schema":
+            return describe_schema()
         if endpoint.startswith("outbox."):
             return await Parked(served).reading[endpoint](request)
         return await Reading(served).endpoints[endpoint](request)
@@ -61,23 +64,41 @@ class Operations:
     ) -> dict[str, Any]:
         if self._mode != "full":
             raise AdminError(403, "this server allows no changes (-admin full does)")
+        asked = f"{who} asked for {endpoint} {_describe(request)}"
+        try:
+            answer = await self._do(served, endpoint, request)
+        except AdminError as error:
+            if error.code == 503 and not request.get("dry_run"):  # it may still be done
+                log.warning("Admin: %s: %s", on_one_line(asked), on_one_line(str(error)))
+            raise
+        if not request.get("dry_run"):
+            numbers = [f"{name}={n}" for name, n in answer.items() if type(n) is int]
+            log.info("Admin: %s", on_one_line(f"{asked}: {' '.join(numbers)}"))
+        return answer
+
+    async def _do(
+        self, served: Served, endpoint: str, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
         if endpoint == "server.reload":
             if self._reload is None:
-                raise AdminError(409, "this server cannot be reloaded")
-            self._reload()
-            answer: dict[str, Any] = {"lines": []}
-        elif endpoint == "server.handover":
+                raise AdminError(409, "this server has no configuration to read again")
+            try:
+                return {"lines": self._reload()}
+            except ConfigError as error:
+                raise AdminError(409, f"nothing was changed: {error}") from None
+        if endpoint == "server.handover":
             if self._hand_over is None:
                 raise AdminError(409, "this server is in no group (-ft_group)")
             self._hand_over()
-            answer = {"handed_over": True}
-        elif endpoint.startswith("outbox."):
-            answer = await Parked(served).changing[endpoint](request)
-        else:
-            answer = await Changing(served).endpoints[endpoint](request)
-        if not request.get("dry_run"):
-            words = [f"{name}={value}" for name, value in request.items()]
-            numbers = [f"{name}={n}" for name, n in answer.items() if type(n) is int]
-            line = f"{who} asked for {endpoint} {' '.join(words)}: {' '.join(numbers)}"
-            log.info("Admin: %s", on_one_line(line))
-        return answer
+            return {"handed_over": True}
+        if endpoint.startswith("outbox."):
+            return await Parked(served).changing[endpoint](request)
+        return await Changing(served).endpoints[endpoint](request)
+
+
+def _describe(request: Mapping[str, Any]) -> str:
+    """What was asked for, without what a message holds."""
+    shown = dict(request)
+    if "data" in shown:
+        shown["data"] = f"{len(shown['data'])} characters"
+    return " ".join([f"{name}={value}" for name, value in shown.items()])

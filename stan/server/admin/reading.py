@@ -6,14 +6,15 @@ nothing here changes anything.
 """
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from typing import Any
 
-from stan.engine.records import RangeLoad, TimeLoad
-from stan.engine.rows import ChannelView, ConsumerView
+from stan.engine.limits import ChannelOverrides
+from stan.engine.records import NO_LIMITS, RangeLoad, TimeLoad
+from stan.engine.rows import ChannelView, ConsumerName
 from stan.engine.views import View
 from stan.errors import AdminError, StoreError
 from stan.server.admin.consumers import Consumer, complete, describe_subscription
@@ -30,6 +31,8 @@ from stan.wire.stan_pb2 import MsgProto
 DEFAULT_ROWS = 256
 MOST_ROWS = 1024
 MOST_MESSAGES = 256
+# As many channels or clients are looked at in a fraction of a millisecond.
+SLICE_NAMES = 512
 # About how much of a channel one request reads.
 READ_BYTES = 8 * 1024 * 1024
 
@@ -45,6 +48,7 @@ class Served:
     config: Config
     pump: Pump
     store: Store
+    standbys: list[str] = field(default_factory=list)
 
 
 class Reading:
@@ -71,15 +75,10 @@ class Reading:
         view, sort = self._view, request.get("sort", "name")
         names = select(view.channel_names(), request.get("filter", ""))
         if sort != "name":
-            keys: list[tuple[int, str]] = []
-            slices = Slices()
-            for name in names:
-                channel = view.channel(name)
-                if channel is not None:
-                    keys.append((_sort_key(channel, sort), name))
-                if slices.are_over:
-                    await slices.pause()
-            names = [name for _, name in sorted(keys, key=itemgetter(0))]
+            sizes: list[tuple[int, str]] = []
+            async for some in in_slices(names):
+                sizes += view.channel_sizes(some, sort)
+            names = [name for _, name in sorted(sizes, key=itemgetter(0))]
         if request.get("reverse"):
             names.reverse()
         page, answer = cut(names, request)
@@ -98,9 +97,16 @@ class Reading:
             raise AdminError(404, f'channel "{name}" does not exist')
         return channel
 
+    def describe_limits_with(self, name: str, own: ChannelOverrides) -> Answer:
+        """The limits of a channel if these were its own, and where they are from."""
+        configured = self._view.store_limits()
+        source = "configured" if name in configured.channels else "global"
+        return {
+            "limits": describe_limits(configured.resolve(name).with_overrides(own)),
+            "limits_source": source if own == NO_LIMITS else "stored",
+        }
+
     def _describe_channel(self, one: ChannelView) -> Answer:
-        limits = self._view.store_limits().resolve(one.name)
-        configured = self._view.store_limits().channels
         return {
             "name": one.name,
             "messages": one.messages,
@@ -110,58 +116,64 @@ class Reading:
             "first_time": format_time(one.first_timestamp_ns),
             "last_time": format_time(one.last_timestamp_ns),
             "subscriptions": one.subscriptions_count,
-            "durables": len(self._view.consumers(one.name)) if one.subscriptions_count else 0,
-            "limits": describe_limits(limits),
-            "limits_source": "configured" if one.name in configured else "global",
-            "removing": False,
+            "durables": len(self._view.consumer_names([one.name])),
+            **self.describe_limits_with(one.name, one.own_limits),
+            "removing": one.removing,
         }
 
     # Durables and groups.
 
     async def list_durables(self, request: Request) -> Answer:
         """A page of the durables and groups."""
-        view, wanted, stalled = self._view, request.get("filter", ""), request.get("stalled")
+        view, wanted = self._view, request.get("filter", "")
+        stalled = bool(request.get("stalled"))
         only = request.get("channel")
-        names = [only] if only is not None else view.channel_names()
+        channels = [only] if only is not None else view.channel_names()
         # Only what is on the page is looked at closely.
-        found: list[tuple[str, ConsumerView]] = []
-        slices = Slices()
-        for name in names:
-            for one in view.consumers(name):
-                if stalled and not (one.is_stalled and one.members):
-                    continue
-                texts = (name, one.client_id, one.durable_name, one.queue_name)
-                if not wanted or any(wanted in text for text in texts):
-                    found.append((name, one))
-            if slices.are_over:
-                await slices.pause()
+        found: list[tuple[str, ConsumerName]] = []
+        async for some in in_slices(channels):
+            found += [
+                (channel, name)
+                for channel, name in view.consumer_names(some, stalled)
+                if not wanted or any(wanted in text for text in (channel, *name))
+            ]
         page, answer = cut(found, request)
-        ages = Ages(view, self._store)
-        rows = [
-            await self._describe(one, ages)
-            for name, consumer in page
-            for one in complete(view, name, [consumer])
+        shown = [
+            one
+            for channel, name in page
+            if (consumer := view.consumer(channel, name)) is not None
+            for one in complete(view, channel, [consumer])
         ]
-        return {**answer, "durables": rows}
+        return {**answer, "durables": await self._describe(shown)}
 
     async def show_durable(self, request: Request) -> Answer:
         """One durable or group, with its members."""
         channel = self.find_channel(request)
-        names = ("client_id", "durable", "queue_group")
-        asked = tuple(str(request.get(name, "")) for name in names)
-        for view in self._view.consumers(channel.name):
-            if asked == (view.client_id, view.durable_name, view.queue_name):
-                (one,) = complete(self._view, channel.name, [view])
-                answer = await self._describe(one, Ages(self._view, self._store))
-                return {**answer, "members": one.describe_members()}
-        raise AdminError(404, f'channel "{channel.name}" has no such durable or group')
+        client_id, durable, group = (
+            str(request.get(name, "")) for name in ("client_id", "durable", "queue_group")
+        )
+        view = self._view.consumer(channel.name, (client_id, durable, group))
+        if view is None:
+            raise AdminError(404, f'channel "{channel.name}" has no such durable or group')
+        (one,) = complete(self._view, channel.name, [view])
+        (answer,) = await self._describe([one])
+        return {**answer, "members": one.describe_members()}
 
-    async def _describe(self, one: Consumer, ages: Ages) -> Answer:
-        sequence, stored_ns = one.view.oldest_sequence, 0
-        if sequence:
-            stored_ns = ages.known_ns(one.channel_id, one.channel, sequence)
-            stored_ns = stored_ns or await ages.load_ns(one.channel_id, one.channel, sequence)
-        return {**one.describe(), "oldest_unacked_time": format_time(stored_ns)}
+    async def _describe(self, shown: list[Consumer]) -> list[Answer]:
+        ages = Ages(self._view, self._store)
+        oldest = [(one.channel_id, one.channel, one.view.oldest_sequence) for one in shown]
+        await ages.load(
+            [
+                (channel_id, sequence)
+                for channel_id, channel, sequence in oldest
+                if sequence and not ages.known_ns(channel_id, channel, sequence)
+            ]
+        )
+        times = [format_time(ages.known_ns(*one) if one[2] else 0) for one in oldest]
+        return [
+            {**one.describe(), "oldest_unacked_time": time}
+            for one, time in zip(shown, times, strict=True)
+        ]
 
     # Clients.
 
@@ -194,7 +206,7 @@ class Reading:
             "heartbeat_inbox": one.heartbeat_inbox,
             "subscriptions_count": one.subscriptions_count,
             "failed_heartbeats": one.failed_heartbeats,
-            "last_heard": "",
+            "last_heard": format_time(one.heard_ns),
         }
 
     # Messages.
@@ -216,6 +228,16 @@ class Reading:
         found = [describe_message(framed, most) for framed in history.framed[:count]]
         following = found[-1]["sequence"] + 1 if found else 0
         return {**answer, "messages": found, "next_sequence": following}
+
+    async def require_message(self, channel: ChannelView, sequence: int) -> None:
+        """Raise AdminError when this message is not there."""
+        load = RangeLoad(0, channel.channel_id, channel.name, max(sequence, 1), 1, 1)
+        try:
+            history = await self._store.load(load)
+        except StoreError as error:
+            raise AdminError(503, f"the store cannot be read: {error}") from None
+        if history.sequences[:1] != [sequence]:
+            raise AdminError(404, f'channel "{channel.name}" has no message {sequence}')
 
     async def find_time(self, channel: ChannelView, time: str) -> int | None:
         """The sequence of the first message that is not older. Raises AdminError, StoreError."""
@@ -271,9 +293,10 @@ def cut(rows: list[Any], request: Request) -> tuple[list[Any], Answer]:
     return rows[offset : offset + limit], {"total": len(rows), "offset": offset}
 
 
-def _sort_key(channel: ChannelView, sort: str) -> int:
-    if sort == "messages":
-        return channel.messages
-    if sort == "bytes":
-        return channel.stored_bytes
-    return channel.last if sort == "last" else channel.subscriptions_count
+async def in_slices(names: list[str]) -> AsyncIterator[list[str]]:
+    """So many names as can be looked at in one go; the pump has its turns in between."""
+    slices = Slices()
+    for start in range(0, len(names), SLICE_NAMES):
+        yield names[start : start + SLICE_NAMES]
+        if slices.are_over:
+            await slices.pause()

@@ -17,7 +17,7 @@ from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
 from stan.errors import AdminError
-from stan.server.admin.requests import FIELDS, NOT_OFFERED
+from stan.server.admin.requests import FIELDS
 from stan.server.monitor.identity import Identity
 from stan.server.transport import Transport
 
@@ -25,6 +25,8 @@ log = logging.getLogger("stan.server")
 
 NAME = "stan-admin"
 MOST_REQUEST_BYTES = 64 * 1024
+# What a request may have that carries a payload, in base64.
+MOST_BYTES = {"message.publish": 2 * 1024 * 1024}
 # What comes in pages, by the name in the answer. Counts in it are of all, not of the page.
 _LISTS = ("messages", "channels", "durables", "clients", "rows")
 Run = Callable[[str, Mapping[str, Any], str], Awaitable[dict[str, Any]]]
@@ -73,7 +75,7 @@ class AdminService:
             return
         service = await nats.micro.add_service(self._nats, self._config)
         try:
-            for name in (*FIELDS, *NOT_OFFERED):
+            for name in FIELDS:
                 await service.add_endpoint(
                     EndpointConfig(
                         name=name.replace(".", "-"),
@@ -115,7 +117,7 @@ class AdminService:
         if not request._msg.reply:
             return
         try:
-            asked = read_request(request.data)
+            asked = read_request(request.data, MOST_BYTES.get(endpoint, MOST_REQUEST_BYTES))
             found = await self._run(endpoint, asked, "NATS")
             data = write_answer(found, self._nats.max_payload)
         except AdminError as error:
@@ -132,12 +134,12 @@ class AdminService:
         await request.respond_error(str(code), plain, body)
 
 
-def read_request(data: bytes) -> dict[str, Any]:
+def read_request(data: bytes, most_bytes: int = MOST_REQUEST_BYTES) -> dict[str, Any]:
     """The JSON object of a request; nothing at all is an empty one. Raises AdminError."""
     if not data.strip():
         return {}
-    if len(data) > MOST_REQUEST_BYTES:
-        raise AdminError(400, f"the request has more than {MOST_REQUEST_BYTES} bytes")
+    if len(data) > most_bytes:
+        raise AdminError(400, f"the request has more than {most_bytes} bytes")
     try:
         asked = json.loads(data)
         json.dumps(asked, ensure_ascii=False).encode()  # half a surrogate pair is no text

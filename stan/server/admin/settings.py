@@ -25,7 +25,9 @@ def describe_server(served: Served, mode: str, nats_url: str, now_ns: int) -> di
     totals = View(pump.engine).totals()
     group: dict[str, Any] | None = None
     if served.config.ft_group:
-        group = {"name": served.config.ft_group}
+        active = {"server_id": identity.server_id, "role": "active"}
+        standing = [{"server_id": one, "role": "standby"} for one in served.standbys]
+        group = {"name": served.config.ft_group, "members": [active, *standing]}
     described: dict[str, Any] = {
         "kind": store.kind,
         "location": hide_userinfo(store.location),

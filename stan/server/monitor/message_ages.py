@@ -5,11 +5,9 @@ is remembered: a stored message never changes its timestamp. Only what is left i
 the store, a bounded number a round, so a scrape cannot turn into a scan.
 """
 
-from stan.engine.records import RangeLoad
 from stan.engine.views import View
 from stan.errors import StoreError
-from stan.store.contract import Store
-from stan.wire.messages import message_timestamp, unframe_message
+from stan.store.contract import MOST_TIMES, Store
 
 MOST_LOADS = 64
 
@@ -35,25 +33,25 @@ class Ages:
         key = (channel_id, sequence)
         found_ns = self._asked.get(key) or self._known.get(key, 0)
         if not found_ns:
-            framed = self._view.cached_message(channel, sequence)
-            if framed is None:
+            found_ns = self._view.message_time_ns(channel, sequence)
+            if not found_ns:
                 return 0
-            found_ns = message_timestamp(unframe_message(framed))
         self._asked[key] = found_ns
         return found_ns
 
+    async def load(self, messages: list[tuple[int, int]]) -> None:
+        """Ask the store for those of these that are not known, as far as the round allows."""
+        wanted = [one for one in messages if one not in self._asked][: self._loads_left]
+        self._loads_left -= len(wanted)
+        for start in range(0, len(wanted), MOST_TIMES):
+            try:
+                found = await self._store.read_times(wanted[start : start + MOST_TIMES])
+            except StoreError:
+                self._loads_left = 0
+                return
+            self._asked.update(found)
+
     async def load_ns(self, channel_id: int, channel: str, sequence: int) -> int:
         """When it was stored, as the store tells; 0 when that cannot be told now."""
-        if self._loads_left <= 0:
-            return 0
-        self._loads_left -= 1
-        try:
-            history = await self._store.load(RangeLoad(0, channel_id, channel, sequence, 1, 1))
-        except StoreError:
-            self._loads_left = 0
-            return 0
-        if not history.framed:
-            return 0
-        found_ns = message_timestamp(unframe_message(history.framed[0]))
-        self._asked[channel_id, sequence] = found_ns
-        return found_ns
+        await self.load([(channel_id, sequence)])
+        return self.known_ns(channel_id, channel, sequence)

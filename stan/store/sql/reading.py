@@ -4,6 +4,8 @@ Blocking functions over a Session; nothing here writes. Invariant: what a caller
 within the bounds it passes in, so never a part of a batch nor a message already trimmed.
 """
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from stan.engine.records import Bounds, ChannelRecord, History, RangeLoad, Recovered, ServerRecord
@@ -34,6 +36,7 @@ _NEXT = (
     "SELECT sequence, timestamp_ns FROM stan_messages "
     "WHERE channel_id=? AND sequence>=? AND sequence<=? ORDER BY sequence LIMIT 1"
 )
+_TIMES = "SELECT channel_id, sequence, timestamp_ns FROM stan_messages WHERE"
 _SERVER = "SELECT cluster_id, inbox_prefix, batch_number FROM stan_server WHERE id=1"
 _CHANNELS = (
     "SELECT channel_id, name, deleted, swept_sequence, own_limits, "
@@ -78,6 +81,13 @@ def _read_rows(
     channel_id = load.channel_id
     most_bytes = max(load.max_bytes, 1)
     return session.fetch(_RANGE, (channel_id, start, end, channel_id, start, most_bytes))
+
+
+def read_times(session: Session, messages: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """When these messages were stored."""
+    wanted = " OR ".join(["(channel_id=? AND sequence=?)"] * len(messages))
+    rows = session.fetch(f"{_TIMES} {wanted}", [*chain.from_iterable(messages)])
+    return {(channel_id, sequence): stored_ns for channel_id, sequence, stored_ns in rows}
 
 
 def find_time(session: Session, channel_id: int, timestamp_ns: int, bounds: Bounds) -> History:

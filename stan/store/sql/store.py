@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -48,6 +48,7 @@ from stan.store.sql.reading import (
     read_ledger,
     read_range,
     read_server,
+    read_times,
 )
 from stan.store.sql.rows import pack_text
 from stan.store.sql.sampling import Sample, find_unreadable, require_plain, take_samples
@@ -243,6 +244,16 @@ class SqlStore:
                 bounds=bounds,
             )
         )
+
+    async def read_times(self, messages: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+        """See the contract."""
+        bounds = self._ledger.bounds
+        kept = [
+            (channel_id, sequence)
+            for channel_id, sequence in messages
+            if sequence >= bounds.get(channel_id, Bounds()).first_sequence
+        ]
+        return await self._database.read(partial(read_times, messages=kept)) if kept else {}
 
     async def close(self) -> None:
         """Release the lease and every connection. Safe to call twice."""

@@ -183,16 +183,16 @@ async def test_age_is_read_from_the_store_once(played: Monitored) -> None:
     assert channel is not None
     played.engine.cache.limit_bytes = 0
     played.engine.cache.evict()
-    assert view.cached_message("foo", 8) is None
+    assert view.message_time_ns("foo", 8) == 0
     loads = []
-    load = played.store.load
+    read = played.store.read_times
     key = (channel.channel_id, "foo", 8)
 
     async def counting(one):  # type: ignore[no-untyped-def]
         loads.append(one)
-        return await load(one)
+        return await read(one)
 
-    played.store.load = counting  # type: ignore[method-assign]
+    played.store.read_times = counting  # type: ignore[method-assign]
     for _ in range(3):
         ages.begin()
         stored_ns = ages.known_ns(*key) or await ages.load_ns(*key)
@@ -202,7 +202,7 @@ async def test_age_is_read_from_the_store_once(played: Monitored) -> None:
 
 async def test_age_is_unknown_while_the_store_is_away(played: Monitored) -> None:
     class Away:
-        async def load(self, _: object) -> None:
+        async def read_times(self, _: object) -> None:
             raise StoreUnavailableError("gone")
 
     played.engine.cache.limit_bytes = 0
