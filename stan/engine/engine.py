@@ -37,6 +37,7 @@ from stan.engine.recovery import Recovery
 from stan.engine.replaying import Held, Replaying
 from stan.engine.settings import Settings
 from stan.engine.state import Channel, ChannelTimer, Client, Question, Subscription
+from stan.engine.strays import Strays
 from stan.engine.subscriptions import Subscriptions
 from stan.engine.timers import Timers
 from stan.units import SECOND_NS
@@ -69,8 +70,7 @@ class Engine:
     ) -> None:
         subjects = ServerSubjects(settings.cluster_id, settings.discover_prefix)
         own_prefix = f"{server.inbox_prefix}.{new_id()}"
-        changes, timers, outbox = Changes(), Timers(), Outbox()
-        cache = Cache(settings.cache_bytes)
+        changes, timers, outbox, cache = Changes(), Timers(), Outbox(), Cache(settings.cache_bytes)
         channels = Channels(settings, changes, timers, outbox, cache)
         loads = Loads(settings, outbox, cache)
         proofs = Proofs(settings, f"{own_prefix}p", timers, outbox)
@@ -109,6 +109,7 @@ class Engine:
             recovered.batch_number,
         )
         self.replaying: Replaying = Replaying(subjects, clients, subscriptions, publishing, outbox)
+        self.strays: Strays = Strays(channels.by_name, outbox)
         self._publish_head: bytes = subjects.publish_prefix.encode() + b"."
         self._requests: dict[bytes, Request] = self._list_requests()
         self._proven: list[Client] = []  # who answered in the chunk under way
@@ -241,17 +242,15 @@ class Engine:
 
     def _read_ack(self, member: Subscription, payload: bytes) -> int:
         """The sequence in an ack that was not encoded as clients do; -1 for no such ack."""
-        try:
-            ack = parse(Ack, payload)
-        except ValueError:
-            return -1
-        if ack.subject == member.cursor.channel.name:
-            return int(ack.sequence)
-        if ack.subject not in self.channels.by_name:
-            self.outbox.log(
-                "error",
-                f"Unable to process ack seq={ack.sequence}, channel {ack.subject} not found",
-            )
+        channel = member.cursor.channel
+        if channel.ack_head[:-1] in payload:  # else it names another channel, or none
+            try:
+                ack = parse(Ack, payload)
+            except ValueError:
+                return -1
+            if ack.subject == channel.name:
+                return int(ack.sequence)
+        self.strays.take(payload, self._now_ns)
         return -1
 
     def _request(self, subject: bytes, payload: bytes, reply: bytes, now_ns: int) -> None:

@@ -18,9 +18,13 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from stan.link.connecting import SecureClient
 from stan.link.websocket import WebSocket
-from stan.wire.frames import Frame, split
+from stan.wire.frames import Frame, Said, split
 
 OnFrames = Callable[[list[Frame]], None]
+# How many lines that came are remembered, roughly: a chunk of the smallest adds 5,000.
+_MOST_KNOWN = 2048
+# A read of so much may well be followed by another one at once.
+_LARGE_READ_BYTES = 128 * 1024
 _TOO_LARGE = "maximum payload"
 _WRONG_SUBJECT = ("invalid publish subject", "invalid subject")
 
@@ -101,7 +105,7 @@ class Link(SecureClient):
         if writer is not None:
             stream: Any = self._transport
             reader = stream._io_reader
-            tap = _TapProtocol(_Splitter(self), reader, writer.transport.get_protocol())
+            tap = _TapProtocol(_Splitter(self), reader, writer.transport)
             writer.transport.set_protocol(tap)
             tap.take_over()
 
@@ -176,6 +180,8 @@ class _Splitter:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._tapped = link._tapped
+        self._known: dict[bytes, Said] = {}
         self._parts: list[bytes] = []
         self._held = 0
         self._needed = 0
@@ -194,8 +200,11 @@ class _Splitter:
             self._parts = []
             self._held = 0
         link = self._link
+        if link._tapped is not self._tapped or len(self._known) > _MOST_KNOWN:
+            self._tapped = link._tapped
+            self._known = {}
         try:
-            frames, others, consumed, self._needed = split(data, link._tapped)
+            frames, others, consumed, self._needed = split(data, self._tapped, self._known)
         except ValueError as error:
             raise ProtocolError(f"nats: {error}") from None
         if consumed < len(data):
@@ -214,10 +223,11 @@ class _TapProtocol(asyncio.Protocol):
     stream, task or copy in between, and as large a chunk as the socket had.
     """
 
-    def __init__(self, splitter: _Splitter, reader: Any, stream: asyncio.BaseProtocol) -> None:
+    def __init__(self, splitter: _Splitter, reader: Any, transport: Any) -> None:
         self._splitter = splitter
         self._reader = reader
-        self._stream: Any = stream
+        self._transport = transport
+        self._stream: Any = transport.get_protocol()
 
     def take_over(self) -> None:
         """Take what came right behind the handshake, which may end in the middle of an
@@ -231,6 +241,14 @@ class _TapProtocol(asyncio.Protocol):
         others = self._take(data)
         if others:
             self._stream.data_received(others)
+        if len(data) >= _LARGE_READ_BYTES and not self._reader._paused:
+            # uvloop would read up to 32 times while there is more, before anything else runs.
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _take(self, data: bytes) -> bytes:
         """Report the tapped messages; the rest is for the stream."""

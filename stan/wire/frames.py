@@ -3,21 +3,36 @@
 `split` turns a chunk of what a NATS server sent into frames for the subscriptions that
 are *tapped*, and leaves every other operation as bytes for somebody else. A frame is
 ``(subject, reply, payload)``; a payload of None means that the NATS server found nobody
-listening (status 503). `pub` is the way out. Nothing here keeps state between calls.
+listening (status 503). `pub` is the way out. Nothing here keeps state between calls, but for
+the lines that a caller lets `split` remember.
 """
 
+from typing import Final
+
 Frame = tuple[bytes, bytes, bytes | None]
+# What a MSG line says: subject, reply, size of the payload; and the line without that size.
+Said = tuple[bytes, bytes, int, bytes]
 
 CRLF = b"\r\n"
+# Longer lines are not remembered: clients choose much of what is in them.
+MEMORABLE_BYTES: Final = 512
 
 
-def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[bytes], int, int]:
+def split(
+    chunk: bytes, tapped: frozenset[bytes], known: dict[bytes, Said] | None = None
+) -> tuple[list[Frame], list[bytes], int, int]:
     """Split the complete operations at the start of `chunk`.
 
     `tapped` holds subscription IDs as they stand on the wire. Returns the frames of those, the
     other operations whole (in order), how many bytes were consumed, and how many the unfinished
     operation behind them is known to need (0 when its length is not known yet).
+
+    `known` holds lines of tapped subscriptions that came before, and gets those that come now:
+    they are looked up, not read again. Whoever gives it bounds it, and empties it when `tapped`
+    changes.
     """
+    if known is None:
+        known = {}
     frames: list[Frame] = []
     others: list[bytes] = []
     find, startswith = chunk.find, chunk.startswith
@@ -45,37 +60,52 @@ def split(chunk: bytes, tapped: frozenset[bytes]) -> tuple[list[Frame], list[byt
         line_end = find(CRLF, position)
         if line_end < 0:
             return frames, others, position, 0
-        first = chunk[position]
-        # M: "MSG subject sid [reply] size", H: "HMSG subject sid [reply] header-size size".
-        words = chunk[position:line_end].split() if first == 77 or first == 72 else []
-        extra = 0 if first == 77 else 1
-        count = len(words) - extra
-        if (count != 4 and count != 5) or words[0] != (b"HMSG" if extra else b"MSG"):
-            others.append(chunk[position : line_end + 2])
-            position = line_end + 2
-            continue
         start = line_end + 2
-        end = start + int(words[-1])
+        operation = chunk[position:start]
+        said = known.get(operation)
+        sid, headers_size = b"", 0
+        if said is None:
+            said, sid, headers_size = _read(operation)
+            if not sid:
+                others.append(operation)
+                position = start
+                continue
+        end = start + said[2]
         if end + 2 > size:
             return frames, others, position, end + 2 - position
-        body = start + int(words[-2]) if extra else start
-        if not start <= body <= end:
-            raise ValueError("impossible size")
-        if words[2] in tapped:
-            # Not with white space behind the size, which NATS never writes.
-            head_size = 0
-            if not extra and chunk.endswith(words[-1], position, line_end):
-                line = chunk[position:start]
-                line_size, length = start - position, end - start
-                head_size = line_size - 2 - len(words[-1])
-                head = line[:head_size]
-            subject, reply = words[1], words[3] if count == 5 else b""
-            nobody = extra and body == end and startswith(b"NATS/1.0 503", start)
-            frames.append((subject, reply, None if nobody else chunk[body:end]))
-        else:
+        if sid and sid not in tapped:
             others.append(chunk[position : end + 2])
+            position = end + 2
+            continue
+        subject, reply, length, head = said
+        line, line_size, head_size = operation, start - position, len(head)
+        if sid and head_size and line_size <= MEMORABLE_BYTES:
+            known[operation] = said
+        body = start + headers_size
+        nobody = headers_size and body == end and startswith(b"NATS/1.0 503", start)
+        frames.append((subject, reply, None if nobody else chunk[body:end]))
         position = end + 2
     return frames, others, position, 0
+
+
+def _read(operation: bytes) -> tuple[Said, bytes, int]:
+    """What a line says, the subscription's ID, and the size of the headers. No ID: it is no
+    message. Raises ValueError for impossible sizes."""
+    first = operation[0]
+    # M: "MSG subject sid [reply] size", H: "HMSG subject sid [reply] header-size size".
+    words = operation.split() if first == 77 or first == 72 else []
+    extra = 0 if first == 77 else 1
+    count = len(words) - extra
+    if (count != 4 and count != 5) or words[0] != (b"HMSG" if extra else b"MSG"):
+        return (b"", b"", 0, b""), b"", 0
+    size = int(words[-1])
+    headers_size = int(words[-2]) if extra else 0
+    if not 0 <= headers_size <= size:
+        raise ValueError("impossible size")
+    # Not with headers, nor with white space behind the size, which NATS never writes.
+    is_plain = not extra and operation.endswith(words[-1] + CRLF)
+    head = operation[: -2 - len(words[-1])] if is_plain else b""
+    return (words[1], words[3] if count == 5 else b"", size, head), words[2], headers_size
 
 
 def pub(subject: str | bytes, payload: bytes, reply: str | bytes = b"") -> bytes:

@@ -56,6 +56,24 @@ def test_the_memory_is_that_of_the_container(tmp_path: Path, name: str) -> None:
         assert find_memory_bytes(tmp_path) == found
 
 
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [
+        ("0::/system.slice/stan.service", "system.slice/stan.service/memory.max"),
+        ("0::/system.slice/stan.service", "system.slice/memory.max"),
+        ("3:cpu:/\n4:memory:/a/b", "memory/a/b/memory.limit_in_bytes"),
+        ("4:hugetlb,memory:/gone\n0::/", "memory/memory.limit_in_bytes"),
+    ],
+)
+def test_the_memory_is_that_of_the_service_or_of_what_it_is_in(
+    tmp_path: Path, own: str, name: str
+) -> None:
+    (tmp_path / "own").write_text(own)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("536870912\n")
+    assert find_memory_bytes(tmp_path, tmp_path / "own") == 512 << 20
+
+
 def test_a_connection_may_lag_unless_the_operator_says_how_far(tmp_path: Path) -> None:
     assert told_everything()["max_pending"] == choose_max_pending(find_memory_bytes())
     for key in ("max_pending", "MAX_PENDING"):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stan.wire.frames import Frame, pub, split
+from stan.wire.frames import MEMORABLE_BYTES, Frame, Said, pub, split
 
 TAPPED = frozenset({b"7"})
 
@@ -31,14 +31,16 @@ OPERATIONS = st.lists(
 )
 
 
-def split_in_pieces(stream: bytes, cuts: list[int]) -> tuple[list[Frame], list[bytes], bytes]:
+def split_in_pieces(
+    stream: bytes, cuts: list[int], known: dict[bytes, Said] | None = None
+) -> tuple[list[Frame], list[bytes], bytes]:
     frames: list[Frame] = []
     others: list[bytes] = []
     held = b""
     edges = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
     for begin, end in itertools.pairwise(edges):
         held += stream[begin:end]
-        got, rest, consumed, needed = split(held, TAPPED)
+        got, rest, consumed, needed = split(held, TAPPED, known)
         frames += got
         others += rest
         held = held[consumed:]
@@ -53,6 +55,23 @@ def test_cuts_change_nothing(operations: list[bytes], cuts: list[int]) -> None:
     assert split_in_pieces(stream, cuts) == whole
     assert whole[2] == b""
     assert len(whole[0]) + len(whole[1]) == len(operations)
+
+
+@given(OPERATIONS, OPERATIONS, st.lists(st.integers(0, 300), max_size=6))
+def test_lines_that_are_remembered_change_nothing(
+    before: list[bytes], operations: list[bytes], cuts: list[int]
+) -> None:
+    known: dict[bytes, Said] = {}
+    split_in_pieces(b"".join(before), [], known)
+    stream = b"".join(operations)
+    assert split_in_pieces(stream, cuts, known) == split_in_pieces(stream, [])
+
+
+def test_only_whole_lines_of_what_is_tapped_are_remembered() -> None:
+    known: dict[bytes, Said] = {}
+    long = b"a" * MEMORABLE_BYTES
+    split(b"MSG foo 7 1\r\nx\r\nMSG foo 8 1\r\nx\r\nMSG %b 7 1\r\nx\r\n" % long, TAPPED, known)
+    assert known == {b"MSG foo 7 1\r\n": (b"foo", b"", 1, b"MSG foo 7 ")}
 
 
 def test_a_message_is_subject_reply_and_payload() -> None:

@@ -7,10 +7,12 @@ allows. Only files of the system are read.
 """
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-# Where Linux says what the processes of this container may take, by the version of its groups.
-_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
+# Where Linux has groups of processes, and which file says what one of them may take in memory, by
+# the version of the groups.
+_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_LIMITS = (("", "memory.max"), ("memory", "memory.limit_in_bytes"))
 # What one lagging connection may cost of all the memory.
 SHARE = 4
 LEAST_BYTES = 64 * 1024 * 1024  # the default of a NATS server
@@ -24,17 +26,34 @@ def choose_max_pending(memory_bytes: int) -> int:
     return max(LEAST_BYTES, min(memory_bytes // SHARE, MOST_BYTES))
 
 
-def find_memory_bytes(groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """The memory of the machine, or what this container may take of it."""
+def find_memory_bytes(groups: Path = _GROUPS, own: Path = _OWN_GROUPS) -> int:
+    """The memory of the machine, or what this container, or this service, may take of it."""
     try:
         found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         found = UNKNOWN_BYTES
-    for name in _LIMITS:
-        try:
-            words = (groups / name).read_text().split()
-        except OSError:
-            continue
-        if words and words[0].isdigit():  # "max" is none
-            found = min(found, int(words[0]))
+    paths = _find_own_groups(own)
+    for controller, name in _LIMITS:
+        path = PurePosixPath(paths.get(controller, "/"))
+        for group in (path, *path.parents):  # each of them limits what is below it
+            try:
+                words = (groups / controller / str(group)[1:] / name).read_text().split()
+            except OSError:  # a container sees its own group as the root
+                continue
+            if words and words[0].isdigit():  # "max" is none
+                found = min(found, int(words[0]))
     return found
+
+
+def _find_own_groups(own: Path) -> dict[str, str]:
+    """In which group we are, by controller; version 2 has none."""
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        return {}
+    return {
+        controller: path
+        for _, controllers, path in [line for line in lines if len(line) == 3]
+        for controller in controllers.split(",")
+        if path.startswith("/")
+    }
