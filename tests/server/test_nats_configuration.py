@@ -41,7 +41,7 @@ def write(tmp_path: Path, text: str) -> str:
 
 @pytest.mark.parametrize(
     ("memory", "pending"),
-    [(128 << 20, 64 << 20), (512 << 20, 128 << 20), (2 << 30, 512 << 20), (64 << 30, 1 << 30)],
+    [(128 << 20, 64 << 20), (512 << 20, 128 << 20), (1 << 30, 512 << 20), (64 << 30, 1 << 30)],
 )
 def test_a_connection_may_lag_as_far_as_the_memory_allows(memory: int, pending: int) -> None:
     assert choose_max_pending(memory) == pending

@@ -13,8 +13,10 @@ from pathlib import Path, PurePosixPath
 # the version of the groups.
 _GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _LIMITS = (("", "memory.max"), ("memory", "memory.limit_in_bytes"))
-# What one lagging connection may cost of all the memory.
+# What one lagging connection may cost of all the memory: a quarter, or all but this much, which
+# is for both servers.
 SHARE = 4
+OURS_BYTES = 512 * 1024 * 1024
 LEAST_BYTES = 64 * 1024 * 1024  # the default of a NATS server
 MOST_BYTES = 1024 * 1024 * 1024
 # Where the system does not tell.
@@ -23,7 +25,8 @@ UNKNOWN_BYTES = 1024 * 1024 * 1024
 
 def choose_max_pending(memory_bytes: int) -> int:
     """What a connection may lag behind on a machine, or in a container, with so much memory."""
-    return max(LEAST_BYTES, min(memory_bytes // SHARE, MOST_BYTES))
+    room_bytes = max(memory_bytes // SHARE, memory_bytes - OURS_BYTES)
+    return max(LEAST_BYTES, min(room_bytes, MOST_BYTES))
 
 
 def find_memory_bytes(groups: Path = _GROUPS, own: Path = _OWN_GROUPS) -> int:
