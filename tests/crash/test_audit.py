@@ -17,7 +17,7 @@ from tests.crash.readers import Reader
 from tests.tools.crash_site import CrashSite, SqliteData
 
 COUNT = 5
-_CHANNEL = "INSERT INTO stan_channels VALUES (1, 'orders', 0, 1, ?, 0, 999, 1, 1, ?, 1)"
+_CHANNEL = "INSERT INTO stan_channels VALUES (1, 'orders', 0, 1, ?, 0, 999, 1, 1, ?, 1, NULL)"
 _MESSAGE = "INSERT INTO stan_messages VALUES (1, ?, 1, 0, NULL, ?)"
 _OTHER = "CAST('pub 2 2000 x' AS BLOB)"
 _SUBSCRIPTION = (
