@@ -1,12 +1,14 @@
 """The first schema: server, channels, messages, clients, subscriptions.
 
-A revision never changes once released, so the tables are spelled out here and not taken
-from stan/store/sql/tables.py; tests/store proves that both agree.
+What a revision makes never changes once it is released, so the tables are spelled out here and
+not taken from stan/store/sql/tables.py; tests/store proves that both agree.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT
+
+from stan.store.sql.revising import create_table, has_index, has_rows
 
 revision = "0001"
 down_revision = None
@@ -28,7 +30,7 @@ def _numbers(*names: str) -> list[sa.Column[int]]:
 
 
 def upgrade() -> None:
-    server = op.create_table(
+    server = create_table(
         "stan_server",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("cluster_id", _TEXT),
@@ -38,8 +40,9 @@ def upgrade() -> None:
         *_numbers("lease_expires_ms"),
         **_MYSQL,
     )
-    op.bulk_insert(server, [{"id": 1, "batch_number": 0, "epoch": 0, "lease_expires_ms": 0}])
-    op.create_table(
+    if not has_rows("stan_server"):
+        op.bulk_insert(server, [{"id": 1, "batch_number": 0, "epoch": 0, "lease_expires_ms": 0}])
+    create_table(
         "stan_channels",
         sa.Column("channel_id", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("name", _TEXT, nullable=False),
@@ -48,7 +51,7 @@ def upgrade() -> None:
         *_numbers("first_timestamp_ns", "last_timestamp_ns", "count", "swept_sequence"),
         **_MYSQL,
     )
-    op.create_table(
+    create_table(
         "stan_messages",
         sa.Column("channel_id", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("sequence", sa.BigInteger(), primary_key=True, autoincrement=False),
@@ -57,7 +60,7 @@ def upgrade() -> None:
         sa.Column("data", _BLOB, nullable=False),
         **_MYSQL,
     )
-    op.create_table(
+    create_table(
         "stan_clients",
         sa.Column("client_key", sa.String(80), primary_key=True),
         sa.Column("client_id", _TEXT, nullable=False),
@@ -70,7 +73,7 @@ def upgrade() -> None:
 
 
 def _create_subscriptions() -> None:
-    op.create_table(
+    create_table(
         "stan_subscriptions",
         sa.Column("subscription_id", sa.BigInteger(), primary_key=True, autoincrement=False),
         *_numbers("channel_id"),
@@ -86,7 +89,8 @@ def _create_subscriptions() -> None:
         sa.Column("in_flight", _TEXT, nullable=False),
         **_MYSQL,
     )
-    op.create_index("stan_subscriptions_channel", "stan_subscriptions", ["channel_id"])
+    if not has_index("stan_subscriptions", "stan_subscriptions_channel"):
+        op.create_index("stan_subscriptions_channel", "stan_subscriptions", ["channel_id"])
 
 
 def downgrade() -> None:

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.mysql import LONGBLOB
 
+from stan.store.sql.revising import create_table, has_column, has_index
+
 revision = "0002"
 down_revision = "0001"
 
@@ -23,24 +25,25 @@ _BLOB = sa.LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
 
 
 def upgrade() -> None:
-    op.create_table(
+    create_table(
         "stan_guids",
         sa.Column("batch", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("recorded_ns", sa.BigInteger(), nullable=False),
         sa.Column("guids", _BLOB, nullable=False),
         **_MYSQL,
     )
-    op.create_table(
+    create_table(
         "stan_message_ids",
         sa.Column("channel_id", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("message_key", sa.String(80), primary_key=True),
         sa.Column("recorded_ns", sa.BigInteger(), nullable=False),
         **_MYSQL,
     )
-    op.create_index("stan_message_ids_recorded", "stan_message_ids", ["recorded_ns"])
-    op.add_column(
-        "stan_clients", sa.Column("resends", sa.Integer(), nullable=False, server_default="0")
-    )
+    if not has_index("stan_message_ids", "stan_message_ids_recorded"):
+        op.create_index("stan_message_ids_recorded", "stan_message_ids", ["recorded_ns"])
+    if not has_column("stan_clients", "resends"):
+        resends = sa.Column("resends", sa.Integer(), nullable=False, server_default="0")
+        op.add_column("stan_clients", resends)
 
 
 def downgrade() -> None:

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.mysql import DATETIME, LONGBLOB, LONGTEXT
 
+from stan.store.sql.revising import create_table
+
 revision = "0003"
 down_revision = "0002"
 
@@ -241,7 +243,8 @@ def _now() -> sa.TextClause:
 
 
 def upgrade() -> None:
-    op.create_table(
+    # An application's migrations may have made both.
+    create_table(
         "stan_outbox",
         sa.Column("id", _NUMBER, primary_key=True, autoincrement=True),
         sa.Column("channel", _TEXT, nullable=False),
@@ -250,10 +253,9 @@ def upgrade() -> None:
         sa.Column("msg_id", _TEXT),
         sa.Column("created_at", _MOMENT, nullable=False, server_default=_now()),
         sqlite_autoincrement=True,
-        if_not_exists=True,  # an application's migrations may have made it
         **_MYSQL,
     )
-    op.create_table(
+    create_table(
         "stan_outbox_parked",
         sa.Column("id", _NUMBER, primary_key=True, autoincrement=False),
         sa.Column("channel", _TEXT, nullable=False),
@@ -263,7 +265,6 @@ def upgrade() -> None:
         sa.Column("created_at", _MOMENT, nullable=False),
         sa.Column("parked_at", _MOMENT, nullable=False, server_default=_now()),
         sa.Column("reason", _TEXT, nullable=False),
-        if_not_exists=True,
         **_MYSQL,
     )
     database = op.get_context().dialect.name
@@ -271,7 +272,9 @@ def upgrade() -> None:
         for statement in (_WAKE, _WAKE_TRIGGER, *_POSTGRES_FUNCTIONS):
             op.execute(statement)
     for name, query in _views(database).items():
-        op.execute(f"CREATE VIEW {name} AS {query}")
+        # SQLite knows no REPLACE here, and takes back all of a revision that is broken off.
+        again = "" if database == "sqlite" else "OR REPLACE "
+        op.execute(f"CREATE {again}VIEW {name} AS {query}")
 
 
 def downgrade() -> None:

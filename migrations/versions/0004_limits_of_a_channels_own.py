@@ -7,13 +7,16 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.mysql import LONGTEXT
 
+from stan.store.sql.revising import has_column
+
 revision = "0004"
 down_revision = "0003"
 
 
 def upgrade() -> None:
     text = sa.Text().with_variant(LONGTEXT(), "mysql", "mariadb")
-    op.add_column("stan_channels", sa.Column("own_limits", text))
+    if not has_column("stan_channels", "own_limits"):
+        op.add_column("stan_channels", sa.Column("own_limits", text))
 
 
 def downgrade() -> None:

@@ -1,11 +1,12 @@
 """Migrations: up, down, up is what the tables say; concurrent starters; what is not ours."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from stan.errors import LeaseLostError, SchemaError
 from stan.store.sql import migrating, schema
@@ -178,3 +179,41 @@ async def test_nobody_takes_the_lease_while_the_schema_is_changed(
             await database.write(begin)
     finally:
         await other.close()
+
+
+class Killed(BaseException):
+    """What ends a step as SIGKILL would."""
+
+
+async def test_a_schema_that_was_broken_off_is_gone_on_with(
+    sql_place: Place, database: Database
+) -> None:
+    """Killed after one more statement each time, as far as there are any."""
+
+    def apply(session: Session, most: int) -> None:
+        left = most
+
+        def kill(_connection: object, _cursor: object, sql: str, *_: object) -> None:
+            nonlocal left
+            if sql.lstrip().upper().startswith(("CREATE", "ALTER", "INSERT", "UPDATE")):
+                left -= 1
+            if left < 0:
+                raise Killed
+
+        event.listen(session.connection, "before_cursor_execute", kill)
+        with schema._locked(session):
+            schema._apply_revisions(session.connection)
+
+    most = 0
+    while True:
+        try:
+            await database.write(partial(apply, most=most))
+        except Killed:
+            most += 1
+            continue
+        break
+    assert most > 5
+    assert await database.write(lambda session: differences(session.connection)) == []
+    store = await sql_place.opened()
+    await Writer(store).create(1)
+    assert (await store.recover()).next_channel_id == 2

@@ -55,8 +55,7 @@ def read_revision(connection: Connection) -> str:
     present = set(inspect(connection).get_table_names())
     if REVISION_TABLE in present:
         row = connection.exec_driver_sql(f"SELECT version_num FROM {REVISION_TABLE}").fetchone()
-        if row is not None:
-            return str(row[0])
+        return str(row[0]) if row is not None else ""  # whoever created it was killed
     ours = sorted((present & TABLES) - _EITHERS)
     if ours:
         raise SchemaError(f"the database has a table {ours[0]} that is not known to be ours")
