@@ -160,6 +160,7 @@ async def test_a_user_without_the_last_two_of_them_has_a_server_without_admin_se
     async with place.connect("me") as sc:
         await sc.publish("orders.new", b"1")
     assert not re.search(r"\[(ERR|WRN)\]", process.output), process.output
+    await asyncio.to_thread(place.nats.process.wait_for, "Violation", nth=2)
     assert place.nats.process.output.count("Violation") == 2
 
 
