@@ -71,12 +71,12 @@ def operations(number: int, channels: int) -> Iterator[tuple[str, dict[str, Any]
     yield "channel.purge", {"channel": "bench", "keep": _KEPT}
 
 
-async def ask_on(url: str, channels: int, ending: asyncio.Event) -> Took:
+async def ask_on(url: str, channels: int, numbers: Iterator[int], ending: asyncio.Event) -> Took:
     """Ask for one after the other until the end; how many milliseconds each took."""
     client = await nats.connect(url)
     admin = stan.admin(client, CLUSTER)
     took: Took = {}
-    for number in itertools.count():
+    for number in numbers:
         for endpoint, fields in operations(number, channels):
             if ending.is_set():
                 await client.close()
@@ -112,10 +112,11 @@ async def measure(url: str, channels: int, rate: int, seconds: float, rounds: in
     """Take turns: the load alone, and with operations beside."""
     took: Took = {}
     loads: dict[str, list[dict[str, Any]]] = {"alone": [], "beside operations": []}
+    numbers = itertools.count()  # over all rounds: the end of one may leave a channel behind
     for _ in range(rounds):
         loads["alone"].append(await load(url, rate, seconds))
         ending = asyncio.Event()
-        asking = asyncio.create_task(ask_on(url, channels, ending))
+        asking = asyncio.create_task(ask_on(url, channels, numbers, ending))
         loads["beside operations"].append(await load(url, rate, seconds))
         ending.set()
         for endpoint, some in (await asking).items():
