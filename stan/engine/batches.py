@@ -250,7 +250,7 @@ class Batches:
             if channel is not None:
                 channel.bounds_unknown = False
                 if channel.floor is not None:
-                    self._follow_purge(channel, bounds.count, channel_id in result.unfinished)
+                    self._follow_purge(channel, bounds.kept, channel_id in result.unfinished)
                 channel.set_bounds(bounds)
                 self._channels.watch_age(channel)
                 if 0 < channel.limits.max_messages < channel.count:

@@ -296,22 +296,23 @@ class Publishing:
     def _begin(self, message: PubMsg, payload: bytes, reply: bytes, now_ns: int) -> Burst | None:
         """Look at everything a burst shares; None when this message was refused."""
         self._burst = None
-        error = self._validate(message)
+        guid, name = message.guid, message.subject
+        client = self._client_of(message)
+        error = OVERLOADED if self.is_full() else self._validate(message, guid, name, client)
         if not error:
             try:
-                channel = self._channels.open(message.subject, now_ns)
+                channel = self._channels.open(name, now_ns)
             except Refusal as refusal:
                 error = str(refusal)
         if error:
             if error is not INVALID_PUBLISH or not is_control_message(payload):
-                self.refuse(reply, message.guid, error)
+                self.refuse(reply, guid, error)
             return None
-        guid_size = len(message.guid.encode())
-        client = self._client_of(message)
+        guid_size = len(guid.encode())
         recorded = client is not None and (client.record.resends or self._settings.record_all_guids)
         self._publisher = client.client_id if client is not None and recorded else ""
         self._reply = reply
-        self._channel_name = message.subject
+        self._channel_name = name
         self._client_id = message.clientID
         self._connection_id = message.connID
         return self._queue_burst(channel, reply, guid_size if guid_size < 128 else 0)
@@ -327,27 +328,23 @@ class Publishing:
 
     def is_full(self) -> bool:
         """Whether nothing more may be queued."""
-        settings = self._settings
-        return (
-            self.queued_bytes > settings.queue_bytes
-            or self.queued_messages > settings.queue_messages
-        )
+        most = self._settings
+        return self.queued_bytes > most.queue_bytes or self.queued_messages > most.queue_messages
 
-    def _validate(self, message: PubMsg, is_copy: bool = False) -> str:
-        if not is_copy and self.is_full():
-            return OVERLOADED
-        if not 0 < len(message.guid) <= MAX_NAME_BYTES or len(message.messageId) > MAX_NAME_BYTES:
+    def _validate(self, message: PubMsg, guid: str, name: str, client: Client | None) -> str:
+        """Why this is refused, if it is. Each look at a field decodes it: so guid and channel."""
+        if client is None or not 0 < len(guid) <= MAX_NAME_BYTES:
             return INVALID_PUBLISH
-        if self._client_of(message) is None:
+        if len(message.messageId) > MAX_NAME_BYTES:
             return INVALID_PUBLISH
-        name = message.subject
         is_valid = name in self._channels.by_name or is_acceptable_channel(name)
         return "" if is_valid else INVALID_PUBLISH
 
     def _client_of(self, message: PubMsg) -> Client | None:
         """Who published this: the connection ID alone tells, where there is one."""
-        if message.connID:
-            return self._clients.by_connection_id.get(message.connID)
+        connection_id = message.connID
+        if connection_id:
+            return self._clients.by_connection_id.get(connection_id)
         return self._clients.by_id.get(message.clientID)
 
     # Publishes that may be stored already.
@@ -367,23 +364,25 @@ class Publishing:
     ) -> None:
         """Keep one that may be stored since then, or with -1 comes behind such a one."""
         is_copy = 0 <= since_ns < now_ns
-        error = self._validate(message, is_copy)
+        guid, name = message.guid, message.subject
+        error = self._validate(message, guid, name, self._client_of(message))
+        error = OVERLOADED if self.is_full() and not is_copy else error
         if not error and self.guids.held_bytes > self._settings.queue_bytes:
             if is_copy:  # an error would say that it is not stored
                 self.refused += 1
                 return
             error = OVERLOADED
         try:
-            channel_id = 0 if error else self._channels.open(message.subject, now_ns).channel_id
+            channel_id = 0 if error else self._channels.open(name, now_ns).channel_id
         except Refusal as refusal:
             error = str(refusal)
         if error:
             if error is not INVALID_PUBLISH or not is_control_message(payload):
-                self.refuse(reply, message.guid, error)
+                self.refuse(reply, guid, error)
             return
         key = key_of(channel_id, client_id, message)
         self.interrupt()
-        self.guids.hold(client_id, HeldPublish(payload, reply, message.guid, key, since_ns))
+        self.guids.hold(client_id, HeldPublish(payload, reply, guid, key, since_ns))
 
     def _admit(self, publish: HeldPublish, now_ns: int) -> Burst | None:
         """Queue a held publish that is not stored."""

@@ -11,6 +11,7 @@ one of them.
 
 from collections.abc import Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from stan.engine.limits import ChannelOverrides
 
@@ -64,8 +65,7 @@ class SubscriptionRecord:
     in_flight: tuple[int, ...]
 
 
-@dataclass(slots=True, frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """What a channel holds: sequences [first, last]; first == last + 1 when it is empty.
 
     Its size in bytes is `end_position - first_position`. `first_timestamp_ns` is that of
@@ -80,7 +80,7 @@ class Bounds:
     first_timestamp_ns: int = 0
     last_timestamp_ns: int = 0
     # How many messages are kept: below last - first + 1 when sequences are missing.
-    count: int = 0
+    kept: int = 0
 
 
 NO_LIMITS = ChannelOverrides()
@@ -95,7 +95,7 @@ class ChannelRecord:
     limits: ChannelOverrides = NO_LIMITS
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Run:
     """Consecutive messages of one channel stored by one batch, all of one timestamp.
 
@@ -114,6 +114,29 @@ class Run:
     sizes: list[int]
     payloads: list[bytes]
     replies: list[str]
+
+    def __init__(
+        self,
+        channel_id: int,
+        channel: str,
+        first_sequence: int,
+        timestamp_ns: int,
+        position: int,
+        framed: list[bytes],
+        sizes: list[int],
+        payloads: list[bytes],
+        replies: list[str],
+    ) -> None:
+        # Written out, since the one that a dataclass makes is not compiled.
+        self.channel_id = channel_id
+        self.channel = channel
+        self.first_sequence = first_sequence
+        self.timestamp_ns = timestamp_ns
+        self.position = position
+        self.framed = framed
+        self.sizes = sizes
+        self.payloads = payloads
+        self.replies = replies
 
     @property
     def end_position(self) -> int:

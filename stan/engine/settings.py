@@ -51,7 +51,7 @@ class Settings:
     queue_messages: int = 262_144
     queue_bytes: int = 128 * 1024 * 1024
     batch_messages: int = 4096
-    batch_bytes: int = 8 * 1024 * 1024
+    batch_bytes: int = 2 * 1024 * 1024
     load_messages: int = 1024
     load_bytes: int = 1024 * 1024
     progress_interval_ns: int = 200 * MILLISECOND_NS

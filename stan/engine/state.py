@@ -71,7 +71,7 @@ class Channel:
         self.end_position = bounds.end_position
         self.first_timestamp_ns = bounds.first_timestamp_ns
         self.last_timestamp_ns = bounds.last_timestamp_ns
-        self.count = bounds.count
+        self.count = bounds.kept
         if self.removed:
             self.removed = {one for one in self.removed if one >= self.first}
 

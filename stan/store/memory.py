@@ -129,7 +129,7 @@ class _Log:
             end_position=self.end_position,
             first_timestamp_ns=self.timestamps_ns[self.head] if count else 0,
             last_timestamp_ns=self.last_timestamp_ns,
-            count=count,
+            kept=count,
         )
 
     def read(self, load: RangeLoad) -> History:

@@ -59,7 +59,7 @@ def with_durable(acked: int = 0, rig: Rig | None = None, **fields: object) -> tu
 
 def kept(rig: Rig) -> tuple[int, int, int]:
     ((_, bounds),) = recover(rig.store).channels
-    return bounds.first_sequence, bounds.last_sequence, bounds.count
+    return bounds.first_sequence, bounds.last_sequence, bounds.kept
 
 
 # Purging.

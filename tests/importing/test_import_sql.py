@@ -96,7 +96,7 @@ async def test_messages_come_over_as_they_are(
         (9, 70, "", b"nine", "foo.bar"),
     ]
     bounds = bounds_of(recovered, "foo.bar")
-    assert (bounds.first_sequence, bounds.last_sequence, bounds.count) == (3, 9, 4)
+    assert (bounds.first_sequence, bounds.last_sequence, bounds.kept) == (3, 9, 4)
     assert bounds.end_position == sum(len(m.SerializeToString()) for m in found)
     assert (tally.messages, tally.payload_bytes) == (4, 409)
 
@@ -107,7 +107,7 @@ async def test_a_channel_whose_messages_all_expired_goes_on_where_it_was(ground:
     store = await ground.opened()
     recovered = await store.recover()
     bounds = bounds_of(recovered, "foo")
-    assert (bounds.first_sequence, bounds.last_sequence, bounds.count) == (16, 15, 0)
+    assert (bounds.first_sequence, bounds.last_sequence, bounds.kept) == (16, 15, 0)
     assert await read_channel(store, recovered, "foo") == []
 
 
@@ -127,7 +127,7 @@ async def test_a_position_beyond_the_messages_counts(ground: Ground, where: str)
     await ground.run()
     recovered = await (await ground.opened()).recover()
     bounds = bounds_of(recovered, "foo")
-    assert (bounds.first_sequence, bounds.last_sequence, bounds.count) == (9, 8, 0)
+    assert (bounds.first_sequence, bounds.last_sequence, bounds.kept) == (9, 8, 0)
     assert ["up to 2 any more" in warning for warning in ground.warnings] == [True]
 
 

@@ -104,7 +104,7 @@ async def test_a_range_passes_over_missing_sequences(store: Store) -> None:
     await writer.append(1, [b"b", b"c"], 2000, gap=10_000)
     assert list(await read_all(store, 1, messages=2)) == [1, 10_002, 10_003]
     assert (await store.load(range_load(1, 2, 1))).sequences == [10_002]
-    assert (await bounds_of(store, 1)).count == 3
+    assert (await bounds_of(store, 1)).kept == 3
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ class TestTrims:
         run = writer.run(1, [b"y"] * 3, 3000)
         result = await writer.commit(runs=[run], trims=[Trim(1, min_sequence=12)])
         assert result.bounds[1].first_sequence == 12
-        assert result.bounds[1].count == 2
+        assert result.bounds[1].kept == 2
         assert list(await read_all(writer.store, 1)) == [12, 13]
 
 
@@ -218,9 +218,9 @@ async def test_a_trim_counts_the_messages_that_are_there(store: Store) -> None:
     await writer.append(1, [b"a", b"b"], 1000)
     await writer.append(1, [b"c", b"d"], 2000, gap=100)
     result = await writer.commit(trims=[Trim(1, min_sequence=50)])
-    assert (result.bounds[1].first_sequence, result.bounds[1].count) == (103, 2)
+    assert (result.bounds[1].first_sequence, result.bounds[1].kept) == (103, 2)
     result = await writer.commit(trims=[Trim(1, min_sequence=104)])
-    assert (result.bounds[1].first_sequence, result.bounds[1].count) == (104, 1)
+    assert (result.bounds[1].first_sequence, result.bounds[1].kept) == (104, 1)
 
 
 async def test_an_unfinished_trim_is_finished_by_asking_again(store: Store) -> None:
@@ -234,7 +234,7 @@ async def test_an_unfinished_trim_is_finished_by_asking_again(store: Store) -> N
         if not result.unfinished:
             break
     assert not result.unfinished
-    assert (result.bounds[1].first_sequence, result.bounds[1].count) == (writer.last[1], 1)
+    assert (result.bounds[1].first_sequence, result.bounds[1].kept) == (writer.last[1], 1)
 
 
 async def test_a_long_head_is_dropped_whole(store: Store) -> None:
@@ -245,7 +245,7 @@ async def test_a_long_head_is_dropped_whole(store: Store) -> None:
     await writer.commit(trims=[Trim(1, min_sequence=9990)])
     assert list(await read_all(store, 1)) == list(range(9990, 10_001))
     assert (await store.load(time_load(1, 0))).sequences == [9990]
-    assert (await bounds_of(store, 1)).count == 11
+    assert (await bounds_of(store, 1)).kept == 11
 
 
 async def test_clients_are_put_replaced_and_deleted(store: Store) -> None:
@@ -315,7 +315,7 @@ async def test_many_channels_in_one_batch(store: Store) -> None:
     await writer.commit(runs=[writer.run(at + 1, [b"m"], 1000) for at in range(300)])
     recovered = await store.recover()
     assert [channel.name for channel, _ in recovered.channels] == names
-    assert all(bounds.count == 1 for _, bounds in recovered.channels)
+    assert all(bounds.kept == 1 for _, bounds in recovered.channels)
 
 
 async def test_channel_names_keep_case_and_length(store: Store) -> None:

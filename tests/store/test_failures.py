@@ -137,7 +137,7 @@ async def test_an_empty_run_stores_nothing(place: Place) -> None:
     await writer.create(1)
     await writer.append(1, [], 1000)
     ((_, bounds),) = (await store.recover()).channels
-    assert (bounds.count, bounds.last_sequence) == (0, 0)
+    assert (bounds.kept, bounds.last_sequence) == (0, 0)
 
 
 def test_migrations_that_were_not_shipped_are_missed(

@@ -77,7 +77,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_to_be_true(
     assert list(await read_all(store, 1)) == list(range(1, count + 2))
     await writer.append(1, [b"c"], 3000)
     bounds = await bounds_of(store, 1)
-    assert (bounds.last_sequence, bounds.count) == (count + 2, count + 2)
+    assert (bounds.last_sequence, bounds.kept) == (count + 2, count + 2)
 
 
 @pytest.mark.parametrize("words", [b"COMMIT", b"BEGIN"])

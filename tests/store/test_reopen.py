@@ -53,7 +53,7 @@ async def test_the_last_sequence_survives_expiry_and_restart(sql_place: Place) -
     await store.close()
     again = await sql_place.opened()
     assert await bounds_of(again, 1) == bounds
-    assert (bounds.first_sequence, bounds.last_sequence, bounds.count) == (31, 30, 0)
+    assert (bounds.first_sequence, bounds.last_sequence, bounds.kept) == (31, 30, 0)
 
 
 async def test_rows_of_what_was_dropped_go_away(sql_place: Place) -> None:
@@ -91,7 +91,7 @@ async def test_a_batch_at_the_limit_removes_what_it_drops(sql_place: Place, chan
     expected = {channel_id: (16, 25, 10) if channel_id > 1 else (1, 10, 10) for channel_id in ids}
     for channel_id in ids:
         bounds = await bounds_of(store, channel_id)
-        found = bounds.first_sequence, bounds.last_sequence, bounds.count
+        found = bounds.first_sequence, bounds.last_sequence, bounds.kept
         assert found == expected[channel_id]
         first, last, _ = found
         assert list(await read_all(store, channel_id)) == list(range(first, last + 1))
@@ -135,7 +135,7 @@ async def test_a_killed_process_loses_no_batch_it_reported(sql_place: Place, bat
     found = await read_all(store, 1)
     bounds = await bounds_of(store, 1)
     assert list(found) == list(range(bounds.first_sequence, bounds.last_sequence + 1))
-    assert bounds.count == len(found)
+    assert bounds.kept == len(found)
     size = sum(len(unframe_message(message)) for message in found.values())
     assert bounds.end_position - bounds.first_position == size
     last = MsgProto.FromString(unframe_message(found[bounds.last_sequence]))

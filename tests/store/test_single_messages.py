@@ -1,7 +1,5 @@
 """Single messages, deleted or asked about, and the limits of a channel's own, on every store."""
 
-from dataclasses import replace
-
 import pytest
 
 from stan.engine.limits import ChannelOverrides
@@ -74,12 +72,12 @@ class TestASingleMessage:
     async def delete(self, writer: Writer, *sequences: int) -> Bounds:
         result = await writer.commit(messages_deleted=[(1, one) for one in sequences])
         assert result.bounds[1] == await bounds_of(writer.store, 1)
-        assert len(await read_all(writer.store, 1)) == result.bounds[1].count
+        assert len(await read_all(writer.store, 1)) == result.bounds[1].kept
         return result.bounds[1]
 
     async def test_in_the_middle_leaves_a_hole(self, writer: Writer) -> None:
         before = await bounds_of(writer.store, 1)
-        assert await self.delete(writer, 3) == replace(before, count=4)
+        assert await self.delete(writer, 3) == before._replace(kept=4)
         assert list(await read_all(writer.store, 1)) == [1, 2, 4, 5]
         assert (await writer.store.load(time_load(1, 1003))).sequences == [4]
 
@@ -90,7 +88,7 @@ class TestASingleMessage:
 
     async def test_at_the_end_keeps_its_sequence_used(self, writer: Writer) -> None:
         found = await self.delete(writer, 5)
-        assert (found.last_sequence, found.last_timestamp_ns, found.count) == (5, 1005, 4)
+        assert (found.last_sequence, found.last_timestamp_ns, found.kept) == (5, 1005, 4)
         await writer.append(1, [b"new"], 2000)
         assert list(await read_all(writer.store, 1)) == [1, 2, 3, 4, 6]
 
@@ -102,13 +100,13 @@ class TestASingleMessage:
         await writer.commit(trims=[Trim(1, min_sequence=3)])
         before = await bounds_of(writer.store, 1)
         assert await self.delete(writer, 1, 6, 900) == before
-        assert (await self.delete(writer, 4)).count == 2
-        assert (await self.delete(writer, 4)).count == 2
+        assert (await self.delete(writer, 4)).kept == 2
+        assert (await self.delete(writer, 4)).kept == 2
 
     async def test_goes_behind_the_trims_of_its_batch(self, writer: Writer) -> None:
         trims = [Trim(1, min_sequence=3)]
         result = await writer.commit(messages_deleted=[(1, 2), (1, 3)], trims=trims)
-        assert (result.bounds[1].first_sequence, result.bounds[1].count) == (4, 2)
+        assert (result.bounds[1].first_sequence, result.bounds[1].kept) == (4, 2)
 
     @pytest.mark.parametrize(
         ("trim", "left"),
@@ -125,7 +123,7 @@ class TestASingleMessage:
     ) -> None:
         await self.delete(writer, 5)
         result = await writer.commit(trims=[trim])
-        assert result.bounds[1].count == len(left)
+        assert result.bounds[1].kept == len(left)
         assert list(await read_all(writer.store, 1)) == left
 
 

@@ -71,7 +71,7 @@ class Draft:
     def append(self, run: Run) -> None:
         """The run stands behind what its channel holds."""
         bounds, swept = self.read(run.channel_id)
-        if swept == bounds.first_sequence and not bounds.count:
+        if swept == bounds.first_sequence and not bounds.kept:
             swept = run.first_sequence  # nothing stands below what is written now
         self.changed[run.channel_id] = _extend(bounds, run), swept
 
@@ -108,8 +108,7 @@ def _extend(bounds: Bounds, run: Run) -> Bounds:
     count = len(run.payloads)
     last = run.first_sequence + count - 1
     end_position = run.end_position
-    if bounds.count:
-        # Not `replace`, which takes seven times as long: a batch may touch many channels.
+    if bounds.kept:
         return Bounds(
             bounds.first_sequence,
             last,
@@ -117,7 +116,7 @@ def _extend(bounds: Bounds, run: Run) -> Bounds:
             end_position,
             bounds.first_timestamp_ns,
             run.timestamp_ns,
-            bounds.count + count,
+            bounds.kept + count,
         )
     return Bounds(
         first_sequence=run.first_sequence,
@@ -126,5 +125,5 @@ def _extend(bounds: Bounds, run: Run) -> Bounds:
         end_position=end_position,
         first_timestamp_ns=run.timestamp_ns,
         last_timestamp_ns=run.timestamp_ns,
-        count=count,
+        kept=count,
     )

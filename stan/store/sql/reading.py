@@ -64,7 +64,7 @@ def read_range(
     start = max(load.from_sequence, bounds.first_sequence)
     last = bounds.last_sequence
     most = max(load.max_messages, 1)
-    if start > last or not bounds.count:
+    if start > last or not bounds.kept:
         return History([], [])
     rows = _read_rows(session, load, start, min(last, start + most - 1))
     if not rows:  # sequences are missing here
@@ -96,7 +96,7 @@ def find_time(session: Session, channel_id: int, timestamp_ns: int, bounds: Boun
     Timestamps never decrease with the sequence, so some twenty reads by primary key do
     what an index on the timestamp would do at a cost for every message written.
     """
-    if not bounds.count or timestamp_ns > bounds.last_timestamp_ns:
+    if not bounds.kept or timestamp_ns > bounds.last_timestamp_ns:
         return History([], [])
     if timestamp_ns <= bounds.first_timestamp_ns:
         return History([bounds.first_sequence], [])

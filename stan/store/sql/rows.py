@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from stan.engine.limits import ChannelOverrides
 from stan.engine.records import (
     NO_LIMITS,
-    Bounds,
     ClientRecord,
     History,
     Run,
@@ -54,6 +53,7 @@ SUBSCRIPTION_COLUMNS = (
     "last_sent",
     "in_flight",
 )
+# In the order of Bounds, which is a row as it stands.
 BOUNDS_COLUMNS = (
     "first_sequence",
     "last_sequence",
@@ -205,19 +205,6 @@ def subscription_record(row: Row) -> SubscriptionRecord:
         is_closed=bool(row[10]),
         last_sent=row[11],
         in_flight=unpack_ranges(row[12]),
-    )
-
-
-def bounds_row(bounds: Bounds) -> Row:
-    """In the order of BOUNDS_COLUMNS."""
-    return (
-        bounds.first_sequence,
-        bounds.last_sequence,
-        bounds.first_position,
-        bounds.end_position,
-        bounds.first_timestamp_ns,
-        bounds.last_timestamp_ns,
-        bounds.count,
     )
 
 

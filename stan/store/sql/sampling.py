@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 
 def take_samples(session: Session, recovered: Recovered) -> list[Sample]:
     """The last message of each of the channels that were written to last."""
-    holding = [(channel, bounds) for channel, bounds in recovered.channels if bounds.count]
+    holding = [(channel, bounds) for channel, bounds in recovered.channels if bounds.kept]
     holding.sort(key=lambda pair: pair[1].last_timestamp_ns, reverse=True)
     samples = []
     for channel, bounds in holding[:_CHANNELS_SAMPLED]:

@@ -19,7 +19,6 @@ from stan.store.sql.rows import (
     DELETE_MESSAGES,
     SUBSCRIPTION_COLUMNS,
     StoredRun,
-    bounds_row,
     client_row,
     digest_key,
     pack_limits,
@@ -151,8 +150,7 @@ def _write_at_once(
     """Commit a plain batch in one exchange with the database."""
     sweeps = draft.take_sweeps(_sweep_budget(runs))
     channels = [
-        (channel_id, *bounds_row(bounds), swept)
-        for channel_id, (bounds, swept) in draft.changed.items()
+        (channel_id, *bounds, swept) for channel_id, (bounds, swept) in draft.changed.items()
     ]
     # One statement must not write a row twice; the last record of a subscription counts.
     records = {record.subscription_id: record for record in batch.subscriptions_put}
@@ -187,12 +185,12 @@ def _write_channels(session: Session, created: list[ChannelRecord], draft: Draft
     for channel in created:
         bounds, swept = draft.read(channel.channel_id)
         name, limits = pack_text(channel.name), pack_limits(channel.limits)
-        rows.append((channel.channel_id, name, 0, *bounds_row(bounds), swept, limits))
+        rows.append((channel.channel_id, name, 0, *bounds, swept, limits))
     session.execute_many(_INSERT_CHANNEL, rows)
     session.execute_many(
         _UPDATE_CHANNEL,
         [
-            (*bounds_row(bounds), swept, channel_id)
+            (*bounds, swept, channel_id)
             for channel_id, (bounds, swept) in draft.changed.items()
             if not draft.is_new(channel_id)
         ],

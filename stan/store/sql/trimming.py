@@ -38,17 +38,17 @@ def drop_message(session: Session, bounds: Bounds, channel_id: int, sequence: in
     is_held = bounds.first_sequence <= sequence <= bounds.last_sequence
     if not session.execute(_DELETE, (channel_id, sequence)) or not is_held:
         return bounds
-    if bounds.count == 1:
+    if bounds.kept == 1:
         return _emptied(bounds)
     if sequence > bounds.first_sequence:
-        return replace(bounds, count=bounds.count - 1)
+        return bounds._replace(kept=bounds.kept - 1)
     head = session.fetch_one(_FIRST_FROM, (channel_id, sequence, bounds.last_sequence))
     return bounds if head is None else begin_at(bounds, (head[0], head[1], head[2]), 1)
 
 
 def drop_head(session: Session, bounds: Bounds, trim: Trim) -> tuple[Bounds, bool]:
     """The bounds after the trim, and whether it is finished."""
-    if not bounds.count:
+    if not bounds.kept:
         return bounds, True
     last = bounds.last_sequence
     if _has_gaps(bounds):  # the last one may have been deleted
@@ -74,7 +74,7 @@ def find_heads(
     seen: set[int] = set()
     for trim in trims:
         bounds = stored.get(trim.channel_id, Bounds())
-        if not bounds.count or _has_gaps(bounds) or trim.channel_id in seen:
+        if not bounds.kept or _has_gaps(bounds) or trim.channel_id in seen:
             return None
         seen.add(trim.channel_id)
         if not _drops_nothing(bounds, trim):
@@ -90,17 +90,16 @@ def find_heads(
 def begin_at(bounds: Bounds, head: Head, dropped: int) -> Bounds:
     """The bounds when the message at `head` is the first one, and `dropped` before it go."""
     first, position, timestamp_ns = head
-    return replace(
-        bounds,
+    return bounds._replace(
         first_sequence=first,
         first_position=position,
         first_timestamp_ns=timestamp_ns,
-        count=bounds.count - dropped,
+        kept=bounds.kept - dropped,
     )
 
 
 def _has_gaps(bounds: Bounds) -> bool:
-    return bounds.count <= bounds.last_sequence - bounds.first_sequence
+    return bounds.kept <= bounds.last_sequence - bounds.first_sequence
 
 
 def _drops_nothing(bounds: Bounds, trim: Trim) -> bool:
@@ -112,12 +111,11 @@ def _drops_nothing(bounds: Bounds, trim: Trim) -> bool:
 
 
 def _emptied(bounds: Bounds) -> Bounds:
-    return replace(
-        bounds,
+    return bounds._replace(
         first_sequence=bounds.last_sequence + 1,
         first_position=bounds.end_position,
         first_timestamp_ns=0,
-        count=0,
+        kept=0,
     )
 
 
