@@ -96,19 +96,22 @@ class Administration:
     def _purge(self, asked: Purge, outcome: Outcome, is_trial: bool) -> None:
         channel = self._channel(asked.channel)
         up_to = channel.last
-        if asked.keep >= 0:
-            up_to = channel.last - asked.keep
-        elif asked.up_to >= 0:
+        if asked.keep > 0:
+            # No more than that, also where sequences are missing.
+            up_to = channel.first + channel.count - asked.keep - 1
+        elif asked.keep < 0 <= asked.up_to:
             up_to = min(asked.up_to, channel.last)
         if is_trial or up_to < channel.first:
-            # Where sequences are missing fewer go; a real purge counts them.
-            outcome.numbers["purged"] = max(0, min(up_to - channel.first + 1, channel.count))
+            # What was deleted is known since the start; a real purge counts.
+            gone = 0 if asked.keep >= 0 else sum(one <= up_to for one in channel.removed)
+            most = up_to - channel.first + 1 - gone
+            outcome.numbers["purged"] = max(0, min(most, channel.count))
             self._outbox.outcomes.append(outcome)
             return
         if channel.floor is not None:
             raise OperationRefused(BUSY, f'channel "{channel.name}" is being purged already')
         outcome.numbers["purged"] = 0
-        channel.floor = Floor(up_to + 1, outcome)
+        channel.floor = Floor(up_to + 1, outcome, channel.last, max(asked.keep, -1))
         self._changes.trims_due[channel.channel_id] = None
 
     def _create_channel(

@@ -15,7 +15,7 @@ from stan.engine.guids import pack_guids
 from stan.engine.outbox import Outbox
 from stan.engine.posting import Posting
 from stan.engine.publishing import Publishing
-from stan.engine.records import Batch, Result, Run, Trim
+from stan.engine.records import Batch, Bounds, Result, Run, Trim
 from stan.engine.relaying import Relaying
 from stan.engine.settings import Settings
 from stan.engine.state import Channel
@@ -250,7 +250,7 @@ class Batches:
             if channel is not None:
                 channel.bounds_unknown = False
                 if channel.floor is not None:
-                    self._follow_purge(channel, bounds.kept, channel_id in result.unfinished)
+                    self._follow_purge(channel, bounds, channel_id in result.unfinished)
                 channel.set_bounds(bounds)
                 self._channels.watch_age(channel)
                 if 0 < channel.limits.max_messages < channel.count:
@@ -262,13 +262,17 @@ class Batches:
                 if channel_id not in result.bounds:
                     channel.bounds_unknown = True
 
-    def _follow_purge(self, channel: Channel, left: int, goes_on: bool) -> None:
-        """So many messages are left of a channel that is purged."""
+    def _follow_purge(self, channel: Channel, bounds: Bounds, goes_on: bool) -> None:
+        """This is left of a channel that is purged."""
         floor = channel.floor
         if floor is not None and floor.is_sealed:
-            floor.outcome.numbers["purged"] += channel.count - left
-            if not goes_on:
+            floor.outcome.numbers["purged"] += channel.count - bounds.kept
+            if goes_on:
+                return
+            if floor.is_reached(bounds):
                 self._channels.end_purge(channel)
+            else:
+                self._changes.trims_due[channel.channel_id] = None
 
     def failed(self, batch: Batch, error: Exception, now_ns: int) -> None:
         """Nothing of the batch is true. An unreachable store is tried again with the same

@@ -81,12 +81,26 @@ class Channel:
 
 class Floor:
     """A purge under way: what is below goes, and the outcome is told when it is gone.
-    `is_sealed` when a trim has taken it along."""
+    `is_sealed` when a trim has taken it along. `keep`, unless -1, is how many of the messages
+    up to `last` stay."""
 
-    def __init__(self, sequence: int, outcome: Outcome) -> None:
+    def __init__(self, sequence: int, outcome: Outcome, last: int, keep: int = -1) -> None:
         self.sequence: int = sequence
         self.outcome: Outcome = outcome
+        self.last: int = last
+        self.keep: int = keep
         self.is_sealed: bool = False
+
+    def is_reached(self, bounds: Bounds) -> bool:
+        """Whether that is all. Where sequences were missing too few have gone: then the floor is
+        higher from now on, by as many as are missing, and never too high."""
+        since = bounds.last_sequence - self.last
+        too_many = bounds.kept - since - self.keep
+        if self.keep < 0 or too_many <= 0:
+            return True
+        self.sequence = bounds.first_sequence + too_many
+        self.is_sealed = False
+        return False
 
 
 class ChannelTimer(Timer):

@@ -7,6 +7,7 @@ from stan.engine.records import (
     CreateChannel,
     DeleteChannel,
     DeleteDurable,
+    DeleteMessage,
     Disconnect,
     DurableName,
     MoveDurable,
@@ -83,6 +84,31 @@ def test_a_purge_moves_the_bounds(operation: Purge, purged: int, first: int) -> 
     assert kept(rig) == (first, 5, 6 - first)
     rig.publish(b"next")
     assert kept(rig) == (first, 6, 7 - first)
+
+
+@pytest.mark.parametrize("gone", [(3,), (2, 3), (4,), (2, 4), (2, 3, 4)])
+@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_purge_counts_messages_where_some_were_deleted(
+    gone: tuple[int, ...], keep: int, knows: bool
+) -> None:
+    rig = filled()
+    for sequence in gone:
+        ask(rig, DeleteMessage("foo", sequence))
+    if not knows:  # as after a start
+        rig.engine.channels.by_name["foo"].removed.clear()
+    left = [one for one in range(1, 6) if one not in gone]
+    purged = max(0, len(left) - keep)
+    assert ask(rig, Purge("foo", keep=keep), is_trial=True) == [Outcome(1, {"purged": purged})]
+    assert ask(rig, Purge("foo", keep=keep)) == [Outcome(1, {"purged": purged})]
+    assert kept(rig) == (left[purged], 5, len(left) - purged)
+
+
+def test_a_trial_purge_knows_what_was_deleted() -> None:
+    rig = filled()
+    ask(rig, DeleteMessage("foo", 2))
+    assert ask(rig, Purge("foo", up_to=3), is_trial=True) == [Outcome(1, {"purged": 2})]
+    assert ask(rig, Purge("foo", up_to=3)) == [Outcome(1, {"purged": 2})]
 
 
 @pytest.mark.parametrize("operation", [Purge("foo", up_to=0), Purge("foo", keep=5)])

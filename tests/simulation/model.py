@@ -59,6 +59,10 @@ class Log:
     def count(self) -> int:
         return self.last - self.first + 1 - len(self.removed)
 
+    def kept(self, up_to: int) -> list[int]:
+        """The sequences that are there, up to this one."""
+        return [one for one in range(self.first, up_to + 1) if one not in self.removed]
+
     def remove(self, sequence: int) -> None:
         """A single message goes, if it is there."""
         if self.first <= sequence <= self.last:
@@ -291,10 +295,17 @@ class ModelStore:
         """An operator wants what is below this sequence to go."""
         self.purges[channel_id] = max(self.purges.get(channel_id, 0), floor)
 
-    def check_purged(self, channel_id: int, floor: int) -> None:
-        """An operator was told that it is gone."""
+    def find_floor(self, channel_id: int, last: int, keep: int) -> int:
+        """The first of this many messages up to the last; the channel's if there are fewer."""
         log = self.logs.get(channel_id)
-        assert log is None or log.first >= floor, f"{log.record.name}: not purged to {floor}"
+        kept = log.kept(last) if log is not None else []
+        return kept[-keep] if keep < len(kept) else min(kept, default=0)
+
+    def check_purged(self, channel_id: int, floor: int, last: int, keep: int) -> None:
+        """An operator was told that it is gone, or that so many up to the last are left."""
+        log = self.logs.get(channel_id)
+        is_purged = log is None or log.first >= floor or len(log.kept(last)) <= keep
+        assert is_purged, f"{channel_id}: not purged to {floor}"
 
     def check_deleted(self, channel_id: int, sequence: int) -> None:
         """An operator was told that this message is gone."""

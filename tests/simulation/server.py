@@ -73,7 +73,8 @@ class Server:
         self._last_ticket = 0
         self._deletions: dict[int, tuple[int, int]] = {}  # ticket -> channel ID, sequence
         self._posts: dict[int, bytes] = {}  # ticket -> what was published
-        self._purges: dict[int, tuple[int, int]] = {}  # ticket -> channel ID, floor
+        # Ticket -> channel ID, floor, last sequence, and how many up to that stay, or -1.
+        self._purges: dict[int, tuple[int, int, int, int]] = {}
         self._rings = 0
         self._rang_at_ns = -1
         self._epoch = node.epoch
@@ -165,11 +166,14 @@ class Server:
         if isinstance(operation, Purge):
             channel = self.engine.channels.by_name.get(operation.channel)
             if channel is not None and channel.floor is None:
-                up_to = min(operation.up_to, channel.last)
+                channel_id, last, keep = channel.channel_id, channel.last, operation.keep
+                floor = min(operation.up_to, last) + 1
                 if operation.up_to < 0:
-                    up_to = channel.last - max(operation.keep, 0)
-                self.world.store.allow_purge(channel.channel_id, up_to + 1)
-                self._purges[self._last_ticket] = (channel.channel_id, up_to + 1)
+                    floor = last + 1 - max(keep, 0)
+                    if keep > 0 and all(channel_id != one for one, _ in self._deletions.values()):
+                        floor = self.world.store.find_floor(channel_id, last, keep)
+                self.world.store.allow_purge(channel_id, floor)
+                self._purges[self._last_ticket] = (channel_id, floor, last, keep)
         try:
             self.engine.administer(self._last_ticket, operation, self.node.clock_ns())
         except OperationRefused as error:
