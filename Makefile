@@ -49,7 +49,7 @@ $(VENV)/.docs: $(VENV)/.dev
 
 run: $(VENV)/.run  ## start a server on port 4222 that keeps its messages in ./data
 	@mkdir -p data
-	@exec $(BIN)/stan-server -p 4222 -st SQL --sql_source data/stan.db -admin full --welcome
+	@exec $(BIN)/stan-server -p 4222 -st SQL --sql_source data/stan.db -admin full --welcome $(RUN_ARGS)
 
 demo: $(VENV)/.run  ## watch the tutorial happen, in under 30 seconds
 	@$(BIN)/python examples/demo/main.py

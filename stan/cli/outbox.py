@@ -1,35 +1,24 @@
 """stan outbox relay: publish what stands in the outbox table of a database.
 
 For a server that is not on that database; the server on the same one does it by itself. Any
-number of relays may run. Exit code 0 after an interrupt, 1 when it cannot go on, 2 for a command
-line that cannot be understood.
+number of relays may run. Exit code 0 after an interrupt, 1 when it cannot go on.
 """
 
 import asyncio
-import os
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stan
-from stan.cli.command import perform
-from stan.cli.dial import connect_or_complain, connection_flags
+from stan.cli.session import connect
 from stan.cli.text import complain, say
-from stan.flags import Flag, Parsed, read_bool, read_count, usage
 from stan.identifiers import new_id
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-FLAGS = [
-    Flag(("database", "sql_source"), "SQLAlchemy URL of the database, else STAN_SQL_SOURCE", ""),
-    Flag(("schema",), "schema of the table, when it is not the default one", ""),
-    Flag(("batch",), "rows to publish at a time", 500, read_count),
-    Flag(("at_least_once",), "the server knows no msg_id: do without", False, read_bool),
-    Flag(("once",), "publish what stands there, and end", False, read_bool),
-    *connection_flags(""),
-]
-USAGE = usage("stan outbox relay [options]", FLAGS)
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "postgres": "postgresql+asyncpg",
@@ -39,33 +28,30 @@ _DRIVERS = {
 }
 
 
-def main(argv: list[str]) -> int:
-    """Run the command; returns its exit code."""
-    return perform(_relay, FLAGS, USAGE, (), argv)
-
-
-async def _relay(parsed: Parsed) -> int:
-    engine = open_database(parsed["database"] or os.environ.get("STAN_SQL_SOURCE", ""))
+async def relay(
+    source: str,
+    schema: str | None,
+    batch_rows: int,
+    at_least_once: bool,
+    once: bool,
+    client_id: str | None,
+) -> int:
+    """Do it; returns the exit code. Raises StanErrors."""
+    engine = open_database(source)
     if engine is None:
         return 1
-    # Any number of them may run.
-    connection = await connect_or_complain(parsed, parsed["id"] or f"outbox-relay-{new_id()}")
-    if connection is None:
-        return 1
     try:
-        relay = stan.OutboxRelay(
-            engine,
-            connection,
-            schema=parsed["schema"] or None,
-            batch_rows=parsed["batch"],
-            at_least_once=parsed["at_least_once"],
-        )
-        return await (_relay_once(relay) if parsed["once"] else _relay_on(relay))
-    except stan.StanError as error:
-        complain(f"stan outbox relay: {error}")
-        return 1
+        # Any number of them may run.
+        async with await connect(client_id or f"outbox-relay-{new_id()}") as connection:
+            working = stan.OutboxRelay(
+                engine,
+                connection,
+                schema=schema,
+                batch_rows=batch_rows,
+                at_least_once=at_least_once,
+            )
+            return await (_relay_once(working) if once else _relay_on(working))
     finally:
-        await connection.close()
         await engine.dispose()
 
 
@@ -105,9 +91,19 @@ def open_database(source: str) -> "AsyncEngine | None":
     try:
         url = make_url(source if "://" in source else f"sqlite:///{source}")
         driver = _DRIVERS.get(url.drivername)
+        if _is_missing(url):  # SQLite would make an empty one
+            complain(f"stan outbox: there is no database {url.database}")
+            return None
         return create_async_engine(url.set(drivername=driver) if driver else url)
     except (ArgumentError, NoSuchModuleError) as error:
         complain(f"stan outbox: this is no database URL: {str(error).splitlines()[0]}")
     except ImportError as error:
         complain(f"stan outbox: the database's driver is missing: pip install {error.name}")
     return None
+
+
+def _is_missing(url: "URL") -> bool:
+    """Whether this is a file of SQLite's that does not exist."""
+    path = url.database or ""
+    is_file = url.get_backend_name() == "sqlite" and path and not path.startswith((":", "file:"))
+    return bool(is_file) and not Path(path).exists()

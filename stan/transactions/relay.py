@@ -156,7 +156,7 @@ class OutboxRelay:
         for row in rows:
             try:
                 message_id = "" if self._at_least_once else self._message_id(row)
-                data = bytes(row.data)
+                data = _payload(row)
                 receipt = await self._connection.publish_async(row.channel, data, msg_id=message_id)
             except (PublishError, PayloadTooLargeError) as error:
                 unfit[row.id] = str(error)
@@ -183,7 +183,7 @@ class OutboxRelay:
         if row.msg_id:
             return str(row.msg_id)
         name = f"{self._engine.url.database}|{row.id}|{row.created_at}|".encode()
-        return f"outbox-{row.id}-{sha256(name + bytes(row.data)).hexdigest()[:24]}"
+        return f"outbox-{row.id}-{sha256(name + _payload(row)).hexdigest()[:24]}"
 
     async def _settle(self, stored: list[int], unfit: dict[int, str]) -> None:
         """Remove the rows, and set aside those that cannot be published."""
@@ -198,6 +198,11 @@ class OutboxRelay:
                 await connection.execute(parked.insert().from_select([*names, "reason"], found))
             gone = [*stored, *unfit]
             await connection.execute(table.delete().where(table.c.id.in_(gone)))
+
+
+def _payload(row: Row[Any]) -> bytes:
+    """What is to be published. SQLite keeps a text as a text, whatever the column says."""
+    return row.data.encode() if isinstance(row.data, str) else bytes(row.data)
 
 
 def _first_line(error: BaseException) -> str:

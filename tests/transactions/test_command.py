@@ -3,10 +3,12 @@
 import asyncio
 import json
 import signal
+import sqlite3
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -17,12 +19,17 @@ from tests.tools.servers import StartServer, start_server
 from .test_outbox import receive
 
 __all__ = ["start_server"]
-PROGRAM = (sys.executable, "-c", "from stan.cli.main import run; run()", "outbox")
+STAN = (sys.executable, "-c", "from stan.cli.main import run; run()")
+PROGRAM = (*STAN, "outbox")
 
 
 async def run(*arguments: str) -> tuple[int | None, str, str]:
+    return await run_program("outbox", *arguments)
+
+
+async def run_program(*arguments: str) -> tuple[int | None, str, str]:
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*PROGRAM, *arguments, stdout=pipe, stderr=pipe)
+    process = await asyncio.create_subprocess_exec(*STAN, *arguments, stdout=pipe, stderr=pipe)
     async with asyncio.timeout(30):
         out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
@@ -59,6 +66,25 @@ async def test_rows_are_published(
     assert await process.wait() == 0
 
 
+async def test_where_to_connect_may_be_said_as_with_any_command(
+    tmp_path: Path,
+    start_server: StartServer,
+    nats_server: NatsServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = start_server("-mc", "0")
+    path = tmp_path / "app.db"
+    await write(path, b"1")
+    monkeypatch.setenv("NATS_URL", nats_server.url)
+    monkeypatch.setenv("STAN_CLUSTER", server.cluster)
+    told = await run("relay", "--database", str(path), "--once")
+    assert told == (0, "published 1, parked 0\n", "")
+    await write(path, b"2")
+    monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:1")
+    arguments = ("-s", nats_server.url, "outbox", "relay", "--database", str(path), "--once")
+    assert await run_program(*arguments) == (0, "published 1, parked 0\n", "")
+
+
 async def test_what_is_wrong_is_one_line(
     tmp_path: Path, start_server: StartServer, nats_server: NatsServer
 ) -> None:
@@ -69,6 +95,11 @@ async def test_what_is_wrong_is_one_line(
     assert (code, out) == (1, "")
     assert err.startswith("stan outbox: this is no database URL: ")
     assert err.count("\n") == 1
+    missing = tmp_path / "typo.db"
+    code, out, err = await run("relay", "--once", "--database", str(missing))
+    assert (code, out, err) == (1, "", f"stan outbox: there is no database {missing}\n")
+    assert not missing.exists()
+    sqlite3.connect(tmp_path / "empty.db").executescript("CREATE TABLE something (id INTEGER)")
     server = start_server("-mc", "0")
     where = ("-s", nats_server.url, "-c", server.cluster, "--once")
     code, out, err = await run("relay", *where, "--database", str(tmp_path / "empty.db"))
@@ -105,8 +136,11 @@ async def test_parked_rows_are_shown_and_moved_back(tmp_path: Path) -> None:
     code, out, err = await run("drop", *where, "--id", "8")
     assert (code, out) == (1, "")
     assert "-f" in err
+    code, out, err = await run("drop", *where, "-f")
+    assert (code, out) == (2, "")
+    assert "give --id, or --all" in err
     assert await run("drop", *where, "--id", "8", "-f") == (0, "1 row dropped.\n", "")
-    assert await run("retry", *where) == (0, "1 row moved back.\n", "")
+    assert await run("retry", *where, "--all") == (0, "1 row moved back.\n", "")
     assert await run("retry", *where) == (0, "0 rows moved back.\n", "")
     async with engine.connect() as db:
         rows = list(await db.execute(table.select().order_by(table.c.id)))

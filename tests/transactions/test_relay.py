@@ -126,6 +126,19 @@ async def test_a_row_that_cannot_be_published_is_parked(
     assert await count(tables) == 0
 
 
+async def test_text_as_sqlite_keeps_it_is_published(
+    tables: AsyncEngine, connection: stan.Connection
+) -> None:
+    async with tables.begin() as db:
+        await db.execute(
+            text("INSERT INTO stan_outbox (channel, data) VALUES ('orders', 'as text')")
+        )
+    relay = stan.OutboxRelay(tables, connection)
+    assert await relay.relay_once() == 1
+    messages = await receive(connection, "orders", 1)
+    assert [message.data for message in messages] == [b"as text"]
+
+
 async def test_another_relay_takes_the_place_of_one_that_ended(
     tables: AsyncEngine, connection: stan.Connection
 ) -> None:

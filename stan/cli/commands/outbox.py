@@ -47,17 +47,32 @@ _database = click.option(
 )
 _schema = click.option("--schema", help="Schema of the tables, with --database.")
 _row = click.option("--id", "row_id", type=click.IntRange(1), help="Only the row of this number.")
+_all = click.option("--all", "is_all", is_flag=True, help="All rows.")
 
 
-@outbox.command(
-    "relay",
-    context_settings={"ignore_unknown_options": True, "help_option_names": []},
-    cls=click.Command,
+@outbox.command("relay")
+@click.option(
+    "--database",
+    envvar="STAN_SQL_SOURCE",
+    default="",
+    help="SQLAlchemy URL of the database [env: STAN_SQL_SOURCE]",
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def relay(arguments: tuple[str, ...]) -> int:
+@click.option("--schema", help="schema of the table, when it is not the default one")
+@click.option("--batch", type=click.IntRange(1), default=500, help="rows to publish at a time")
+@click.option("--at-least-once", is_flag=True, help="the server knows no msg_id: do without")
+@click.option("--once", is_flag=True, help="publish what stands there, and end")
+@click.option("--id", "client_id", help="client ID to connect with")
+def relay(
+    database: str,
+    schema: str | None,
+    batch: int,
+    at_least_once: bool,
+    once: bool,
+    client_id: str | None,
+) -> int:
     """Publish the rows of a database that is not the server's."""
-    return relaying.main(list(arguments))
+    work = relaying.relay(database, schema, batch, at_least_once, once, client_id)
+    return asyncio.run(work)
 
 
 @outbox.command("parked")
@@ -80,11 +95,15 @@ def parked(database: str | None, schema: str | None, as_json: bool) -> None:
 
 @outbox.command("retry")
 @_row
+@_all
 @_database
 @_schema
 @json_option
-def retry(row_id: int | None, database: str | None, schema: str | None, as_json: bool) -> None:
+def retry(
+    row_id: int | None, is_all: bool, database: str | None, schema: str | None, as_json: bool
+) -> None:
     """Move rows back into the outbox: all, or one."""
+    _require_choice(row_id, is_all, is_needed=False)
     if database:
         row = {"moved": _work(database, schema, lambda parking: parking.retry(row_id))}
     else:
@@ -94,12 +113,14 @@ def retry(row_id: int | None, database: str | None, schema: str | None, as_json:
 
 @outbox.command("drop")
 @_row
+@_all
 @_database
 @_schema
 @destroying
 @json_option
 def drop(
     row_id: int | None,
+    is_all: bool,
     database: str | None,
     schema: str | None,
     dry_run: bool,
@@ -107,6 +128,7 @@ def drop(
     as_json: bool,
 ) -> None:
     """Throw rows away: all, or one."""
+    _require_choice(row_id, is_all, is_needed=True)
     if dry_run or not force:
         if database:
             found = _work(database, schema, lambda parking: parking.count(row_id))
@@ -121,6 +143,13 @@ def drop(
     else:
         row = request("outbox.drop", **_which(row_id))
     tell(row, as_json, f"{_count(row['dropped'])} dropped.")
+
+
+def _require_choice(row_id: int | None, is_all: bool, *, is_needed: bool) -> None:
+    if row_id is not None and is_all:
+        raise click.UsageError("give either --id or --all")
+    if is_needed and row_id is None and not is_all:
+        raise click.UsageError("which rows? give --id, or --all")
 
 
 def _which(row_id: int | None) -> dict[str, Any]:
