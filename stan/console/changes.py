@@ -47,6 +47,7 @@ async def change(visit: Visit) -> web.StreamResponse:
     wanted = CHANGES.get(operation)
     if wanted is None:
         raise RefusedError(400, "error.operation")
+    visit.back = wanted.page(form)
     try:
         request = wanted.read(form)
     except ValueError as error:

@@ -48,6 +48,7 @@ class Visit:
     session: Session | None = None
     is_trusted: bool = False
     info: Mapping[str, Any] | None = None
+    back: str = "./"  # where an error page leads
 
     @property
     def who(self) -> str:
@@ -93,6 +94,8 @@ class Visit:
         session = self.session
         here = self.request.path.rpartition("/")[2]
         query = {name: value for name, value in self.request.query.items() if name != "lang"}
+        # What answers a form has no address of its own that could be asked for again.
+        switch = language.NAMES if self.request.method != "POST" else {}
         page = self.templates.get_template(template).render(
             visit=self,
             info=self.info or {},
@@ -101,7 +104,7 @@ class Visit:
             tag=language.TAGS[self.language],
             languages=[
                 (code, name, link(here or "./", **{**query, "lang": code}))
-                for code, name in language.NAMES.items()
+                for code, name in switch.items()
             ],
             token=session.token if session is not None else "",
             notes=session.take_notes() if session is not None else [],

@@ -79,6 +79,8 @@ async def test_limits_of_its_own(run: Run, connection: stan.Connection, channel:
     limits = ("channel", "limits", channel)
     trial = await answer(run, *limits, "--max-msgs", "3", "--dry-run")
     assert (trial["limits"]["max_msgs"], trial["messages"]) == (3, 5)
+    told = (await run(*limits, "--max-msgs", "3", "--dry-run")).stdout
+    assert told.endswith("\nWould be removed\t2 messages\n")
     outcome = await run(*limits, "--max-msgs", "3")
     assert (outcome.code, outcome.stdout) == (1, "")
     assert "say -f to do it" in outcome.stderr
@@ -195,7 +197,8 @@ async def test_a_durable(run: Run, connection: stan.Connection, channel: str) ->
     assert outcome.stdout == f"Sent 4 messages to {name} again.\n"
     outcome = await run("durable", "move", channel, "d", "--to", "new", "--dry-run")
     assert outcome.stdout == (
-        f"Would move {name} from sequence 4 to 10: its lag from 10 to 0, 4 in flight given up.\n"
+        f"Would move {name}, which would get sequence 5 next, to sequence 11: "
+        "its lag from 10 to 0, 4 in flight given up.\n"
     )
     assert (await run("durable", "move", channel, "d", "--to", "new")).code == 1
     assert (await run("durable", "move", channel, "d", "--to", "new", "-f")).code == 0

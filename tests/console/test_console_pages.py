@@ -173,3 +173,20 @@ async def test_a_group_is_shown_as_far_as_it_is_known(
     assert status == 200
     assert "active: it serves its group" in text
     assert shown in text
+
+
+@pytest.mark.parametrize(
+    ("operation", "form", "status"),
+    [
+        ("channel.purge", {"channel": "orders.new", "kind": "all"}, 200),
+        ("channel.purge", {"channel": "orders.new", "kind": "keep", "value": ""}, 400),
+    ],
+)
+async def test_what_answers_a_form_leads_back_and_has_no_switch(
+    served: Served, operation: str, form: dict[str, str], status: int
+) -> None:
+    token = await served.token()
+    found, text = await served.post("change", token=token, operation=operation, **form)
+    assert found == status
+    assert 'href="channel?channel=orders.new"' in text
+    assert "lang=zh" not in text

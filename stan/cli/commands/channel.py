@@ -183,8 +183,13 @@ def limits(
         row = request("channel.info", channel=channel)
     if as_json:
         show_json(row)
+        return
+    facts = (*LIMITS, Column("Limits are", "limits_source"))
+    if row.get("dry_run"):
+        trial = Column("Would be removed", lambda row: _excess(row) or "nothing")
+        show_facts((*facts, trial), row, f"Channel {channel}, as it would be")
     else:
-        show_facts((*LIMITS, Column("Limits are", "limits_source")), row, f"Channel {channel}")
+        show_facts(facts, row, f"Channel {channel}")
 
 
 def _change_limits(channel: str, limits: dict[str, Any] | None, dry_run: bool, force: bool) -> Row:
@@ -195,12 +200,20 @@ def _change_limits(channel: str, limits: dict[str, Any] | None, dry_run: bool, f
         row = ask(lambda admin: admin.send("channel.limits", {**fields, "dry_run": True}))
         if dry_run:
             return row
-        most, most_bytes = row["limits"]["max_msgs"], row["limits"]["max_bytes"]
-        if 0 < most < row["messages"]:
-            confirm(f"Remove {_messages(row['messages'] - most)} for good?", force)
-        elif 0 < most_bytes < row["bytes"]:
-            confirm(f"Remove {size(row['bytes'] - most_bytes)} of messages for good?", force)
+        gone = _excess(row)
+        if gone:
+            confirm(f"Remove {gone} for good?", force)
     return ask(lambda admin: admin.send("channel.limits", fields))
+
+
+def _excess(row: Row) -> str:
+    """What a channel holds above its limits, in words."""
+    most, most_bytes = row["limits"]["max_msgs"], row["limits"]["max_bytes"]
+    if 0 < most < row["messages"]:
+        return _messages(row["messages"] - most)
+    if 0 < most_bytes < row["bytes"]:
+        return f"{size(row['bytes'] - most_bytes)} of messages"
+    return ""
 
 
 @channel.command("purge")

@@ -183,17 +183,16 @@ def move(
         before = request("durable.info", channel=channel, **named)
         row = request("durable.move", **fields, dry_run=True)
         change = (
-            f"{words} from sequence {before['last_sent']:,} to {row['last_sent']:,}: its lag from "
-            f"{before['lag']:,} to {row['lag']:,}, {row.get('released', 0):,} in flight given up"
+            f"{words}, which would get sequence {before['last_sent'] + 1:,} next, to sequence "
+            f"{row['sequence']:,}: its lag from {before['lag']:,} to {row['lag']:,}, "
+            f"{row.get('released', 0):,} in flight given up"
         )
         if dry_run:
             tell(row, as_json, f"Would move {change}.")
             return
         confirm(f"Move {change}?", force)
     row = request("durable.move", **fields)
-    tell(
-        row, as_json, f"Moved {words} to sequence {row['last_sent']:,}: its lag is {row['lag']:,}."
-    )
+    tell(row, as_json, f"Moved {words} to sequence {row['sequence']:,}: its lag is {row['lag']:,}.")
 
 
 @durable.command("rm")
@@ -209,7 +208,8 @@ def rm(
     if dry_run or not force:
         now = request("durable.info", **fields)
         row = request("durable.delete", **fields, force=True, dry_run=True)
-        online = f", which is online with {now['members_count']:,}" if now["is_online"] else ""
+        members = now["members_count"]
+        online = f" (clients that receive by it now: {members:,})" if members else ""
         lag = row.get("unsent", 0) + row.get("pending", 0)
         what = f"{words} of channel {channel!r}{online}, with {lag:,} messages that it has not done"
         if dry_run:
