@@ -33,12 +33,15 @@ from bench.report import (
     write_between_marks,
 )
 from bench.setting import STORES, Setting
-from bench.throughput import tabulate_throughput
+from bench.spread import tabulate_spread
+from bench.throughput import tabulate_sizes, tabulate_throughput
 from stan.errors import StanError
 
 # In this order: latency starts from what throughput found.
 TABLES: dict[str, Callable[[Setting], Table]] = {
     "throughput": tabulate_throughput,
+    "spread": tabulate_spread,
+    "sizes": tabulate_sizes,
     "latency": tabulate_latency,
     "flat": tabulate_flat_costs,
     "clients": tabulate_clients,

@@ -59,6 +59,15 @@ LOADS = (
     Load("one at a time", ("-np", "1", "-ns", "0", "-ms", "128", "-sync"), 200),
     Load("replay", ("-np", "0", "-ns", "1", *_WINDOW), 20_000, 0, 1, replays=True),
 )
+# Payloads of other sizes, one publisher and one subscriber.
+SIZES = tuple(
+    Load(name, ("-np", "1", "-ns", "1", "-ms", str(size), "-mpa", str(window)), window, 1, 1)
+    for name, size, window in (
+        ("4 KB", 4_000, 512),
+        ("64 KB", 64_000, 128),
+        ("1 MB", 1_000_000, 16),
+    )
+)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ about as long; the table says how many they were.
 import functools
 
 from bench.cost import LEGEND
-from bench.loads import LOADS, ONE_TO_ONE, Load, Measurement, measure, median_measurement
+from bench.loads import LOADS, ONE_TO_ONE, SIZES, Load, Measurement, measure, median_measurement
 from bench.peers import Peer, Running
 from bench.report import Job, Rows, Table
 from bench.rounds import find_count, median_ratio, take_turns
@@ -16,17 +16,27 @@ from bench.setting import MOST_MESSAGES, Setting
 
 def tabulate_throughput(setting: Setting) -> Table:
     """The table, not measured yet."""
+    return _tabulate(setting, "throughput", LOADS, "")
+
+
+def tabulate_sizes(setting: Setting) -> Table:
+    """The table of payloads of other sizes, not measured yet."""
+    about = "One publisher and one subscriber, of payloads of these sizes. "
+    return _tabulate(setting, "sizes", SIZES, about)
+
+
+def _tabulate(setting: Setting, name: str, loads: tuple[Load, ...], about: str) -> Table:
     columns = ["store", "work"]
     for peer in setting.peers:
         columns += [f"{peer.name}, msg/s", "CPU us"]
     if setting.other is not None:
         columns += [f"ratio, {peer.name}" for peer in setting.ours]
     legend = (
-        f"Load by {setting.generator_name}. Each lasts about {setting.seconds:g} s, with as many "
-        f"messages as that takes (at most {MOST_MESSAGES:,}), in the last column for each. A "
+        f"{about}Load by {setting.generator_name}. Each lasts about {setting.seconds:g} s, with as "
+        f"many messages as that takes (at most {MOST_MESSAGES:,}), in the last column for each. A "
         "ratio above 1 is in our favor. " + LEGEND
     )
-    return Table("throughput", legend, [*columns, "messages"], _jobs(setting))
+    return Table(name, legend, [*columns, "messages"], _jobs(setting, name, loads))
 
 
 def sustain(setting: Setting, store: str, peer: Peer, load: Load = ONE_TO_ONE) -> int:
@@ -43,12 +53,12 @@ def run_once(setting: Setting, store: str, load: Load, peer: Peer, messages: int
         return measure(load, messages, running, setting.generator)
 
 
-def _jobs(setting: Setting) -> list[Job]:
+def _jobs(setting: Setting, table: str, loads: tuple[Load, ...]) -> list[Job]:
     return [
         Job(f"{store}, {load.name}", functools.partial(_measure, setting, store, load))
         for store in setting.stores
-        for load in LOADS
-        if setting.wants("throughput", store, load.name)
+        for load in loads
+        if setting.wants(table, store, load.name)
     ]
 
 
