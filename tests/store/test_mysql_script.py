@@ -53,3 +53,15 @@ async def test_a_script_with_an_error_changes_nothing(networked_place: Place) ->
     await store.commit(batch)
     assert list(await read_all(store, 1)) == [1, 2, 3]
     await networked_place.close()
+
+
+async def test_payloads_of_every_size_are_stored_as_they_are(networked_place: Place) -> None:
+    store = await networked_place.opened()
+    writer = Writer(store)
+    await writer.create(1)
+    sizes = [0, MOST_PAYLOAD_BYTES, 1, 1_499_999, 1_500_001, MOST_PAYLOAD_BYTES + 1, 1_048_576]
+    payloads = [bytes(range(251)) * (size // 251) + bytes(size % 251) for size in sizes]
+    runs = [await writer.append(1, payloads, 1000), await writer.append(1, payloads[3:4], 2000)]
+    found = await read_all(store, 1)
+    assert list(found.values()) == [*runs[0].framed, *runs[1].framed]
+    await networked_place.close()
