@@ -43,6 +43,16 @@ class Setting:
         is_ours = len(self.generator) > 1
         return "our own stan-bench" if is_ours else f"`{Path(self.generator[0]).name}`"
 
+    @property
+    def rate_columns(self) -> list[str]:
+        """Of a table with messages a second for each peer."""
+        columns = ["store", "work"]
+        for peer in self.peers:
+            columns += [f"{peer.name}, msg/s", "CPU us"]
+        if self.other is not None:
+            columns += [f"ratio, {peer.name}" for peer in self.ours]
+        return [*columns, "messages"]
+
     def wants(self, table: str, store: str, work: str) -> bool:
         """Whether this row is among those that were asked for."""
         name = f"{table} {store} {work}"

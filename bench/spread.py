@@ -49,18 +49,13 @@ class Measurement:
 
 def tabulate_spread(setting: Setting) -> Table:
     """The table, not measured yet."""
-    columns = ["store", "work"]
-    for peer in setting.peers:
-        columns += [f"{peer.name}, msg/s", "CPU us"]
-    if setting.other is not None:
-        columns += [f"ratio, {peer.name}" for peer in setting.ours]
     legend = (
         f"128-byte messages of ten publishers, in turns over all channels, 16,384 under way, about "
         f"{setting.seconds:g} s. Nobody subscribes, or each channel has a client of its own that "
         "subscribes and acknowledges. Every message was acked once and arrived once. A ratio "
         "above 1 is in our favor. " + LEGEND
     )
-    return Table("spread", legend, [*columns, "messages"], _jobs(setting))
+    return Table("spread", legend, setting.rate_columns, _jobs(setting))
 
 
 def _jobs(setting: Setting) -> list[Job]:

@@ -26,17 +26,12 @@ def tabulate_sizes(setting: Setting) -> Table:
 
 
 def _tabulate(setting: Setting, name: str, loads: tuple[Load, ...], about: str) -> Table:
-    columns = ["store", "work"]
-    for peer in setting.peers:
-        columns += [f"{peer.name}, msg/s", "CPU us"]
-    if setting.other is not None:
-        columns += [f"ratio, {peer.name}" for peer in setting.ours]
     legend = (
         f"{about}Load by {setting.generator_name}. Each lasts about {setting.seconds:g} s, with as "
         f"many messages as that takes (at most {MOST_MESSAGES:,}), in the last column for each. A "
         "ratio above 1 is in our favor. " + LEGEND
     )
-    return Table(name, legend, [*columns, "messages"], _jobs(setting, name, loads))
+    return Table(name, legend, setting.rate_columns, _jobs(setting, name, loads))
 
 
 def sustain(setting: Setting, store: str, peer: Peer, load: Load = ONE_TO_ONE) -> int:
