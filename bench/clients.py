@@ -7,19 +7,19 @@ program. What is compared is what somebody gets who writes asyncio code.
 import asyncio
 import functools
 import json
-import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
 
 from bench.client_load import CHANNEL, MAX_IN_FLIGHT
-from bench.cost import Cost, Meter, median_cost
+from bench.cost import Meter
 from bench.jetstream import RunningJetStream
 from bench.loads import last_sequence
 from bench.peers import Running
+from bench.rates import Result, measure_each, tell_counts, tell_results
 from bench.report import Job, Rows, Table
-from bench.rounds import find_count, median_ratio, take_turns
-from bench.setting import MOST_MESSAGES, Setting
+from bench.rounds import median_ratio
+from bench.setting import Setting
 
 _TIMEOUT_S = 600
 
@@ -52,14 +52,6 @@ class Side:
     syncs: bool = False
 
 
-@dataclass(frozen=True)
-class Result:
-    """One run."""
-
-    rate: float
-    cost: Cost
-
-
 def tabulate_clients(setting: Setting) -> Table:
     """The table, not measured yet."""
     legend = (
@@ -90,31 +82,11 @@ def _jobs(setting: Setting) -> list[Job]:
 
 
 def _measure(setting: Setting, work: Work, label: str, sides: tuple[Side, Side]) -> Rows:
-    counts = {
-        side: find_count(
-            functools.partial(_rate, setting, work, side),
-            work.first,
-            setting.seconds,
-            MOST_MESSAGES,
-        )
-        for side in sides
-    }
-    taken = take_turns(
-        sides,
-        setting.repeat,
-        lambda side: _run_once(setting, work, side, counts[side]),
-    )
-    cells = [label, work.name]
-    for results in taken.values():
-        rate = statistics.median(result.rate for result in results)
-        cells += [f"{rate:,.0f}", str(median_cost([result.cost for result in results]))]
+    run = functools.partial(_run_once, setting, work)
+    counts, taken = measure_each(setting, sides, run, work.first)
     ours, theirs = ([result.rate for result in results] for results in taken.values())
-    counted = " / ".join(f"{count:,}" for count in counts.values())
-    return [[*cells, f"{median_ratio(ours, theirs):.2f}", counted]]
-
-
-def _rate(setting: Setting, work: Work, side: Side, messages: int) -> float:
-    return _run_once(setting, work, side, messages).rate
+    ratio = f"{median_ratio(ours, theirs):.2f}"
+    return [[label, work.name, *tell_results(taken), ratio, tell_counts(counts.values())]]
 
 
 def _run_once(setting: Setting, work: Work, side: Side, messages: int) -> Result:

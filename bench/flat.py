@@ -20,13 +20,12 @@ from bench.loads import (
     measure,
     median_measurement,
 )
-from bench.peers import Running
+from bench.peers import UNLIMITED, Running
 from bench.report import Job, Rows, Table
 from bench.rounds import find_count, median_ratio, take_turns
 from bench.setting import MOST_MESSAGES, Setting
 
 _CLUSTER = "test-cluster"
-_UNLIMITED = ("-mc", "0", "-msu", "0")
 _STORED, _CHANNELS, _SUBSCRIBERS = 1_000_000, 10_000, 1_000
 _PAYLOAD = b"x" * 128
 _ACK_EVERY_S = 1.0
@@ -122,7 +121,7 @@ def _rate(setting: Setting, store: str, scene: Scene, messages: int) -> float:
 
 
 def _run_once(setting: Setting, store: str, messages: int, scene: Scene) -> Measurement:
-    with Running(setting.ours[0], store, {}, _UNLIMITED) as running:
+    with Running(setting.ours[0], store, {}, UNLIMITED) as running:
         return asyncio.run(_measure_in(scene, running, setting, messages))
 
 

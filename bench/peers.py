@@ -15,6 +15,8 @@ from bench.postgres import BenchPostgres
 from tests.tools.processes import LoggedProcess, StartFailed, free_port
 from tests.tools.streaming_server import READY
 
+# Of channels and of subscriptions.
+UNLIMITED = ("-mc", "0", "-msu", "0")
 LIMITS = ["-mm", "5000000", "-mb", "4294967296"]
 
 

@@ -121,7 +121,7 @@ class RawClient:
         self.client_id = client_id
         self.connection_id = os.urandom(11).hex().encode()
         self.line = Line(url)
-        self._heartbeat = _inbox()
+        self._heartbeat = new_inbox()
         self.line.subscribe(self._heartbeat)
         request = ConnectRequest(
             clientID=client_id,
@@ -138,7 +138,7 @@ class RawClient:
 
     def subscribe(self, channel: str) -> tuple[bytes, bytes]:
         """Subscribe to what is new, with the usual limits: the inbox, and where to ack."""
-        inbox = _inbox()
+        inbox = new_inbox()
         self.line.subscribe(inbox)
         request = SubscriptionRequest(
             clientID=self.client_id,
@@ -171,7 +171,7 @@ class RawClient:
         self.line.close()
 
     def _ask(self, subject: str, payload: bytes) -> bytes:
-        inbox = _inbox()
+        inbox = new_inbox()
         self.line.subscribe(inbox)
         size = len(payload)
         self.line.send(b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), inbox, size, payload))
@@ -182,5 +182,6 @@ class RawClient:
                 return answer
 
 
-def _inbox() -> bytes:
+def new_inbox() -> bytes:
+    """A subject of one's own."""
     return b"_INBOX." + os.urandom(11).hex().encode()

@@ -6,19 +6,18 @@ is `bench.spread_load`, a process of its own, since stan-bench knows one channel
 
 import functools
 import json
-import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
 
-from bench.cost import LEGEND, Cost, Meter, median_cost
-from bench.peers import Peer, Running
+from bench.cost import LEGEND, Meter
+from bench.peers import UNLIMITED, Peer, Running
+from bench.rates import Result, measure_each, tell_counts, tell_results
 from bench.report import Job, Rows, Table
-from bench.rounds import find_count, median_ratio, take_turns
+from bench.rounds import median_ratio
 from bench.setting import MOST_MESSAGES, Setting
 
 _FIRST = 5_000
-_UNLIMITED = ("-mc", "0", "-msu", "0")
 _TIMEOUT_S = 300
 
 
@@ -37,14 +36,6 @@ class Spread:
 
 
 SPREADS = (Spread(100), Spread(1_000), Spread(10_000), Spread(1_000, subscribed=True))
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Messages a second, and what each process spent on one."""
-
-    rate: float
-    cost: Cost
 
 
 def tabulate_spread(setting: Setting) -> Table:
@@ -69,32 +60,18 @@ def _jobs(setting: Setting) -> list[Job]:
 
 def _measure(setting: Setting, store: str, spread: Spread) -> Rows:
     run = functools.partial(run_once, setting, store, spread)
-    counts = {
-        peer: find_count(
-            lambda messages, peer=peer: run(peer, messages).rate,  # type: ignore[misc]
-            _FIRST,
-            setting.seconds,
-            MOST_MESSAGES // 4,
-        )
-        for peer in setting.peers
-    }
-    taken = take_turns(setting.peers, setting.repeat, lambda peer: run(peer, counts[peer]))
-    cells = [store, spread.name]
-    for measurements in taken.values():
-        rate = statistics.median(each.rate for each in measurements)
-        cells += [f"{rate:,.0f}", str(median_cost([each.cost for each in measurements]))]
+    counts, taken = measure_each(setting, setting.peers, run, _FIRST, MOST_MESSAGES // 4)
+    cells = [store, spread.name, *tell_results(taken)]
     if setting.other is not None:
         theirs = [each.rate for each in taken[setting.other]]
         for peer in setting.ours:
             cells.append(f"{median_ratio([each.rate for each in taken[peer]], theirs):.2f}")
-    return [[*cells, " / ".join(f"{count:,}" for count in counts.values())]]
+    return [[*cells, tell_counts(counts.values())]]
 
 
-def run_once(
-    setting: Setting, store: str, spread: Spread, peer: Peer, messages: int
-) -> Measurement:
+def run_once(setting: Setting, store: str, spread: Spread, peer: Peer, messages: int) -> Result:
     """Measure a load on a fresh server. Raises RuntimeError when messages were lost or doubled."""
-    with Running(peer, store, setting.databases, _UNLIMITED) as running:
+    with Running(peer, store, setting.databases, UNLIMITED) as running:
         words = ["--url", running.url, "--channels", str(spread.channels)]
         words += ["--messages", str(messages), *(["--subscribed"] if spread.subscribed else [])]
         command = [sys.executable, "-m", "bench.spread_load", *words]
@@ -108,4 +85,4 @@ def run_once(
             raise RuntimeError(err.strip().splitlines()[-1])
         found = json.loads(out)
         cost = meter.read(messages * (1 + spread.subscribed), found["cpu_s"])
-        return Measurement(found["messages_per_s"], cost)
+        return Result(found["messages_per_s"], cost)

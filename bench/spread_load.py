@@ -9,13 +9,12 @@ once; else the run fails.
 
 import argparse
 import json
-import os
 import select
 import sys
 import time
 from contextlib import closing
 
-from bench.raw import FrameWithPayload, Line
+from bench.raw import FrameWithPayload, Line, new_inbox
 from stan.wire.frames import pub
 from stan.wire.messages import string_field, varint
 from stan.wire.stan_pb2 import (
@@ -45,7 +44,7 @@ class Crowd:
 
     def __init__(self, url: str, cluster_id: str) -> None:
         self.line = Line(url)
-        self._inbox = b"_INBOX." + os.urandom(11).hex().encode()
+        self._inbox = new_inbox()
         self.line.subscribe(self._inbox + b".>")
         self._cluster_id = cluster_id
         self._ack_inboxes: list[bytes] = []
@@ -64,7 +63,7 @@ class Crowd:
         for name in names:
             request = ConnectRequest(clientID=name, heartbeatInbox=heartbeats)
             where = f"_STAN.discover.{self._cluster_id}"
-            self.line.send(pub(where, request.SerializeToString(), (self._inbox + b".c").decode()))
+            self.line.send(pub(where, request.SerializeToString(), self._inbox + b".c"))
         for _, payload in self._await(b".c", len(names)):
             self.server = ConnectResponse.FromString(payload)
             if self.server.error:
@@ -101,7 +100,7 @@ class Crowd:
             middle = string_field(0x1A, channel.encode()) + string_field(0x2A, _PAYLOAD)
             message = b"%b%010d%b" % (heads[number % len(heads)], number, middle)
             where = f"{self.server.pubPrefix}.{channel}"
-            made.append(pub(where, message, (self._inbox + b".a").decode()))
+            made.append(pub(where, message, self._inbox + b".a"))
         return made
 
     def read(self) -> None:

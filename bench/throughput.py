@@ -9,6 +9,7 @@ import functools
 from bench.cost import LEGEND
 from bench.loads import LOADS, ONE_TO_ONE, SIZES, Load, Measurement, measure, median_measurement
 from bench.peers import Peer, Running
+from bench.rates import tell_counts
 from bench.report import Job, Rows, Table
 from bench.rounds import find_count, median_ratio, take_turns
 from bench.setting import MOST_MESSAGES, Setting
@@ -74,7 +75,7 @@ def _measure(setting: Setting, store: str, load: Load) -> Rows:
         theirs = [each.rate for each in taken[setting.other]]
         for peer in setting.ours:
             cells.append(f"{median_ratio([each.rate for each in taken[peer]], theirs):.2f}")
-    return [[*cells, " / ".join(f"{count:,}" for count in counts.values())]]
+    return [[*cells, tell_counts(counts.values())]]
 
 
 def _text(measurement: Measurement) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stan
+from stan.cli.naming import own_client_id
 from stan.cli.session import connect
 from stan.cli.text import complain, say
-from stan.identifiers import new_id
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -42,7 +42,7 @@ async def relay(
         return 1
     try:
         # Any number of them may run.
-        async with await connect(client_id or f"outbox-relay-{new_id()}") as connection:
+        async with await connect(client_id or own_client_id("outbox-relay")) as connection:
             working = stan.OutboxRelay(
                 engine,
                 connection,

@@ -61,7 +61,6 @@ async def change(visit: Visit) -> web.StreamResponse:
                 operation=operation,
                 words=_plain(request | trial),
                 fields=kept,
-                back=wanted.page(form),
             )
     answer = await visit.run(operation, **request)
     visit.begin_session().say(f"done.{operation.replace('.', '_')}", **_plain(request | answer))

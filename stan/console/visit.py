@@ -48,7 +48,7 @@ class Visit:
     session: Session | None = None
     is_trusted: bool = False
     info: Mapping[str, Any] | None = None
-    back: str = "./"  # where an error page leads
+    back: str = "./"  # where a page that answers a form leads
 
     @property
     def who(self) -> str:

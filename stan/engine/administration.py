@@ -111,7 +111,7 @@ class Administration:
         if channel.floor is not None:
             raise OperationRefused(BUSY, f'channel "{channel.name}" is being purged already')
         outcome.numbers["purged"] = 0
-        channel.floor = Floor(up_to + 1, outcome, channel.last, max(asked.keep, -1))
+        channel.floor = Floor(up_to + 1, outcome, channel.last, asked.keep)
         self._changes.trims_due[channel.channel_id] = None
 
     def _create_channel(

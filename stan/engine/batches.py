@@ -269,9 +269,12 @@ class Batches:
             floor.outcome.numbers["purged"] += channel.count - bounds.kept
             if goes_on:
                 return
-            if floor.is_reached(bounds):
+            excess = floor.excess(bounds)
+            if not excess:
                 self._channels.end_purge(channel)
-            else:
+            else:  # as many sequences hold no more messages than that
+                floor.sequence = bounds.first_sequence + excess
+                floor.is_sealed = False
                 self._changes.trims_due[channel.channel_id] = None
 
     def failed(self, batch: Batch, error: Exception, now_ns: int) -> None:

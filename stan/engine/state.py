@@ -91,16 +91,12 @@ class Floor:
         self.keep: int = keep
         self.is_sealed: bool = False
 
-    def is_reached(self, bounds: Bounds) -> bool:
-        """Whether that is all. Where sequences were missing too few have gone: then the floor is
-        higher from now on, by as many as are missing, and never too high."""
+    def excess(self, bounds: Bounds) -> int:
+        """How many more have to go: where sequences were missing, too few have gone."""
+        if self.keep < 0:
+            return 0
         since = bounds.last_sequence - self.last
-        too_many = bounds.kept - since - self.keep
-        if self.keep < 0 or too_many <= 0:
-            return True
-        self.sequence = bounds.first_sequence + too_many
-        self.is_sealed = False
-        return False
+        return max(0, bounds.kept - since - self.keep)
 
 
 class ChannelTimer(Timer):

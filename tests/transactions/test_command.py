@@ -5,6 +5,7 @@ import json
 import signal
 import sqlite3
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,7 +100,8 @@ async def test_what_is_wrong_is_one_line(
     code, out, err = await run("relay", "--once", "--database", str(missing))
     assert (code, out, err) == (1, "", f"stan outbox: there is no database {missing}\n")
     assert not missing.exists()
-    sqlite3.connect(tmp_path / "empty.db").executescript("CREATE TABLE something (id INTEGER)")
+    with closing(sqlite3.connect(tmp_path / "empty.db")) as empty:
+        empty.execute("CREATE TABLE something (id INTEGER)")
     server = start_server("-mc", "0")
     where = ("-s", nats_server.url, "-c", server.cluster, "--once")
     code, out, err = await run("relay", *where, "--database", str(tmp_path / "empty.db"))

@@ -206,9 +206,8 @@ def rm(
     words, named = find(channel, name, client_id)
     fields = {"channel": channel, **named}
     if dry_run or not force:
-        now = request("durable.info", **fields)
         row = request("durable.delete", **fields, force=True, dry_run=True)
-        members = now["members_count"]
+        members = row["members"]
         online = f" (clients that receive by it now: {members:,})" if members else ""
         lag = row.get("unsent", 0) + row.get("pending", 0)
         what = f"{words} of channel {channel!r}{online}, with {lag:,} messages that it has not done"
