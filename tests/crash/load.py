@@ -62,6 +62,8 @@ class Publisher:
     fresh: set[int] = field(default_factory=set)
     """Acknowledged since the last audit."""
     refused: dict[int, str] = field(default_factory=dict)
+    returns: int = 0
+    """How often the connection went on after an interruption, since the last audit."""
     stopping: bool = False
 
     async def run(self) -> None:

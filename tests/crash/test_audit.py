@@ -108,6 +108,22 @@ async def test_a_message_stored_twice_is_found(site: CrashSite) -> None:
     assert "is stored at ('orders', 2) and at 6" in await find_faults(site)
 
 
+@pytest.mark.parametrize(
+    ("returns", "found"), [(0, "orders 3: ('pub', 2) is stored behind 3"), (1, "")]
+)
+async def test_only_what_is_sent_again_may_be_stored_behind_what_came_later(
+    site: CrashSite, returns: int, found: str
+) -> None:
+    publisher, reader = a_publisher(), a_reader()
+    publisher.returns = returns
+    for sequence, number in ((2, 3), (3, 2)):
+        payload = make_payload("pub", number, SYNC.largest_bytes)
+        tamper(site, "UPDATE stan_messages SET data=? WHERE sequence=?", payload, sequence)
+        reader.digests[sequence] = hash(payload)
+    assert await find_faults(site, publisher, reader) == found
+    assert publisher.returns == 0
+
+
 async def test_a_refused_message_that_is_stored_is_found(site: CrashSite) -> None:
     publisher = a_publisher()
     publisher.fresh.remove(2)

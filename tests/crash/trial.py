@@ -7,6 +7,7 @@ row once more.
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,8 @@ from tests.crash.audit import Audit, is_record_of
 from tests.crash.load import BURSTS, FLOOD, LARGE, SYNC, Publisher, Style
 from tests.crash.readers import Reader
 from tests.tools.crash_site import CrashSite
+
+log = logging.getLogger("tests.crash")
 
 Fault = Callable[[], Awaitable[None]]
 
@@ -54,6 +57,7 @@ class Report:
     unknown_stored: int = 0
     unknown_absent: int = 0
     stored: int = 0
+    steps_back: int = 0
     delivered: int = 0
     redelivered: int = 0
     repeated_acked: int = 0
@@ -68,9 +72,10 @@ class Report:
             f"{self.took_s:.0f} s, longest start {self.longest_start_s:.2f} s, seed {self.seed}",
             f"sent {self.sent}: acknowledged {self.acknowledged}, refused {self.refused}, "
             f"fate unknown and stored {self.unknown_stored}, and not stored {self.unknown_absent}",
-            f"stored {self.stored}; delivered {self.delivered}, of them again "
-            f"{self.redelivered}; already acked {self.repeated_acked}, the oldest such ack "
-            f"{self.oldest_repeated_ack_s * 1000:.0f} ms before a kill",
+            f"stored {self.stored}, stepping back {self.steps_back} times; delivered "
+            f"{self.delivered}, of them again {self.redelivered}; "
+            f"already acked {self.repeated_acked}, "
+            f"the oldest such ack {self.oldest_repeated_ack_s * 1000:.0f} ms before a kill",
             f"faults: {len(self.faults)}",
         ]
         return "\n".join(lines + [f"  {fault}" for fault in self.faults[:20]])
@@ -122,7 +127,8 @@ class Trial:
             name = f"pub{index}"
             connection = await self._connect(name, style.window)
             seed = random.Random(self._random.random())
-            self._publishers.append(Publisher(connection, channel, name, style, seed, self._alive))
+            publisher = Publisher(connection, channel, name, style, seed, self._alive)
+            self._publishers.append(publisher)
 
     async def _connect(self, name: str, window: int = 1) -> stan.Connection:
         connection = await stan.connect(
@@ -134,10 +140,18 @@ class Trial:
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.1,
             error_cb=_ignore,
+            resumed_cb=self._count_return,
             connection_lost_cb=lambda _, error: self._lost.append(f"{name}: {error}"),
         )
         self._connections.append(connection)
         return connection
+
+    def _count_return(self, connection: stan.Connection, report: stan.Resumed) -> None:
+        log.info(
+            "%s went on after %.1f s, %d sent again", connection, report.seconds, report.resent
+        )
+        for publisher in self._publishers:
+            publisher.returns += publisher.connection is connection
 
     async def _hang_up(self) -> None:
         for connection in self._connections:
@@ -261,6 +275,7 @@ class Trial:
             report.acknowledged += publisher.stored
             report.refused += len(publisher.refused)
         report.stored = len(self._audit.places)
+        report.steps_back = self._audit.steps_back
         known = report.acknowledged + report.refused
         report.unknown_stored = report.stored - report.acknowledged
         report.unknown_absent = report.sent - known - report.unknown_stored
