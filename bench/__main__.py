@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 from bench.clients import tabulate_clients
 from bench.engines import EngineError, compiled, pure
 from bench.flat import tabulate_flat_costs
+from bench.hops import tabulate_hops
 from bench.latency import tabulate_latency
 from bench.loads import find_generator
 from bench.mariadb import BenchMariadb
@@ -42,6 +43,7 @@ TABLES: dict[str, Callable[[Setting], Table]] = {
     "throughput": tabulate_throughput,
     "spread": tabulate_spread,
     "sizes": tabulate_sizes,
+    "hops": tabulate_hops,
     "latency": tabulate_latency,
     "flat": tabulate_flat_costs,
     "clients": tabulate_clients,

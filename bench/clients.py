@@ -18,7 +18,7 @@ from bench.loads import last_sequence
 from bench.peers import Running
 from bench.rates import Result, measure_each, tell_counts, tell_results
 from bench.report import Job, Rows, Table
-from bench.rounds import median_ratio
+from bench.rounds import tell_ratio
 from bench.setting import Setting
 
 _TIMEOUT_S = 600
@@ -85,8 +85,15 @@ def _measure(setting: Setting, work: Work, label: str, sides: tuple[Side, Side])
     run = functools.partial(_run_once, setting, work)
     counts, taken = measure_each(setting, sides, run, work.first)
     ours, theirs = ([result.rate for result in results] for results in taken.values())
-    ratio = f"{median_ratio(ours, theirs):.2f}"
-    return [[label, work.name, *tell_results(taken), ratio, tell_counts(counts.values())]]
+    return [
+        [
+            label,
+            work.name,
+            *tell_results(taken),
+            tell_ratio(ours, theirs),
+            tell_counts(counts.values()),
+        ]
+    ]
 
 
 def _run_once(setting: Setting, work: Work, side: Side, messages: int) -> Result:

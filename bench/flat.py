@@ -22,7 +22,7 @@ from bench.loads import (
 )
 from bench.peers import UNLIMITED, Running
 from bench.report import Job, Rows, Table
-from bench.rounds import find_count, median_ratio, take_turns
+from bench.rounds import find_count, take_turns, tell_ratio
 from bench.setting import MOST_MESSAGES, Setting
 
 _CLUSTER = "test-cluster"
@@ -105,13 +105,11 @@ def _row(
     store: str, scene: Scene, taken: list[Measurement], base: list[Measurement], count: int
 ) -> list[str]:
     median = median_measurement(taken)
-    rate = median_ratio([each.rate for each in taken], [each.rate for each in base])
-    cost = median_ratio(
-        [each.cost.total_us for each in taken], [each.cost.total_us for each in base]
-    )
+    rate = tell_ratio([each.rate for each in taken], [each.rate for each in base])
+    cost = tell_ratio([each.cost.total_us for each in taken], [each.cost.total_us for each in base])
     speed = f"{median.published_per_s:,.0f} in, {median.received_per_s:,.0f} out"
     return [
-        *(store, scene.name, speed, str(median.cost), f"{rate:.2f}", f"{cost:.2f}"),
+        *(store, scene.name, speed, str(median.cost), rate, cost),
         f"{count:,}",
     ]
 

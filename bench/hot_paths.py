@@ -95,7 +95,8 @@ class Driver:
         self._engine = engine
         self._now_ns = 1_700_000_000_000_000_000
         self._ack_inbox = ""
-        self._known: dict[bytes, Said] = {}
+        # The lines that came before, for `split`.
+        self.known: dict[bytes, Said] = {}
 
     async def connect(self) -> None:
         """Register the client, make the channels, subscribe where the path asks for it."""
@@ -157,7 +158,7 @@ class Driver:
         engine, instant = self._engine, self._store.instant
         self._now_ns += 1_000_000
         now = self._now_ns
-        engine.receive(split(arrived, TAPPED, self._known)[0], now)
+        engine.receive(split(arrived, TAPPED, self.known)[0], now)
         while (batch := engine.seal(now)) is not None:
             if instant is not None:
                 engine.committed(batch, instant.commit_now(batch), now)

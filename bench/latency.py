@@ -15,7 +15,7 @@ from bench.cost import LEGEND, Cost, Meter, median_cost
 from bench.loads import ONE_TO_ONE
 from bench.peers import Peer, Running
 from bench.report import Job, Rows, Table
-from bench.rounds import median_ratio, round_count, take_turns
+from bench.rounds import round_count, take_turns, tell_ratio
 from bench.setting import Setting
 from bench.throughput import run_once, sustain
 
@@ -116,11 +116,12 @@ def _row(
         theirs = [_times(latency, until) for latency in taken[setting.other]]
         for peer in setting.ours:
             ours = [_times(latency, until) for latency in taken[peer]]
-            ratios = [
-                median_ratio([one[part] for one in ours], [one[part] for one in theirs])
-                for part in (0, 1)
-            ]
-            cells.append(", ".join(f"{ratio:.2f}" for ratio in ratios))
+            cells.append(
+                ", ".join(
+                    tell_ratio([one[part] for one in ours], [one[part] for one in theirs])
+                    for part in (0, 1)
+                )
+            )
     return cells
 
 

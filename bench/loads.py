@@ -93,17 +93,17 @@ def measure(
     if load.replays:
         fill(messages, running, generator)
     meter = Meter(running)
-    output = _generate(generator, running, load.flags, messages)
+    output = generate(generator, running, load.flags, messages)
     cost = meter.read(messages * (bool(load.publishers) + load.subscribers))
     stored = asyncio.run(last_sequence(running.url, CHANNEL))
     if stored != messages + present:
         raise RuntimeError(f"{load.name}: {stored} messages stored, not {messages + present}")
-    return Measurement(_rate(output, "Pub"), _rate(output, "Sub"), cost)
+    return Measurement(read_rate(output, "Pub"), read_rate(output, "Sub"), cost)
 
 
 def fill(messages: int, running: Running, generator: Sequence[str]) -> None:
     """Store this many messages in the channel, as fast as possible."""
-    _generate(generator, running, _FILL, messages)
+    generate(generator, running, _FILL, messages)
 
 
 def median_measurement(taken: Sequence[Measurement]) -> Measurement:
@@ -129,7 +129,7 @@ def find_generator(path: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "stan.cli.bench")
 
 
-def _generate(
+def generate(
     generator: Sequence[str], running: Running, flags: tuple[str, ...], messages: int
 ) -> str:
     command = [*generator, "-s", running.url, *flags, "-n", str(messages), CHANNEL]
@@ -139,7 +139,7 @@ def _generate(
     return done.stdout
 
 
-def _rate(output: str, kind: str) -> float:
+def read_rate(output: str, kind: str) -> float:
     """The rate of the publishers or the subscribers in a stan-bench report."""
     found = re.search(rf"^\s*{kind} stats: ([\d,]+) msgs/sec", output, re.MULTILINE)
     return float(found.group(1).replace(",", "")) if found else 0.0

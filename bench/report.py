@@ -52,7 +52,8 @@ def describe_machine(setting: Setting) -> str:
     times = "one run" if setting.repeat == 1 else f"median of {setting.repeat} runs"
     words = [
         f"Python {platform.python_version()}, {os.cpu_count()} processors, "
-        f"{times} of each in turn, each with fresh servers; a ratio is the median of the pairs."
+        f"{times} of each in turn, each with fresh servers; a ratio is the median of "
+        "the pairs, and in brackets the lowest and the highest."
     ]
     return " ".join([*words, *setting.remarks])
 

@@ -22,9 +22,12 @@ def take_turns(subjects: Sequence[S], repeat: int, measure: Callable[[S], R]) ->
     return taken
 
 
-def median_ratio(of: Sequence[float], to: Sequence[float]) -> float:
-    """The median of the ratios of pairs measured in the same round."""
-    return statistics.median(one / other for one, other in zip(of, to, strict=True))
+def tell_ratio(of: Sequence[float], to: Sequence[float]) -> str:
+    """The median of the ratios of pairs measured in the same round; of several, the lowest and
+    the highest behind it."""
+    ratios = [one / other for one, other in zip(of, to, strict=True)]
+    median = f"{statistics.median(ratios):.2f}"
+    return median if len(ratios) == 1 else f"{median} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def find_count(rate_of: Callable[[int], float], first: int, seconds: float, most: int) -> int:

@@ -14,7 +14,7 @@ from bench.cost import LEGEND, Meter
 from bench.peers import UNLIMITED, Peer, Running
 from bench.rates import Result, measure_each, tell_counts, tell_results
 from bench.report import Job, Rows, Table
-from bench.rounds import median_ratio
+from bench.rounds import tell_ratio
 from bench.setting import MOST_MESSAGES, Setting
 
 _FIRST = 5_000
@@ -65,7 +65,7 @@ def _measure(setting: Setting, store: str, spread: Spread) -> Rows:
     if setting.other is not None:
         theirs = [each.rate for each in taken[setting.other]]
         for peer in setting.ours:
-            cells.append(f"{median_ratio([each.rate for each in taken[peer]], theirs):.2f}")
+            cells.append(tell_ratio([each.rate for each in taken[peer]], theirs))
     return [[*cells, tell_counts(counts.values())]]
 
 

@@ -11,7 +11,7 @@ from bench.loads import LOADS, ONE_TO_ONE, SIZES, Load, Measurement, measure, me
 from bench.peers import Peer, Running
 from bench.rates import tell_counts
 from bench.report import Job, Rows, Table
-from bench.rounds import find_count, median_ratio, take_turns
+from bench.rounds import find_count, take_turns, tell_ratio
 from bench.setting import MOST_MESSAGES, Setting
 
 
@@ -74,7 +74,7 @@ def _measure(setting: Setting, store: str, load: Load) -> Rows:
     if setting.other is not None:
         theirs = [each.rate for each in taken[setting.other]]
         for peer in setting.ours:
-            cells.append(f"{median_ratio([each.rate for each in taken[peer]], theirs):.2f}")
+            cells.append(tell_ratio([each.rate for each in taken[peer]], theirs))
     return [[*cells, tell_counts(counts.values())]]
 
 

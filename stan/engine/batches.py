@@ -200,11 +200,14 @@ class Batches:
         write_acks(self._bursts, self._outbox.operations)
         self._settle_guids(self._bursts, now_ns)
         for channel in touched:
-            if channel.age_timer.deadline_ns == 0:
+            limits = channel.limits
+            if limits.max_age_ns > 0 and channel.age_timer.deadline_ns == 0:
                 self._channels.watch_age(channel)
-            self._channels.watch_inactivity(channel, now_ns)
-            for cursor in list(channel.cursors):
-                self._delivery.advance(cursor, now_ns)
+            if limits.max_inactivity_ns > 0:
+                self._channels.watch_inactivity(channel, now_ns)
+            if channel.cursors:
+                for cursor in list(channel.cursors):
+                    self._delivery.advance(cursor, now_ns)
         self._cache.evict()
         if self.relaying.pending:
             self.relaying.committed(batch, self._bursts, now_ns)

@@ -100,10 +100,16 @@ def build_runs(bursts: list[Burst], now_ns: int, overhead_bytes: int) -> dict[in
     """The bursts' messages with their sequences, a run for each channel, by its ID."""
     runs: dict[int, Run] = {}
     for burst in bursts:
-        run = runs.get(burst.channel.channel_id)
+        channel = burst.channel
+        run = runs.get(channel.channel_id)
         if run is None:
-            run = begin_run(burst.channel, now_ns)
-            runs[burst.channel.channel_id] = run
+            run = runs[channel.channel_id] = begin_run(channel, now_ns)
+            if not (burst.replies or overhead_bytes):  # what most are, and often all there is
+                run.payloads = list(burst.payloads)
+                run.framed, run.sizes = frame_run(
+                    run.first_sequence, channel.field, run.payloads, run.timestamp_ns
+                )
+                continue
         extend_run(run, burst, overhead_bytes)
     return runs
 

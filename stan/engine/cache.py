@@ -81,11 +81,15 @@ class Cache:
                 and len(tail.framed) < _TAIL_BLOCK_MESSAGES
                 and tail.bytes_held < _TAIL_BLOCK_BYTES
             ):
-                added = sum(map(len, framed))
+                if len(framed) == 1:
+                    added = largest = len(framed[0])
+                else:
+                    added, largest = sum(map(len, framed)), max(map(len, framed))
                 tail.framed.extend(framed)
                 tail.next += len(framed)
                 tail.bytes_held += added
-                tail.largest = max(tail.largest, max(map(len, framed)))
+                if largest > tail.largest:
+                    tail.largest = largest
                 self.bytes_held += added
                 return
         # A copy: the list belongs to the batch, and the tail block grows.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 
+from stan.engine.alike import Familiar, make_shape, take_equal, take_similar
 from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES, Burst, build_runs
 from stan.engine.channels import MAX_NAME_BYTES, Channels, Refusal, is_acceptable_channel
 from stan.engine.clients import Clients
@@ -49,6 +50,7 @@ class Publishing:
         self._channels = channels
         self._clients = clients
         self._outbox = outbox
+        self.familiar: Familiar = Familiar(clients)
         self.guids: Guids = Guids(settings, outbox, self._admit)
         # How a row of the outbox table is queued (engine.relaying).
         self.admit_row: Callable[[OutboxRow, int], Burst | None] | None = None
@@ -60,8 +62,6 @@ class Publishing:
         """Something else happened: the next publish is looked at from scratch."""
         self._burst: Burst | None = None
         self._shape: PublishShape | None = None
-        self._reply: bytes = b""
-        self._channel_name: str = ""
         self._client_id: str = ""
         self._connection_id: bytes = b""
         self._publisher: str = ""
@@ -69,14 +69,15 @@ class Publishing:
     def receive(self, frames: list[Frame], index: int, now_ns: int) -> int:
         """Take the PubMsg at `index` and those behind it that are alike. Returns the index
         of the first frame that was not looked at."""
-        frame = frames[index]
+        subject, reply, payload = frames[index]
         if self._shape is not None:
-            taken = self._take_alike(frames, index, self._shape, frame[0])
+            taken = self._take_alike(frames, index, self._shape, subject)
             if taken > index:
                 return taken
-        payload = frame[2]
-        if payload is not None:
-            self._take(payload, frame[1], now_ns)
+        if payload is not None and not self._take_familiar(subject, reply, payload):
+            message = self._take(payload, reply, now_ns)
+            if message is not None and self._burst is not None:
+                self.familiar.learn(subject, reply, payload, message, self._burst.channel)
         return index + 1
 
     def _take_alike(self, frames: list[Frame], index: int, shape: PublishShape, to: bytes) -> int:
@@ -116,31 +117,8 @@ class Publishing:
         if room < 0:
             return 0
         end = min(len(frames), index + room + 1)
-        first_reply = self._reply
-        head, middle, tail = shape.head, shape.middle, shape.tail
-        guid_start, guid_end = shape.guid_start, shape.guid_end
-        data_start, data_end = shape.data_start, shape.data_end
-        guids, payloads = burst.guids, burst.payloads
-        had = len(guids)
-        for position in range(index, end):
-            subject, reply, payload = frames[position]
-            if (
-                payload is None
-                or len(payload) != size
-                or not payload.startswith(head)
-                or not payload.startswith(middle, guid_end)
-                or not payload.endswith(tail)
-                or reply != first_reply
-                or subject != to
-            ):
-                break
-            guid = payload[guid_start:guid_end]
-            if not guid.isascii():
-                break
-            guids.append(guid)
-            payloads.append(payload[data_start:data_end])
-        taken = len(guids) - had
-        self._count(burst, taken, taken * size, taken * (data_end - data_start))
+        taken = take_equal(frames, index, end, shape, to, burst)
+        self._count(burst, taken, taken * size, taken * (shape.data_end - shape.data_start))
         return taken
 
     def _take_similar(
@@ -155,51 +133,49 @@ class Publishing:
         room = min(
             settings.queue_messages - self.queued_messages, BURST_MESSAGES - len(burst.guids) - 1
         )
-        first_reply = self._reply
-        head, channel_field, tail = shape.head, shape.channel_field, shape.tail
-        guid_start, guid_end = shape.guid_start, shape.guid_end
-        tag_at = guid_end + len(channel_field)
-        tail_size = len(tail)
-        guids, payloads = burst.guids, burst.payloads
-        had = len(guids)
-        taken_bytes = payload_bytes = 0
-        for position in range(index, min(len(frames), index + room + 1)):
-            subject, reply, payload = frames[position]
-            if (
-                taken_bytes > bytes_left
-                or payload is None
-                or not payload.startswith(head)
-                or not payload.startswith(channel_field, guid_end)
-                or not payload.endswith(tail)
-                or reply != first_reply
-                or subject != to
-            ):
-                break
-            size = len(payload)
-            start, end = tag_at, size - tail_size
-            if start != end:
-                if end - start < 3 or payload[start] != 0x2A or size > largest:
-                    break
-                length = payload[start + 1]
-                start += 2
-                if length > 127:
-                    high = payload[start]
-                    if high > 127:
-                        break
-                    length = length & 127 | high << 7
-                    start += 1
-                if not length or start + length != end:
-                    break
-            guid = payload[guid_start:guid_end]
-            if not guid.isascii():
-                break
-            guids.append(guid)
-            payloads.append(payload[start:end])
-            taken_bytes += size
-            payload_bytes += end - start
-        taken = len(guids) - had
+        end = min(len(frames), index + room + 1)
+        taken, taken_bytes, payload_bytes = take_similar(
+            frames, index, end, shape, to, burst, largest, bytes_left
+        )
         self._count(burst, taken, taken_bytes, payload_bytes)
         return taken
+
+    def _take_familiar(self, subject: bytes, reply: bytes, payload: bytes) -> bool:
+        """Queue one that is like others before it. False: it has to be decoded."""
+        found = self.familiar.find(subject, reply, payload)
+        size = len(payload)
+        if (
+            found is None
+            or self.guids.holds
+            or size > self._settings.max_payload_bytes - MESSAGE_OVERHEAD_BYTES
+            or self.is_full()
+        ):
+            return False
+        sender, channel, data_start = found
+        guid = payload[sender.guid_start : sender.guid_end]
+        data_end = size - len(sender.tail)
+        burst = self._burst
+        if (
+            burst is None
+            or burst.channel is not channel
+            or burst.ack_subject != reply
+            or sender.connection_id != self._connection_id
+            or sender.client_id != self._client_id
+            or burst.is_full()
+        ):
+            self._follow(sender.client, sender.client_id, sender.connection_id)
+            burst = self._queue_burst(channel, reply, len(guid) if len(guid) < 128 else 0)
+        elif burst.replies:
+            return False
+        if len(guid) != burst.guid_size:
+            burst.guid_size = 0
+        burst.guids.append(guid)
+        burst.payloads.append(payload[data_start:data_end])
+        self._count(burst, 1, size, data_end - data_start)
+        self._shape = None
+        if len(burst.guids) > 1:
+            self._shape = make_shape(payload, sender, channel, data_start)
+        return True
 
     def _count(self, burst: Burst, taken: int, taken_bytes: int, payload_bytes: int) -> None:
         """So many more publishes are in the burst, of so many bytes as they came."""
@@ -210,29 +186,29 @@ class Publishing:
         self.queued_messages += taken
         self.queued_bytes += taken_bytes
 
-    def _take(self, payload: bytes, reply: bytes, now_ns: int) -> None:
-        """Take one PubMsg: queue it, or refuse it at once."""
+    def _take(self, payload: bytes, reply: bytes, now_ns: int) -> PubMsg | None:
+        """Take one PubMsg: queue it, or refuse it at once. Returns what was queued."""
         try:
             message = PubMsg.FromString(payload)
         except DecodeError:
             if not is_control_message(payload):
                 self.refuse(reply, "", INVALID_PUBLISH)
-            return
+            return None
         size = len(payload)
         self.in_messages += 1
         self.in_bytes += size
         if size > self._settings.max_payload_bytes - MESSAGE_OVERHEAD_BYTES and (
             self._is_too_large(message, reply)
         ):
-            return
+            return None
         if message.resentAfter or message.messageId or self.guids.holds:
             client_id = self._client_id_of(message)
             if message.resentAfter or message.messageId or client_id in self.guids.holds:
                 marked = bool(message.resentAfter or message.messageId)
                 since_ns = now_ns - max(message.resentAfter, 0) * MILLISECOND_NS
                 self._hold(client_id, message, payload, reply, since_ns if marked else -1, now_ns)
-                return
-        self._queue_one(message, payload, reply, now_ns)
+                return None
+        return message if self._queue_one(message, payload, reply, now_ns) is not None else None
 
     def replay(self, payload: bytes, reply: bytes, arrived_ns: int, now_ns: int) -> None:
         """Take a PubMsg that another server may have stored since it arrived there, too."""
@@ -264,8 +240,8 @@ class Publishing:
         burst = self._burst
         if (
             burst is None
-            or reply != self._reply
-            or message.subject != self._channel_name
+            or reply != burst.ack_subject
+            or message.subject != burst.channel.name
             or message.connID != self._connection_id
             or message.clientID != self._client_id
             or not 0 < len(guid) <= MAX_NAME_BYTES
@@ -309,13 +285,15 @@ class Publishing:
                 self.refuse(reply, guid, error)
             return None
         guid_size = len(guid.encode())
+        self._follow(client, message.clientID, message.connID)
+        return self._queue_burst(channel, reply, guid_size if guid_size < 128 else 0)
+
+    def _follow(self, client: Client | None, client_id: str, connection_id: bytes) -> None:
+        """The next burst is this client's, by the IDs in its publishes."""
         recorded = client is not None and (client.record.resends or self._settings.record_all_guids)
         self._publisher = client.client_id if client is not None and recorded else ""
-        self._reply = reply
-        self._channel_name = name
-        self._client_id = message.clientID
-        self._connection_id = message.connID
-        return self._queue_burst(channel, reply, guid_size if guid_size < 128 else 0)
+        self._client_id = client_id
+        self._connection_id = connection_id
 
     def _queue_burst(self, channel: Channel, ack_subject: bytes, guid_size: int) -> Burst:
         burst = Burst(channel, self._client_id, ack_subject, guid_size)

@@ -35,6 +35,7 @@ class Channel:
         # The channel's field inside a MsgProto, and what an Ack for it starts with.
         self.field: bytes = string_field(0x12, name)
         self.ack_head: bytes = string_field(0x0A, name) + b"\x10"
+        self.publish_field: bytes = string_field(0x1A, name)  # inside a PubMsg
         self.first: int = 1
         self.last: int = 0
         self.first_position: int = 0

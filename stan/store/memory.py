@@ -73,6 +73,15 @@ class _Log:
         count = len(run.framed)
         if not count:
             return
+        if count == 1:  # many channels in turns
+            self.end_position = run.position + run.sizes[0]
+            self.sequences.append(run.first_sequence)
+            self.positions.append(run.position)
+            self.timestamps_ns.append(run.timestamp_ns)
+            self.framed.append(run.framed[0])
+            self.last_sequence = run.first_sequence
+            self.last_timestamp_ns = run.timestamp_ns
+            return
         starts = list(accumulate(run.sizes, initial=run.position))
         self.end_position = starts.pop()
         self.sequences.extend(range(run.first_sequence, run.first_sequence + count))

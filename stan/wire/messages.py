@@ -50,6 +50,8 @@ def varint(value: int) -> bytes:
         return _SMALL[value]
     if value < 16384:
         return bytes((value & 127 | 128, value >> 7))
+    if value < 2097152:
+        return bytes((value & 127 | 128, value >> 7 & 127 | 128, value >> 14))
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -93,7 +95,20 @@ def encode_message(
 
 @lru_cache(maxsize=16)  # a batch has one
 def _timestamp_field(timestamp_ns: int) -> bytes:
-    return b"\x28" + varint(timestamp_ns) if timestamp_ns else b""
+    if timestamp_ns < 1 << 28:
+        return b"\x28" + varint(timestamp_ns) if timestamp_ns else b""
+    return b"\x28%c%c%c%c%b" % (
+        timestamp_ns & 127 | 128,
+        timestamp_ns >> 7 & 127 | 128,
+        timestamp_ns >> 14 & 127 | 128,
+        timestamp_ns >> 21 & 127 | 128,
+        _high_varint(timestamp_ns >> 28),
+    )
+
+
+@lru_cache(maxsize=16)  # another one four times a second
+def _high_varint(value: int) -> bytes:
+    return varint(value)
 
 
 def frame_message(message: bytes) -> bytes:
@@ -111,8 +126,15 @@ def frame_run(
 ) -> tuple[list[bytes], list[int]]:
     """The framed messages of consecutive sequences from this one on, all of one timestamp and
     without reply, and the sizes of the messages encoded."""
-    if len(payloads) == 1:
-        message = encode_message(sequence, channel_field, "", payloads[0], timestamp_ns)
+    if len(payloads) == 1 and payloads[0]:
+        data = payloads[0]
+        message = b"\x08%b%b\x22%b%b%b" % (
+            varint(sequence),
+            channel_field,
+            varint(len(data)),
+            data,
+            _timestamp_field(timestamp_ns),
+        )
         return [frame_message(message)], [len(message)]
     # The hot path: no call and one formatting a message while lengths stay the same.
     framed: list[bytes] = []

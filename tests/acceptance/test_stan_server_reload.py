@@ -40,8 +40,10 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 
 def write(path: Path, text: str) -> None:
-    """A configuration for a server on a free port."""
-    path.write_text(f"port: -1\nhost: 127.0.0.1\nstreaming {{\n{text}\n}}\n")
+    """A configuration for a server on a free port; nobody ever finds half of it."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(f"port: -1\nhost: 127.0.0.1\nstreaming {{\n{text}\n}}\n")
+    draft.replace(path)
 
 
 def said(server: Process, wanted: str) -> list[str]:

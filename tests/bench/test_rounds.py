@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.rounds import find_count, median_ratio, round_count, take_turns
+from bench.rounds import find_count, round_count, take_turns, tell_ratio
 
 
 def test_everybody_has_a_turn_each_round_and_nobody_is_always_first() -> None:
@@ -19,7 +19,8 @@ def test_everybody_has_a_turn_each_round_and_nobody_is_always_first() -> None:
 
 def test_the_ratio_is_of_pairs() -> None:
     # The medians alone, 4 and 2, would say 2.
-    assert median_ratio([1, 4, 9], [2, 1, 3]) == 3
+    assert tell_ratio([1, 4, 9], [2, 1, 3]) == "3.00 (0.50-4.00)"
+    assert tell_ratio([1], [2]) == "0.50"
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(50.0, 160), (123_456.0, 410_000), (1e9, 500_000)])

@@ -24,6 +24,7 @@ class Chunks:
         self.random = Random(seed)
         self.ack_inboxes: list[str] = []
         self._number = 0
+        self._channels = ["foo"]
 
     def settings(self) -> Settings:
         choose = self.random.choice
@@ -39,6 +40,7 @@ class Chunks:
         odd = [[0, 1, 4], [126, 127, 128, 129], [0, 4, 130, 360, 500], [9, 16_383, 16_384]]
         sizes = choose([[0], [4], [130], *odd])
         connection_id = choose([b"", b"conn-you"])
+        self._channels = choose([["foo"], ["foo", "bar"]])
         count = self.random.randrange(1, 60)
         return [self._frame(choose(sizes), connection_id) for _ in range(count)]
 
@@ -46,7 +48,8 @@ class Chunks:
         chance = self.random.random()
         self._number += 1
         if chance < 0.7:
-            frame = publish(b"x" * size, guid=f"{self._number:05}", connID=connection_id)
+            guid, channel = f"{self._number:05}", self.random.choice(self._channels)
+            frame = publish(b"x" * size, channel, guid=guid, connID=connection_id)
             return self._damage(frame) if chance < 0.1 else frame
         if chance < 0.8:
             return self._odd_publish(size)

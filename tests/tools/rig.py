@@ -223,7 +223,7 @@ def publish(
     )
     for name, value in fields.items():
         setattr(message, name, value)
-    return b"_STAN.pub.test-cluster.x", b"acks", message.SerializeToString()
+    return b"_STAN.pub.test-cluster." + channel.encode(), b"acks", message.SerializeToString()
 
 
 def ack(ack_inbox: str, sequence: int, channel: str = "foo") -> Frame:
@@ -240,11 +240,12 @@ def limited(overrides: ChannelOverrides | None = None, **limits: int) -> Setting
 
 def receive_both_ways(frames: list[Frame], together: Rig, alone: Rig) -> None:
     """Behind a batch that is held, one engine gets the chunk, the other its frames one at a
-    time, each looked at from scratch."""
+    time, each looked at from scratch and decoded."""
     for rig in (together, alone):
         rig.hold = True
         rig.publish(b"sealed")
     together.receive(*frames)
     for frame in frames:
         alone.engine.publishing.interrupt()
+        alone.engine.publishing.familiar.forget()
         alone.receive(frame)
