@@ -1,4 +1,4 @@
-"""Builds compiled wheels: the engine and the wire module translated to C by mypyc.
+"""Builds compiled wheels: the engine, the wire module and the store in memory translated to C by mypyc.
 
 A wheel is pure Python unless the environment says STAN_COMPILE=1, so that a machine without
 a C compiler can always install. The source stays the same plain Python either way.
@@ -19,16 +19,16 @@ except ImportError:  # in place, without hatchling
     BuildHookInterface = object
 
 # What is on the path of every message. The rest would gain nothing.
-PACKAGES = ("stan/engine", "stan/wire")
+MODULES = ("stan/engine/*.py", "stan/wire/*.py", "stan/store/memory.py")
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 
 def sources(root: Path) -> list[str]:
-    """The modules to compile: all of the packages but generated code and package markers."""
+    """The modules to compile: all of these but generated code and package markers."""
     return [
         str(path.relative_to(root))
-        for package in PACKAGES
-        for path in sorted((root / package).glob("*.py"))
+        for pattern in MODULES
+        for path in sorted(root.glob(pattern))
         if path.name != "__init__.py" and not path.stem.endswith("_pb2")
     ]
 
