@@ -61,13 +61,23 @@ class Crowd:
         """Let these clients in."""
         heartbeats = (self._inbox + b".hb").decode()
         for name in names:
-            request = ConnectRequest(clientID=name, heartbeatInbox=heartbeats)
+            request = ConnectRequest(
+                clientID=name,
+                heartbeatInbox=heartbeats,
+                connID=self._connection_id(name),
+                protocol=1,
+                pingInterval=3600,
+                pingMaxOut=2,
+            )
             where = f"_STAN.discover.{self._cluster_id}"
             self.line.send(pub(where, request.SerializeToString(), self._inbox + b".c"))
         for _, payload in self._await(b".c", len(names)):
             self.server = ConnectResponse.FromString(payload)
             if self.server.error:
                 raise SpreadError(self.server.error)
+
+    def _connection_id(self, name: str) -> bytes:
+        return b"%b-%b" % (self._inbox[-8:], name.encode())
 
     def subscribe(self, names: list[str]) -> None:
         """Each of these clients subscribes to the channel of its number."""
@@ -94,13 +104,15 @@ class Crowd:
         """What is to be sent, a message each."""
         self._is_acked = bytearray(messages)
         heads = [string_field(0x0A, name.encode()) + b"\x12%c" % _DIGITS for name in names]
+        tails = [string_field(0x32, self._connection_id(name)) for name in names]
         made = []
         for number in range(messages):
             channel = f"spread.{number % channels}"
             middle = string_field(0x1A, channel.encode()) + string_field(0x2A, _PAYLOAD)
-            message = b"%b%010d%b" % (heads[number % len(heads)], number, middle)
+            who = number % len(names)
+            message = b"%b%010d%b%b" % (heads[who], number, middle, tails[who])
             where = f"{self.server.pubPrefix}.{channel}"
-            made.append(pub(where, message, self._inbox + b".a"))
+            made.append(pub(where, message, b"%b.a.%d" % (self._inbox, who)))
         return made
 
     def read(self) -> None:

@@ -52,7 +52,7 @@ class Familiar:
             or not payload.startswith(channel.publish_field, sender.guid_end)
             or not payload.endswith(sender.tail)
             or not payload[sender.guid_start : sender.guid_end].isascii()
-            or self._clients.by_connection_id.get(sender.connection_id) is not sender.client
+            or self._clients.publisher(sender.client_id, sender.connection_id) is not sender.client
         ):
             return None
         field_end = sender.guid_end + len(channel.publish_field)
@@ -70,11 +70,9 @@ class Familiar:
         """This was decoded and is fine; the next one like it need not be."""
         sender = self._senders.get(reply)
         if sender is None or sender.client.gone:
-            client = self._clients.by_connection_id.get(message.connID)
-            if client is None:  # of old, with no such ID
-                return
+            client = self._clients.publisher(message.clientID, message.connID)
             shape = publish_shape(payload, message, message.guid.encode())
-            if shape is None:
+            if client is None or shape is None:
                 return
             if len(self._senders) >= _MOST_KNOWN:
                 self.forget()

@@ -118,6 +118,12 @@ class Clients:
         self._timers.set(client, now_ns + self._settings.heartbeat_interval_ns)
         return client
 
+    def publisher(self, client_id: str, connection_id: bytes) -> Client | None:
+        """Who published with these: the connection ID alone tells, where there is one."""
+        if connection_id:
+            return self.by_connection_id.get(connection_id)
+        return self.by_id.get(client_id)
+
     def _register(self, request: ConnectRequest, reply: bytes, now_ns: int) -> None:
         record = ClientRecord(
             request.clientID,

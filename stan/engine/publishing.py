@@ -273,7 +273,7 @@ class Publishing:
         """Look at everything a burst shares; None when this message was refused."""
         self._burst = None
         guid, name = message.guid, message.subject
-        client = self._client_of(message)
+        client = self._clients.publisher(message.clientID, message.connID)
         error = OVERLOADED if self.is_full() else self._validate(message, guid, name, client)
         if not error:
             try:
@@ -318,17 +318,10 @@ class Publishing:
         is_valid = name in self._channels.by_name or is_acceptable_channel(name)
         return "" if is_valid else INVALID_PUBLISH
 
-    def _client_of(self, message: PubMsg) -> Client | None:
-        """Who published this: the connection ID alone tells, where there is one."""
-        connection_id = message.connID
-        if connection_id:
-            return self._clients.by_connection_id.get(connection_id)
-        return self._clients.by_id.get(message.clientID)
-
     # Publishes that may be stored already.
 
     def _client_id_of(self, message: PubMsg) -> str:
-        client = self._client_of(message)
+        client = self._clients.publisher(message.clientID, message.connID)
         return client.client_id if client is not None else ""
 
     def _hold(
@@ -343,7 +336,9 @@ class Publishing:
         """Keep one that may be stored since then, or with -1 comes behind such a one."""
         is_copy = 0 <= since_ns < now_ns
         guid, name = message.guid, message.subject
-        error = self._validate(message, guid, name, self._client_of(message))
+        error = self._validate(
+            message, guid, name, self._clients.publisher(message.clientID, message.connID)
+        )
         error = OVERLOADED if self.is_full() and not is_copy else error
         if not error and self.guids.held_bytes > self._settings.queue_bytes:
             if is_copy:  # an error would say that it is not stored

@@ -42,6 +42,15 @@ def test_publishes_in_turns_are_familiar(rig: Rig) -> None:
     assert (channels["foo"].last, channels["bar"].last) == (7, 7)
 
 
+def test_so_are_those_of_a_client_without_a_connection_id(rig: Rig) -> None:
+    rig.connect("old")
+    rig.receive(publish(b"data", client_id="old", guid="3"))
+    assert is_familiar(rig, publish(b"more", client_id="old", guid="4"))
+    request = CloseRequest(clientID="old").SerializeToString()
+    rig.receive((b"_STAN.close.test-cluster", b"answers", request))
+    assert not is_familiar(rig, publish(b"more", client_id="old", guid="4"))
+
+
 @pytest.mark.parametrize(
     "frame",
     [
