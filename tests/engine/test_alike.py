@@ -42,13 +42,13 @@ def test_publishes_in_turns_are_familiar(rig: Rig) -> None:
     assert (channels["foo"].last, channels["bar"].last) == (7, 7)
 
 
-def test_so_are_those_of_a_client_without_a_connection_id(rig: Rig) -> None:
+def test_so_are_those_of_a_client_without_a_connection_id() -> None:
+    rig = Rig()
     rig.connect("old")
-    rig.receive(publish(b"data", client_id="old", guid="3"))
-    assert is_familiar(rig, publish(b"more", client_id="old", guid="4"))
-    request = CloseRequest(clientID="old").SerializeToString()
-    rig.receive((b"_STAN.close.test-cluster", b"answers", request))
-    assert not is_familiar(rig, publish(b"more", client_id="old", guid="4"))
+    rig.receive(publish(b"data", client_id="old", guid="1"))
+    assert is_familiar(rig, publish(b"more", client_id="old", guid="2"))
+    rig.close("old")
+    assert not is_familiar(rig, publish(b"more", client_id="old", guid="2"))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_the_channel_of_the_publish_counts_and_not_the_subject(rig: Rig) -> None
 
 def test_a_client_that_is_gone_is_not_familiar(rig: Rig) -> None:
     request = CloseRequest(clientID="me").SerializeToString()
-    rig.receive((b"_STAN.close.test-cluster", b"answers", request), mine("3"))
+    rig.receive((rig.engine.subjects.close.encode(), b"answers", request), mine("3"))
     assert rig.acks() == [("3", "stan: invalid publish request")]
     rig.connect("me", CONN)
     rig.receive(mine("4"), mine("5", "bar"), mine("6"))
