@@ -23,6 +23,7 @@ from bench.loads import find_generator
 from bench.mariadb import BenchMariadb
 from bench.peers import Peer, original
 from bench.postgres import BenchPostgres
+from bench.pressure import tabulate_pressure
 from bench.report import (
     Rows,
     Table,
@@ -45,6 +46,7 @@ TABLES: dict[str, Callable[[Setting], Table]] = {
     "sizes": tabulate_sizes,
     "hops": tabulate_hops,
     "latency": tabulate_latency,
+    "pressure": tabulate_pressure,
     "flat": tabulate_flat_costs,
     "clients": tabulate_clients,
 }

@@ -32,7 +32,6 @@ _AT_ONCE = 512
 _DIGITS = 10
 _PAYLOAD = b"x" * 128
 _PATIENCE_S = 30.0
-_PUBLISHERS = 10
 
 
 class SpreadError(Exception):
@@ -194,6 +193,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--cluster", default="test-cluster")
     parser.add_argument("--channels", type=int, required=True)
     parser.add_argument("--messages", type=int, required=True)
+    parser.add_argument("--publishers", type=int, default=10)
     parser.add_argument("--subscribed", action="store_true", help="a client for each channel")
     options = parser.parse_args(argv)
     try:
@@ -207,7 +207,7 @@ def main(argv: list[str]) -> int:
 
 
 def _measure(crowd: Crowd, options: argparse.Namespace) -> dict[str, float]:
-    publishers = [f"publisher-{number}" for number in range(_PUBLISHERS)]
+    publishers = [f"publisher-{number}" for number in range(options.publishers)]
     crowd.connect(publishers)
     if options.subscribed:
         subscribers = [f"subscriber-{number}" for number in range(options.channels)]
