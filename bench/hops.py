@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.cost import LEGEND, Cost, Meter, median_cost
 from bench.loads import LOADS, generate, read_rate
-from bench.peers import Peer, Running
+from bench.peers import Peer, Running, bare
 from bench.report import Job, Rows, Table
 from bench.rounds import find_count, take_turns
 from bench.setting import Setting
@@ -53,8 +53,7 @@ def tabulate_hops(setting: Setting) -> Table:
 
 
 def _measure_ways(setting: Setting) -> Rows:
-    bare = Peer("bare", (sys.executable, "-m", "bench.bare"), False, _CHECKOUT)
-    peers = (bare, *setting.peers)
+    peers = (bare(), *setting.peers)
     run = functools.partial(_run_once, setting)
 
     def count(peer: Peer) -> int:

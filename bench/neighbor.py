@@ -10,6 +10,7 @@ import json
 import select
 import sys
 import time
+from contextlib import closing
 
 from bench.openloop import LatencyError, Publisher, pick
 from bench.raw import RawClient
@@ -29,6 +30,10 @@ class Neighbor:
         self._publisher = Publisher(self._client, CHANNEL, _PAYLOAD_BYTES)
         self._sent = 0
 
+    def close(self) -> None:
+        """Leave."""
+        self._client.close()
+
     def publish(self) -> float:
         """Publish a message; how many seconds its ack took."""
         line = self._client.line
@@ -45,6 +50,11 @@ class Neighbor:
         return took_s
 
 
+def is_over() -> bool:
+    """Whether standard input has ended."""
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
 def main(argv: list[str]) -> int:
     """Publish until nobody wants more. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.neighbor", description=__doc__)
@@ -52,13 +62,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--cluster", default="test-cluster")
     options = parser.parse_args(argv)
     try:
-        neighbor = Neighbor(options.url, options.cluster)
-        for _ in range(_WARM_UP):
-            neighbor.publish()
-        print("ready", flush=True)
-        took_s = []
-        while not select.select([sys.stdin], [], [], 0)[0]:
-            took_s.append(neighbor.publish())
+        with closing(Neighbor(options.url, options.cluster)) as neighbor:
+            for _ in range(_WARM_UP):
+                neighbor.publish()
+            print("ready", flush=True)
+            took_s = []
+            while not is_over():
+                took_s.append(neighbor.publish())
     except (LatencyError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -5,6 +5,7 @@ defaults but for the channel limits, which are raised so that nothing is dropped
 """
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tests.tools.streaming_server import READY
 
 # Of channels and of subscriptions.
 UNLIMITED = ("-mc", "0", "-msu", "0")
+_CHECKOUT = Path(__file__).resolve().parent.parent
 LIMITS = ["-mm", "5000000", "-mb", "4294967296"]
 
 
@@ -29,6 +31,11 @@ class Peer:
     command: tuple[str, ...]
     original: bool
     folder: Path | None = None
+
+
+def bare() -> Peer:
+    """Our server with nothing in it (`bench.bare`), from the checkout."""
+    return Peer("bare", (sys.executable, "-m", "bench.bare"), False, _CHECKOUT)
 
 
 def original(path: str) -> Peer | None:

@@ -12,6 +12,7 @@ import os
 import select
 import sys
 import time
+from contextlib import closing
 
 from bench.openloop import Publisher
 from bench.raw import Line, RawClient, new_inbox
@@ -34,7 +35,12 @@ _DEAF_SUBSCRIPTIONS = 5
 
 def press_connects(url: str, cluster_id: str, count: int, size: int) -> int:
     """Ask to be let in with client IDs of this size; how many were refused."""
-    line, inbox = Line(url), new_inbox()
+    with closing(Line(url)) as line:
+        return _ask_to_connect(line, f"_STAN.discover.{cluster_id}", count, size)
+
+
+def _ask_to_connect(line: Line, subject: str, count: int, size: int) -> int:
+    inbox = new_inbox()
     line.subscribe(inbox)
     refused = answered = sent = 0
     end_s = time.monotonic() + _PATIENCE_S
@@ -43,8 +49,7 @@ def press_connects(url: str, cluster_id: str, count: int, size: int) -> int:
             request = ConnectRequest(
                 clientID=f"{sent:08}".ljust(size, "x"), heartbeatInbox=f"_HB.{sent}"
             )
-            payload = request.SerializeToString()
-            line.send(pub(f"_STAN.discover.{cluster_id}", payload, inbox))
+            line.send(pub(subject, request.SerializeToString(), inbox))
             sent += 1
         waits = [line] if line.unsent else []
         idle_s = 0.0 if sent < count and len(line.unsent) < _AT_ONCE_BYTES else 1.0
@@ -82,6 +87,15 @@ def press_acks(url: str, cluster_id: str, count: int) -> int:
 
 def press_deaf(url: str, cluster_id: str, seconds: float) -> int:
     """Subscribe five times to a backlog, with no bound on what is in flight, and do not read."""
+    _fill(url, cluster_id)
+    client = RawClient(url, "deaf", cluster_id)
+    with closing(client.line), closing(Line(url)) as asking:
+        _subscribe_deaf(client, asking)
+        time.sleep(seconds)  # it is this long that the neighbor is watched
+    return 0
+
+
+def _fill(url: str, cluster_id: str) -> None:
     publisher = RawClient(url, "filling", cluster_id)
     filling = Publisher(publisher, "deaf", _BACKLOG_BYTES)
     acked = 0
@@ -90,7 +104,10 @@ def press_deaf(url: str, cluster_id: str, seconds: float) -> int:
         while acked < first + 1000:
             publisher.line.wait(time.monotonic() + _PATIENCE_S)
             acked += len(publisher.frames(filling.ack_subject))
-    client, asking = RawClient(url, "deaf", cluster_id), Line(url)
+    publisher.close()
+
+
+def _subscribe_deaf(client: RawClient, asking: Line) -> None:
     inbox = new_inbox()
     asking.subscribe(inbox)
     for _ in range(_DEAF_SUBSCRIPTIONS):
@@ -110,8 +127,6 @@ def press_deaf(url: str, cluster_id: str, seconds: float) -> int:
         answer, asking.frames = asking.frames[0][2], []
         if error := SubscriptionResponse.FromString(answer).error:
             raise ConnectionError(error)
-    time.sleep(seconds)  # it is this long that the neighbor is watched
-    return 0
 
 
 def main(argv: list[str]) -> int:

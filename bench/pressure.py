@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.loads import Load, measure
-from bench.peers import UNLIMITED, Peer, Running
+from bench.peers import UNLIMITED, Peer, Running, bare
 from bench.processes import peak_memory_bytes
 from bench.report import Job, Rows, Table
 from bench.rounds import take_turns
@@ -25,6 +25,7 @@ from tests.tools.processes import descendants
 _LOST = re.compile(r"NATS connection lost|connection is lost for good|Slow Consumer Detected")
 _TIMEOUT_S = 300
 _STORE = "file"
+_BARE = "bare"
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,14 @@ def tabulate_pressure(setting: Setting) -> Table:
         f"not wait for acks (load by {setting.generator_name}, a window of 16,384). Resident is "
         "the most that the server had, and behind the plus its NATS server, which the original "
         "embeds. Beside each load somebody publishes one message at a time: how long its acks "
-        "took, in milliseconds, median / p99 / worst."
+        "took, in milliseconds, median / p99 / worst. `bare` is our server with an ack at once and "
+        "nothing else: what of it is the way."
     )
     columns = ["load"]
     peers = _peers(setting)
     for peer in peers:
+        if peer.name == _BARE:
+            continue
         columns += [f"{peer.name}: messages/s", "resident, MB"]
     columns += [f"a message of somebody else, {peer.name}" for peer in peers]
     jobs = [
@@ -105,15 +109,18 @@ def tabulate_pressure(setting: Setting) -> Table:
 
 
 def _peers(setting: Setting) -> tuple[Peer, ...]:
-    """The quickest of ours, and the original."""
-    return (*setting.ours[-1:], *([setting.other] if setting.other is not None else []))
+    """The quickest of ours, the bare one, and the original."""
+    others = () if setting.other is None else (setting.other,)
+    return (setting.ours[-1], bare(), *others)
 
 
 def _measure(setting: Setting, name: str) -> Rows:
     run = functools.partial(_run_once, setting, PRESSES[name])
     taken = take_turns(_peers(setting), setting.repeat, run)
     cells = [name]
-    for results in taken.values():
+    for peer, results in taken.items():
+        if peer.name == _BARE:
+            continue
         told = next((result.told for result in results if result.told), "")
         rate = statistics.median(result.rate for result in results)
         resident = [
