@@ -40,7 +40,8 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 
 def write(path: Path, text: str) -> None:
-    """A configuration for a server on a free port; nobody ever finds half of it."""
+    """A configuration for a server on a free port. Nobody ever finds half of it: uvloop hands a
+    signal over twice when it comes right behind another one, so a reload may still be under way."""
     draft = path.with_suffix(".draft")
     draft.write_text(f"port: -1\nhost: 127.0.0.1\nstreaming {{\n{text}\n}}\n")
     draft.replace(path)

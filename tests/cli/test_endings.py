@@ -68,11 +68,15 @@ async def test_a_durable_that_is_not_there(run: Run, service: AdminService) -> N
     service.answers["durable.list"] = lambda fields: page(fields, "durables", rows)
     outcome = await run("durable", "info", "a", "e")
     assert outcome.code == 5
-    assert outcome.stderr == "stan: channel 'a' has no durable or group 'e' (there are: me/d)\n"
+    assert outcome.stderr == 'stan: channel "a" has no durable or group "e" (there are: me/d)\n'
     rows.append(rows[0] | {"client_id": "you"})
     outcome = await run("durable", "info", "a", "d")
     assert outcome.code == 2
-    assert outcome.stderr.startswith("stan: 'd' is not the name of one only: me/d, you/d\n")
+    assert outcome.stderr.startswith('stan: "d" is not the name of one only: me/d, you/d\n')
+    rows.clear()
+    service.refuse("channel.info", 404, 'channel "b" does not exist')
+    outcome = await run("durable", "info", "b", "d")
+    assert (outcome.code, outcome.stderr) == (5, 'stan: channel "b" does not exist\n')
 
 
 @pytest.mark.parametrize(

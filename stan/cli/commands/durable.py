@@ -106,14 +106,16 @@ def find(channel: str, name: str, client_id: str | None) -> tuple[str, dict[str,
     rows = list_rows("durable.list", "durables", channel=channel)
     found = [row for row in rows if name_of(row) == name]
     found = found or [row for row in rows if not row["queue_group"] and row["durable"] == name]
+    if not rows:
+        request("channel.info", channel=channel)  # which says so when it is not there
     if not found:
         there = ", ".join(name_of(row) for row in rows[:5]) or "none"
         more = ", ..." if len(rows) > 5 else ""
-        text = f"channel {channel!r} has no durable or group {name!r} (there are: {there}{more})"
+        text = f'channel "{channel}" has no durable or group "{name}" (there are: {there}{more})'
         raise stan.AdminError(404, text)
     if len(found) > 1:
         names = ", ".join(name_of(row) for row in found[:5])
-        raise click.UsageError(f"{name!r} is not the name of one only: {names}")
+        raise click.UsageError(f'"{name}" is not the name of one only: {names}')
     row = found[0]
     if row["queue_group"]:
         return name_of(row), {"queue_group": row["queue_group"]}
