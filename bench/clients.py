@@ -16,7 +16,7 @@ from bench.cost import Meter
 from bench.jetstream import RunningJetStream
 from bench.loads import last_sequence
 from bench.peers import Running
-from bench.rates import Result, measure_each, tell_counts, tell_results
+from bench.rates import Result, measure_each, tell_counts, tell_result
 from bench.report import Job, Rows, Table
 from bench.rounds import tell_ratio
 from bench.setting import Setting
@@ -85,15 +85,9 @@ def _measure(setting: Setting, work: Work, label: str, sides: tuple[Side, Side])
     run = functools.partial(_run_once, setting, work)
     counts, taken = measure_each(setting, sides, run, work.first)
     ours, theirs = ([result.rate for result in results] for results in taken.values())
-    return [
-        [
-            label,
-            work.name,
-            *tell_results(taken),
-            tell_ratio(ours, theirs),
-            tell_counts(counts.values()),
-        ]
-    ]
+    cells = [cell for results in taken.values() for cell in tell_result(results)]
+    cells += [tell_ratio(ours, theirs), tell_counts(counts.values())]
+    return [[label, work.name, *cells]]
 
 
 def _run_once(setting: Setting, work: Work, side: Side, messages: int) -> Result:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from bench.cost import LEGEND, Meter
 from bench.peers import UNLIMITED, Peer, Running
-from bench.rates import Result, measure_each, tell_counts, tell_results
+from bench.rates import Result, compare_peers, tell_result
 from bench.report import Job, Rows, Table
-from bench.rounds import tell_ratio
+from bench.rounds import find_count
 from bench.setting import MOST_MESSAGES, Setting
 
 _FIRST = 5_000
@@ -60,13 +60,13 @@ def _jobs(setting: Setting) -> list[Job]:
 
 def _measure(setting: Setting, store: str, spread: Spread) -> Rows:
     run = functools.partial(run_once, setting, store, spread)
-    counts, taken = measure_each(setting, setting.peers, run, _FIRST, MOST_MESSAGES // 4)
-    cells = [store, spread.name, *tell_results(taken)]
-    if setting.other is not None:
-        theirs = [each.rate for each in taken[setting.other]]
-        for peer in setting.ours:
-            cells.append(tell_ratio([each.rate for each in taken[peer]], theirs))
-    return [[*cells, tell_counts(counts.values())]]
+
+    def count(peer: Peer) -> int:
+        most = MOST_MESSAGES // 4
+        return find_count(lambda tried: run(peer, tried).rate, _FIRST, setting.seconds, most)
+
+    cells, _ = compare_peers(setting, count, run, tell_result)
+    return [[store, spread.name, *cells]]
 
 
 def run_once(setting: Setting, store: str, spread: Spread, peer: Peer, messages: int) -> Result:

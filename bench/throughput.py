@@ -5,13 +5,14 @@ about as long; the table says how many they were.
 """
 
 import functools
+from collections.abc import Sequence
 
 from bench.cost import LEGEND
 from bench.loads import LOADS, ONE_TO_ONE, SIZES, Load, Measurement, measure, median_measurement
 from bench.peers import Peer, Running
-from bench.rates import tell_counts
+from bench.rates import compare_peers
 from bench.report import Job, Rows, Table
-from bench.rounds import find_count, take_turns, tell_ratio
+from bench.rounds import find_count
 from bench.setting import MOST_MESSAGES, Setting
 
 
@@ -59,23 +60,21 @@ def _jobs(setting: Setting, table: str, loads: tuple[Load, ...]) -> list[Job]:
 
 
 def _measure(setting: Setting, store: str, load: Load) -> Rows:
-    counts = {peer: sustain(setting, store, peer, load) for peer in setting.peers}
-    taken = take_turns(
-        setting.peers,
-        setting.repeat,
-        lambda peer: run_once(setting, store, load, peer, counts[peer]),
+    cells, taken = compare_peers(
+        setting,
+        lambda peer: sustain(setting, store, peer, load),
+        functools.partial(run_once, setting, store, load),
+        _tell,
     )
-    cells = [store, load.name]
-    for peer, measurements in taken.items():
-        median = median_measurement(measurements)
-        cells += [_text(median), str(median.cost)]
-        if load is ONE_TO_ONE:
-            setting.sustained[store, peer] = median.published_per_s
-    if setting.other is not None:
-        theirs = [each.rate for each in taken[setting.other]]
-        for peer in setting.ours:
-            cells.append(tell_ratio([each.rate for each in taken[peer]], theirs))
-    return [[*cells, tell_counts(counts.values())]]
+    if load is ONE_TO_ONE:
+        for peer, measurements in taken.items():
+            setting.sustained[store, peer] = median_measurement(measurements).published_per_s
+    return [[store, load.name, *cells]]
+
+
+def _tell(measurements: Sequence[Measurement]) -> list[str]:
+    median = median_measurement(measurements)
+    return [_text(median), str(median.cost)]
 
 
 def _text(measurement: Measurement) -> str:

@@ -3,8 +3,7 @@
 import pytest
 
 from bench import bare, peers, stages
-from bench.hops import generate
-from bench.loads import find_generator, read_rate
+from bench.loads import find_generator, generate, read_rate
 from bench.peers import Running
 from stan.wire.stan_pb2 import PubAck, PubMsg
 
