@@ -58,6 +58,7 @@ class Running:
     def __init__(
         self, peer: Peer, kind: str, databases: Databases, more: tuple[str, ...] = ()
     ) -> None:
+        self.stores = peer.name != "bare"
         self._server = databases.get(kind)
         self.database_pid = self._server.pid if self._server is not None else 0
         self._database = ""

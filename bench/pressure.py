@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.loads import Load, measure
+from bench.loads import Load, generate, measure
 from bench.peers import UNLIMITED, Peer, Running, bare
 from bench.processes import peak_memory_bytes
 from bench.report import Job, Rows, Table
@@ -46,8 +46,10 @@ def _flood(
 ) -> tuple[str, float]:
     flags = ("-np", str(publishers), "-ns", "0", "-ms", str(size), "-mpa", "16384")
     load = Load("flood", flags, messages, publishers)
-    rate = measure(load, messages, running, setting.generator).rate
-    return "", rate
+    if not running.stores:
+        generate(setting.generator, running, flags, messages)
+        return "", 0.0
+    return "", measure(load, messages, running, setting.generator).rate
 
 
 def _press(*words: str) -> Press:
@@ -146,7 +148,7 @@ def _run_once(setting: Setting, press: Press, peer: Peer) -> Pressed:
             beside.stdout.readline()  # it is ready, or it failed
             try:
                 told, rate = press(setting, running)
-            except RuntimeError as error:
+            except (RuntimeError, OSError) as error:
                 told, rate = f"fails: {error}", 0.0
             pid = running.process.pid
             children = sum(peak_memory_bytes(child) for child in descendants(pid))
