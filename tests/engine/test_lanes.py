@@ -68,6 +68,37 @@ def test_who_publishes_one_message_is_in_the_next_batch(rig: Rig) -> None:
     assert len(batch_guids(rig)) == MESSAGES - 2 * BURST_MESSAGES
 
 
+def test_who_has_little_does_not_wait_for_a_whole_batch_of_others(rig: Rig) -> None:
+    for client in ("flood", "other"):
+        send(rig, *publishes(client, MESSAGES))
+    send(rig, *publishes("single", 1))
+    hasty, usual = batch_guids(rig), batch_guids(rig)
+    assert b"single000000000" in hasty
+    assert (len(hasty), len(usual)) == (BURST_MESSAGES + 1, 2 * BURST_MESSAGES)
+
+
+def test_many_with_little_leave_a_part_of_the_batch_to_others(rig: Rig) -> None:
+    names = [f"few{number}" for number in range(2 * BURST_MESSAGES)]
+    rig.hold = False
+    for name in names:
+        rig.connect(name)
+    rig.hold = True
+    send(rig, *publishes("flood", MESSAGES))
+    for name in names:
+        send(rig, *publishes(name, 1))
+    guids = batch_guids(rig)
+    assert len([guid for guid in guids if guid.startswith(b"few")]) == BURST_MESSAGES
+    assert len([guid for guid in guids if guid.startswith(b"flood")]) == BURST_MESSAGES
+
+
+def test_a_small_burst_behind_others_of_its_publisher_waits_for_them(rig: Rig) -> None:
+    send(rig, *publishes("flood", 2 * BURST_MESSAGES + 1))
+    send(rig, *publishes("other", MESSAGES))
+    taken = [guid for guid in batch_guids(rig) if guid.startswith(b"flood")]
+    assert taken == sorted(taken)
+    assert len(taken) == BURST_MESSAGES
+
+
 def test_floods_share_a_batch_and_keep_their_own_order(rig: Rig) -> None:
     send(rig, *publishes("flood", MESSAGES))
     send(rig, *publishes("other", MESSAGES))
