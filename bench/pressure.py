@@ -149,7 +149,7 @@ def _run_once(setting: Setting, press: Press, peer: Peer) -> Pressed:
             try:
                 told, rate = press(setting, running)
             except (RuntimeError, OSError) as error:
-                told, rate = f"fails: {error}", 0.0
+                told, rate = f"fails: {str(error).rpartition(': ')[2]}", 0.0
             pid = running.process.pid
             children = sum(peak_memory_bytes(child) for child in descendants(pid))
             resident = peak_memory_bytes(pid), children

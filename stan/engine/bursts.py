@@ -118,13 +118,20 @@ def write_acks(bursts: list[Burst], operations: list[bytes]) -> None:
     """The acks of these bursts, in order; those of one burst are one join."""
     head = join = subject = b""
     guid_size = 0
+    heads: dict[bytes, bytes] = {}  # of publishers in turns, whose guids are all of one size
     for burst in bursts:
         if not burst.ack_subject:
             continue
         if burst.guid_size:
             if burst.guid_size != guid_size or burst.ack_subject != subject:
-                guid_size, subject = burst.guid_size, burst.ack_subject
-                head = ack_head(subject, guid_size)
+                if burst.guid_size != guid_size:
+                    guid_size = burst.guid_size
+                    heads.clear()
+                subject = burst.ack_subject
+                found = heads.get(subject)
+                if found is None:
+                    found = heads[subject] = ack_head(subject, guid_size)
+                head = found
                 join = b"\r\n" + head
             operations.append(head + join.join(burst.guids) + b"\r\n")
         else:
