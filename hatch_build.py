@@ -1,4 +1,4 @@
-"""Builds compiled wheels: the engine, the wire module and the store in memory translated to C by mypyc.
+"""Builds compiled wheels: engine, wire and the store in memory, translated to C by mypyc.
 
 A wheel is pure Python unless the environment says STAN_COMPILE=1, so that a machine without
 a C compiler can always install. The source stays the same plain Python either way.
