@@ -13,8 +13,10 @@ from stan.wire.frames import Frame
 from stan.wire.messages import PublishShape, publish_shape
 from stan.wire.stan_pb2 import PubMsg
 
-# So many senders and subjects are remembered at most. Others are decoded each time.
+# So many senders and subjects are remembered at most, and none that is longer: clients choose
+# what is in them. Others are decoded each time.
 _MOST_KNOWN = 16384
+_MOST_BYTES = 512
 
 
 class Sender:
@@ -68,11 +70,13 @@ class Familiar:
         self, subject: bytes, reply: bytes, payload: bytes, message: PubMsg, channel: Channel
     ) -> None:
         """This was decoded and is fine; the next one like it need not be."""
+        if len(subject) + len(reply) > _MOST_BYTES:
+            return
         sender = self._senders.get(reply)
         if sender is None or sender.client.gone:
             client = self._clients.publisher(message.clientID, message.connID)
             shape = publish_shape(payload, message, message.guid.encode())
-            if client is None or shape is None:
+            if client is None or shape is None or len(shape.head + shape.tail) > _MOST_BYTES:
                 return
             if len(self._senders) >= _MOST_KNOWN:
                 self.forget()

@@ -217,6 +217,7 @@ class Engine:
         guids = self.publishing.guids
         if guids.closes:
             closes, guids.closes = guids.closes, []
+            self.publishing.interrupt()
             for payload, reply in closes:
                 self.clients.close(payload, reply, now_ns)
 

@@ -144,9 +144,9 @@ class Guids:
             if client_id in self.unsettled:
                 continue
             for publish in hold.publishes:
+                if publish.key in self.passing:  # nothing from here on is decided before
+                    break
                 if publish.since_ns >= 0:
-                    if publish.key in self.passing:
-                        break
                     keys.add(publish.key)
                     since_ns = min(since_ns, publish.since_ns)
                 hold.asked += 1

@@ -74,7 +74,8 @@ class Lanes:
         lanes = self._lanes
         taken = self._take_little(most_messages // 2, most_bytes // 2)
         if taken:
-            most_messages, most_bytes = most_messages // _HASTE, most_bytes // _HASTE
+            most_messages = max(1, most_messages // _HASTE)  # the others have something, too
+            most_bytes //= _HASTE
         messages = payload_bytes = 0
         while lanes and messages < most_messages and payload_bytes < most_bytes:
             client_id, lane = lanes.popitem(last=False)

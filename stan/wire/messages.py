@@ -212,8 +212,8 @@ def publish_shape(payload: bytes, message: PubMsg, guid: bytes) -> PublishShape 
     if data:
         middle += b"\x2a" + varint(len(data))
     tail = string_field(0x32, message.connID)
-    if not guid or b"".join((head, guid, middle, data, tail)) != payload:
-        return None
+    if not (guid and guid.isascii()) or b"".join((head, guid, middle, data, tail)) != payload:
+        return None  # how many characters other bytes are, their number does not tell
     start, end, size = len(head), len(head) + len(guid), len(payload)
     data_start, data_end = end + len(middle), size - len(tail)
     return PublishShape(size, head, start, end, middle, data_start, data_end, tail, channel_field)

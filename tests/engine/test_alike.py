@@ -6,8 +6,8 @@ from stan.engine.limits import ChannelLimits, StoreLimits
 from stan.engine.records import DeleteChannel
 from stan.engine.settings import Settings
 from stan.wire.frames import Frame
-from stan.wire.stan_pb2 import CloseRequest
-from tests.tools.rig import Rig, publish
+from stan.wire.stan_pb2 import CloseRequest, ConnectResponse
+from tests.tools.rig import Rig, connect, publish
 
 CONN = b"conn-me"
 
@@ -110,3 +110,34 @@ def test_a_full_queue_refuses_what_is_familiar() -> None:
     rig.hold = True
     rig.receive(*(mine(str(n)) for n in range(2, 6)))
     assert ("5", "stan: server is overloaded, publish again later") in rig.acks()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_guid_is_as_long_as_its_characters(count: int) -> None:
+    """Of one that is no ASCII the bytes say nothing about another one of that size."""
+    rig = Rig()
+    rig.connect("me", CONN)
+    rig.hold = True
+    rig.receive(*([mine("ä" * 1024)] * count), mine("x" * 2048))
+    assert rig.engine.publishing.refused == 1
+
+
+def test_long_names_are_not_remembered() -> None:
+    rig = Rig()
+    rig.connect("me", CONN)
+    subject, _, payload = publish(b"data", client_id="x" * 10_000, guid="1", connID=CONN)
+    rig.receive((subject, b"acks", payload))
+    assert not is_familiar(rig, (subject, b"acks", payload))
+
+
+def test_behind_a_close_that_was_held_nothing_is_taken() -> None:
+    rig = Rig()
+    rig.ask(rig.engine.subjects.connect, connect("me", CONN, resends=True), ConnectResponse)
+    rig.connect("other")
+    rig.hold = True
+    rig.receive(publish(b"s", guid="s", client_id="other"))
+    request = CloseRequest(clientID="me")
+    close = (rig.engine.subjects.close.encode(), b"answers", request.SerializeToString())
+    rig.receive(mine("1", resentAfter=5), close)
+    rig.receive(mine("2"), mine("3"))
+    assert rig.engine.publishing.refused == 2

@@ -72,6 +72,23 @@ def test_what_comes_behind_a_held_publish_stays_behind_it(rig: Rig) -> None:
     assert stored(rig) == [b"one", b"two", b"three"]
 
 
+def test_nothing_is_asked_behind_a_copy_of_what_is_on_its_way() -> None:
+    """A store that answers at once would be asked for ever, and the commit never come. The client
+    did not say that it sends again, so nothing else keeps the question back."""
+    rig = Rig()
+    rig.connect()
+    rig.hold_loads = True
+    rig.receive(again(b"one"), publish(b"one"), again(b"two"))
+    load = rig.loads.pop()
+    rig.hold = True
+    rig.engine.loaded(load, rig.store.load_now(load), rig.now_ns)
+    rig.run()
+    assert rig.loads == []
+    rig.hold = rig.hold_loads = False
+    rig.run()
+    assert stored(rig) == [b"one", b"one", b"two"]
+
+
 def test_one_that_is_alike_stays_behind_those_that_are_still_held(rig: Rig) -> None:
     rig.hold_loads = True
     rig.receive(again(b"1"), publish(b"2"), publish(b"3"))

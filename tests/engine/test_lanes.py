@@ -142,3 +142,13 @@ def test_a_burst_that_is_begun_in_vain_leaves_no_trace(rig: Rig) -> None:
     send(rig, *publishes("flood", 1, channel="bar"))
     assert len(list(rig.engine.publishing.lanes)) == 2
     assert all(burst.guids for burst in rig.engine.publishing.lanes)
+
+
+def test_a_small_batch_has_something_of_everybody() -> None:
+    rig = Rig(Settings(batch_messages=4, batch_bytes=4 * BURST_BYTES))
+    rig.connect("flood")
+    rig.connect("single")
+    rig.hold = True
+    send(rig, *publishes("flood", MESSAGES))
+    send(rig, *publishes("single", 1))
+    assert len(batch_guids(rig)) == BURST_MESSAGES + 1

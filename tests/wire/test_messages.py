@@ -159,6 +159,9 @@ def test_what_has_the_shape_of_a_publish_decodes_as_it_but_for_guid_and_payload(
         clientID=client_id, guid=guid, subject=channel, data=data, connID=connection_id
     )
     shape = publish_shape(message.SerializeToString(), message, guid.encode())
+    if not guid.isascii():  # another one of so many bytes may have too many characters
+        assert shape is None
+        return
     assert shape is not None
     other_guid = b"g" * (shape.guid_end - shape.guid_start)
     size = shape.data_end - shape.data_start
