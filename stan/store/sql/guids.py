@@ -83,14 +83,16 @@ def forget_published(session: Session, before_ns: int, lease: Lease) -> bool:
     """Remove some rows of each kind that were recorded before that time, as a transaction of
     its own. Returns whether any may be left."""
     rows = _ROWS_PER_SWEEP
-    session.begin()
-    lease.prove(session)
+    # Before the lease is proven: whoever freezes while it asks holds no row then.
     old = [row[0] for row in session.fetch(_OLDEST, (rows,)) if row[1] < before_ns]
-    if old:
-        session.execute(_FORGET, (old[-1],))
     keys = session.fetch(_OLD_IDS, (before_ns, rows))
-    session.execute_many(_DELETE_ID, keys)
-    session.commit()
+    if old or keys:
+        session.begin()
+        lease.prove(session)
+        if old:
+            session.execute(_FORGET, (old[-1],))
+        session.execute_many(_DELETE_ID, keys)
+        session.commit()
     return len(old) == rows or len(keys) == rows
 
 
