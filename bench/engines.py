@@ -11,9 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.peers import Peer
+from bench.peers import CHECKOUT, Peer
 
-_CHECKOUT = Path(__file__).resolve().parent.parent
 _COPIED = ("stan", "migrations", "hatch_build.py", "pyproject.toml")
 _BUILD_TIMEOUT_S = 1200
 
@@ -42,7 +41,7 @@ def _is_current(folder: Path) -> bool:
     """Whether the sources that were compiled there are those of the checkout."""
     ours, theirs = (
         {path.relative_to(root): path.read_bytes() for path in (root / "stan").rglob("*.py")}
-        for root in (_CHECKOUT, folder)
+        for root in (CHECKOUT, folder)
     )
     return ours == theirs
 
@@ -51,7 +50,7 @@ def _copy(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     skip = shutil.ignore_patterns("__pycache__", "*.so")
     for name in _COPIED:
-        source = _CHECKOUT / name
+        source = CHECKOUT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=skip)
         else:

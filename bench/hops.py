@@ -10,17 +10,15 @@ import os
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
 from bench.cost import LEGEND, Cost, Meter, median_cost
 from bench.loads import LOADS, generate, read_rate
-from bench.peers import Peer, Running, bare
+from bench.peers import CHECKOUT, Peer, Running, bare
 from bench.report import Job, Rows, Table
 from bench.rounds import find_count, take_turns
 from bench.setting import Setting
 from bench.stages import STAGES
 
-_CHECKOUT = Path(__file__).resolve().parent.parent
 _ALONE = next(load for load in LOADS if load.name == "one at a time")
 _MOST = 100_000
 _MEANING = {
@@ -85,7 +83,7 @@ def _measure_stages(setting: Setting, peer: Peer) -> Rows:
         done = subprocess.run(
             [sys.executable, "-m", "bench.stages"],
             cwd=peer.folder,
-            env={**os.environ, "PYTHONPATH": str(_CHECKOUT)},
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
             capture_output=True,
             text=True,
             check=False,

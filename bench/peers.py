@@ -18,24 +18,25 @@ from tests.tools.streaming_server import READY
 
 # Of channels and of subscriptions.
 UNLIMITED = ("-mc", "0", "-msu", "0")
-_CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parent.parent
 LIMITS = ["-mm", "5000000", "-mb", "4294967296"]
 
 
 @dataclass(frozen=True)
 class Peer:
     """A server program. `command` starts it in `folder`; `original` tells whose flags its
-    store needs. Ours are named after their engines."""
+    store needs. Ours are named after their engines. One that only acks does not store."""
 
     name: str
     command: tuple[str, ...]
     original: bool
     folder: Path | None = None
+    stores: bool = True
 
 
 def bare() -> Peer:
     """Our server with nothing in it (`bench.bare`), from the checkout."""
-    return Peer("bare", (sys.executable, "-m", "bench.bare"), False, _CHECKOUT)
+    return Peer("bare", (sys.executable, "-m", "bench.bare"), False, CHECKOUT, stores=False)
 
 
 def original(path: str) -> Peer | None:
@@ -58,7 +59,7 @@ class Running:
     def __init__(
         self, peer: Peer, kind: str, databases: Databases, more: tuple[str, ...] = ()
     ) -> None:
-        self.stores = peer.name != "bare"
+        self.stores = peer.stores
         self._server = databases.get(kind)
         self.database_pid = self._server.pid if self._server is not None else 0
         self._database = ""

@@ -25,7 +25,6 @@ from tests.tools.processes import descendants
 _LOST = re.compile(r"NATS connection lost|connection is lost for good|Slow Consumer Detected")
 _TIMEOUT_S = 300
 _STORE = "file"
-_BARE = "bare"
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def tabulate_pressure(setting: Setting) -> Table:
     columns = ["load"]
     peers = _peers(setting)
     for peer in peers:
-        if peer.name == _BARE:
+        if not peer.stores:
             continue
         columns += [f"{peer.name}: messages/s", "resident, MB"]
     columns += [f"a message of somebody else, {peer.name}" for peer in peers]
@@ -121,7 +120,7 @@ def _measure(setting: Setting, name: str) -> Rows:
     taken = take_turns(_peers(setting), setting.repeat, run)
     cells = [name]
     for peer, results in taken.items():
-        if peer.name == _BARE:
+        if not peer.stores:
             continue
         told = next((result.told for result in results if result.told), "")
         rate = statistics.median(result.rate for result in results)

@@ -85,12 +85,14 @@ def encode_message(
     sequence: int, channel_field: bytes, reply: str, data: bytes, timestamp_ns: int
 ) -> bytes:
     """A MsgProto as first delivered. `channel_field` is `string_field(0x12, channel)`."""
-    out = b"\x08%b%b" % (varint(sequence), channel_field)
-    if reply:
-        out += string_field(0x1A, reply.encode())
-    if data:
-        out += b"\x22%b%b" % (varint(len(data)), data)
-    return out + _timestamp_field(timestamp_ns)
+    return b"\x08%b%b%b%b%b%b" % (
+        varint(sequence),
+        channel_field,
+        string_field(0x1A, reply.encode()) if reply else b"",
+        b"\x22" + varint(len(data)) if data else b"",
+        data,
+        _timestamp_field(timestamp_ns),
+    )
 
 
 @lru_cache(maxsize=16)  # a batch has one
@@ -126,15 +128,8 @@ def frame_run(
 ) -> tuple[list[bytes], list[int]]:
     """The framed messages of consecutive sequences from this one on, all of one timestamp and
     without reply, and the sizes of the messages encoded."""
-    if len(payloads) == 1 and payloads[0]:
-        data = payloads[0]
-        message = b"\x08%b%b\x22%b%b%b" % (
-            varint(sequence),
-            channel_field,
-            varint(len(data)),
-            data,
-            _timestamp_field(timestamp_ns),
-        )
+    if len(payloads) == 1:
+        message = encode_message(sequence, channel_field, "", payloads[0], timestamp_ns)
         return [frame_message(message)], [len(message)]
     # The hot path: no call and one formatting a message while lengths stay the same.
     framed: list[bytes] = []

@@ -127,8 +127,7 @@ class Trial:
             name = f"pub{index}"
             connection = await self._connect(name, style.window)
             seed = random.Random(self._random.random())
-            publisher = Publisher(connection, channel, name, style, seed, self._alive)
-            self._publishers.append(publisher)
+            self._publishers.append(Publisher(connection, channel, name, style, seed, self._alive))
 
     async def _connect(self, name: str, window: int = 1) -> stan.Connection:
         connection = await stan.connect(
