@@ -11,7 +11,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 RELEASE_ARGS ?=
-COMPILED_TESTS ?= tests/wire tests/engine tests/simulation tests/fuzz tests/conformance \
+COMPILED_TESTS ?= tests/wire tests/engine tests/store tests/simulation tests/fuzz tests/conformance \
 	tests/interop tests/crash/test_crash.py
 # The suites that run our code in their own process; the others start programs.
 MEASURED_TESTS ?= tests/wire tests/engine tests/simulation tests/fuzz tests/store \

@@ -1,4 +1,4 @@
-"""Builds compiled wheels: engine, wire and the store in memory, translated to C by mypyc.
+"""Builds compiled wheels: what is on the path of every message, translated to C by mypyc.
 
 A wheel is pure Python unless the environment says STAN_COMPILE=1, so that a machine without
 a C compiler can always install. The source stays the same plain Python either way.
@@ -18,8 +18,15 @@ try:
 except ImportError:  # in place, without hatchling
     BuildHookInterface = object
 
-# What is on the path of every message. The rest would gain nothing.
-MODULES = ("stan/engine/*.py", "stan/wire/*.py", "stan/store/memory.py")
+# Engine, wire, and of the stores what they do for each message. The rest would gain nothing.
+MODULES = (
+    "stan/engine/*.py",
+    "stan/wire/*.py",
+    "stan/store/memory.py",
+    "stan/store/sql/ledger.py",
+    "stan/store/sql/packing.py",
+    "stan/store/sql/runs.py",
+)
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 

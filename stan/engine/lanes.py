@@ -6,7 +6,7 @@ little waits for the batch. So a flood waits for itself, and not somebody else f
 the bursts of one publisher never change their order.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from stan.engine.bursts import Burst
@@ -20,68 +20,90 @@ _HASTE = 8
 class Lanes:
     def __init__(self) -> None:
         self.last_number: int = 0  # that was ever given
-        self._lanes: OrderedDict[str, deque[Burst]] = OrderedDict()
+        # The first burst of each lane, which knows the rest: most have no other.
+        self._lanes: OrderedDict[str, Burst] = OrderedDict()
 
     def append(self, burst: Burst) -> None:
         """Queue a burst behind all others of its publisher."""
         self.last_number += 1
         burst.number = self.last_number
-        lane = self._lanes.get(burst.client_id)
-        if lane is None:
-            self._lanes[burst.client_id] = deque((burst,))
+        first = self._lanes.get(burst.client_id)
+        if first is None:
+            self._lanes[burst.client_id] = burst
+            return
+        if first.last is None:
+            first.behind = burst
         else:
-            lane.append(burst)
+            first.last.behind = burst
+        first.last = burst
+        first.followers += 1
 
     def drop_last(self, burst: Burst) -> None:
         """Forget the burst that its publisher queued last."""
-        lane = self._lanes[burst.client_id]
-        lane.pop()
-        if not lane:
+        first = self._lanes[burst.client_id]
+        if first is burst:
             del self._lanes[burst.client_id]
+            return
+        before = first
+        while before.behind is not None and before.behind is not burst:
+            before = before.behind
+        before.behind = None
+        first.last = before if before is not first else None
+        first.followers -= 1
 
     def drop(self, client_id: str) -> list[Burst]:
         """Take all bursts of this publisher away."""
-        return list(self._lanes.pop(client_id, ()))
+        first = self._lanes.pop(client_id, None)
+        return [] if first is None else _take_lane(first)
 
     def put_back(self, bursts: list[Burst]) -> None:
         """Queue what was taken again, each before all others of its publisher."""
         for burst in reversed(bursts):
-            lane = self._lanes.setdefault(burst.client_id, deque())
-            lane.appendleft(burst)
+            first = self._lanes.get(burst.client_id)
+            if first is not None:
+                burst.behind = first
+                burst.last = first if first.last is None else first.last
+                burst.followers = first.followers + 1
+                first.last = None
+                first.followers = 0
+            self._lanes[burst.client_id] = burst
 
     def count(self, client_id: str) -> int:
         """How many bursts of this publisher wait."""
-        lane = self._lanes.get(client_id)
-        return 0 if lane is None else len(lane)
+        first = self._lanes.get(client_id)
+        return 0 if first is None else 1 + first.followers
 
     def first_number(self) -> int:
         """The number of the burst that has waited longest; 0 when none waits."""
-        return min([lane[0].number for lane in self._lanes.values()], default=0)
+        return min([first.number for first in self._lanes.values()], default=0)
 
     def take_all(self) -> list[Burst]:
         """Everything, in the order in which it came."""
+        taken: list[Burst] = []
         lanes = self._lanes
-        if len(lanes) == 1:
-            return list(lanes.popitem()[1])
-        taken = list(self)
-        taken.sort(key=_number)
+        for first in lanes.values():
+            if first.last is None:
+                taken.append(first)
+            else:
+                taken += _take_lane(first)
+        if len(lanes) > 1:
+            taken.sort(key=_number)
         lanes.clear()
         return taken
 
     def take(self, most_messages: int, most_bytes: int) -> list[Burst]:
-        """Bursts until one of these is reached: of those who have little, up to a half of it, and
-        one of each other publisher in turn, who get less when somebody with little waits."""
+        """Bursts until one of these is reached: first of those who have little, then one of each
+        other publisher in turn, who get less when somebody with little waits."""
         lanes = self._lanes
-        taken = self._take_little(most_messages // 2, most_bytes // 2)
+        taken = self._take_little(most_messages, most_bytes)
         if taken:
             most_messages = max(1, most_messages // _HASTE)  # the others have something, too
             most_bytes //= _HASTE
         messages = payload_bytes = 0
         while lanes and messages < most_messages and payload_bytes < most_bytes:
-            client_id, lane = lanes.popitem(last=False)
-            burst = lane.popleft()
-            if lane:
-                lanes[client_id] = lane
+            client_id, burst = lanes.popitem(last=False)
+            if burst.behind is not None:
+                lanes[client_id] = _leave(burst, burst.behind)
             taken.append(burst)
             messages += len(burst.guids)
             payload_bytes += burst.payload_bytes
@@ -91,9 +113,8 @@ class Lanes:
     def _take_little(self, most_messages: int, most_bytes: int) -> list[Burst]:
         """The bursts of publishers who have a small one and no other."""
         taken: list[Burst] = []
-        for lane in self._lanes.values():
-            burst = lane[0]
-            if len(lane) > 1 or burst.queued_bytes > LITTLE_BYTES:
+        for burst in self._lanes.values():
+            if burst.last is not None or burst.queued_bytes > LITTLE_BYTES:
                 continue
             most_messages -= len(burst.guids)
             most_bytes -= burst.payload_bytes
@@ -105,7 +126,32 @@ class Lanes:
         return taken
 
     def __iter__(self) -> Iterator[Burst]:
-        return iter([burst for lane in self._lanes.values() for burst in lane])
+        waiting: list[Burst] = []
+        for first in self._lanes.values():
+            burst: Burst | None = first
+            while burst is not None:
+                waiting.append(burst)
+                burst = burst.behind
+        return iter(waiting)
+
+
+def _leave(first: Burst, second: Burst) -> Burst:
+    """The first one leaves its lane: the second one knows the rest from now on."""
+    second.last = first.last if first.last is not second else None
+    second.followers = first.followers - 1
+    first.behind = first.last = None
+    first.followers = 0
+    return second
+
+
+def _take_lane(first: Burst) -> list[Burst]:
+    """All of a lane that is nobody's any more."""
+    taken = [first]
+    burst = first
+    while burst.behind is not None:
+        burst = _leave(burst, burst.behind)
+        taken.append(burst)
+    return taken
 
 
 def _number(burst: Burst) -> int:

@@ -347,7 +347,8 @@ class Pump:
                 else:
                     await asyncio.sleep(RETRY_S)
                 continue
-            self.settling.seal(now_ns, last, lanes.first_number(), is_all_queued)
+            if engine.settings.record_all_guids:  # a member of a group is asked for it
+                self.settling.seal(now_ns, last, lanes.first_number(), is_all_queued)
             began_s = time.perf_counter()
             try:
                 result = await self._commit(batch)

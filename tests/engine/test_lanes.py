@@ -1,10 +1,16 @@
 """A batch is shared between publishers, and bounded, however much one of them has queued."""
 
+from random import Random
+
 import pytest
 
 from stan.engine import invariants
-from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES
+from stan.engine.bursts import BURST_BYTES, BURST_MESSAGES, Burst
+from stan.engine.lanes import LITTLE_BYTES, Lanes
+from stan.engine.limits import ChannelLimits
+from stan.engine.records import ChannelRecord
 from stan.engine.settings import Settings
+from stan.engine.state import Channel
 from stan.errors import StoreUnavailableError
 from stan.wire.stan_pb2 import PubMsg
 from tests.tools.rig import Rig
@@ -77,7 +83,7 @@ def test_who_has_little_does_not_wait_for_a_whole_batch_of_others(rig: Rig) -> N
     assert (len(hasty), len(usual)) == (BURST_MESSAGES + 1, 2 * BURST_MESSAGES)
 
 
-def test_many_with_little_leave_a_part_of_the_batch_to_others(rig: Rig) -> None:
+def test_many_with_little_leave_something_of_the_batch_to_others(rig: Rig) -> None:
     names = [f"few{number}" for number in range(2 * BURST_MESSAGES)]
     rig.hold = False
     for name in names:
@@ -87,8 +93,19 @@ def test_many_with_little_leave_a_part_of_the_batch_to_others(rig: Rig) -> None:
     for name in names:
         send(rig, *publishes(name, 1))
     guids = batch_guids(rig)
-    assert len([guid for guid in guids if guid.startswith(b"few")]) == BURST_MESSAGES
+    assert len([guid for guid in guids if guid.startswith(b"few")]) == 2 * BURST_MESSAGES
     assert len([guid for guid in guids if guid.startswith(b"flood")]) == BURST_MESSAGES
+
+
+def test_many_with_little_and_nobody_else_fill_a_batch(rig: Rig) -> None:
+    names = [f"few{number}" for number in range(3 * BURST_MESSAGES)]
+    rig.hold = False
+    for name in names:
+        rig.connect(name)
+    rig.hold = True
+    for name in names:
+        send(rig, *publishes(name, 1))
+    assert [len(batch_guids(rig)) for _ in range(2)] == [2 * BURST_MESSAGES + 64, 192]
 
 
 def test_a_small_burst_behind_others_of_its_publisher_waits_for_them(rig: Rig) -> None:
@@ -152,3 +169,43 @@ def test_a_small_batch_has_something_of_everybody() -> None:
     send(rig, *publishes("flood", MESSAGES))
     send(rig, *publishes("single", 1))
     assert len(batch_guids(rig)) == BURST_MESSAGES + 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_each_publisher_keeps_its_order(seed: int) -> None:
+    random = Random(seed)
+    channel = Channel(ChannelRecord(1, "foo"), ChannelLimits())
+    lanes = Lanes()
+    waiting: dict[str, list[Burst]] = {}
+
+    def take(taken: list[Burst]) -> None:
+        for burst in taken:
+            assert waiting[burst.client_id].pop(0) is burst
+        if random.random() < 0.3:  # the batch failed
+            lanes.put_back(taken)
+            for burst in reversed(taken):
+                waiting[burst.client_id].insert(0, burst)
+
+    for _ in range(300):
+        client = random.choice("abc")
+        own = waiting.setdefault(client, [])
+        act = random.random()
+        if act < 0.7:
+            burst = Burst(channel, client, b"acks", 1)
+            burst.guids = [b"1"] * random.randint(1, 3)
+            burst.queued_bytes = random.choice((10, LITTLE_BYTES + 1))
+            lanes.append(burst)
+            own.append(burst)
+        elif act < 0.75 and own:
+            lanes.drop_last(own.pop())
+        elif act < 0.8:
+            assert lanes.drop(client) == own
+            own.clear()
+        elif act < 0.82:
+            take(lanes.take_all())
+        else:
+            take(lanes.take(random.randint(1, 8), 1000))
+        everybody = [burst for each in waiting.values() for burst in each]
+        assert sorted(lanes, key=id) == sorted(everybody, key=id)
+        assert [lanes.count(each) for each in waiting] == [len(each) for each in waiting.values()]
+        assert lanes.first_number() == min((burst.number for burst in everybody), default=0)

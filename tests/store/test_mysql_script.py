@@ -4,7 +4,7 @@ import pytest
 
 from stan.errors import StoreRefusedError
 from stan.store.sql.mysql_script import MOST_PAYLOAD_BYTES, MysqlAtOnce, spell, spell_messages
-from stan.store.sql.rows import StoredRun
+from stan.store.sql.runs import StoredRun
 
 from .conftest import Place
 from .records import Writer, read_all

@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from stan.store.sql.packing import INSERT_RUN, pack_run
-from stan.store.sql.rows import Row, StoredRun, message_rows
+from stan.store.sql.rows import Row
+from stan.store.sql.runs import StoredRun, message_rows
 
 MB = 1024 * 1024
 

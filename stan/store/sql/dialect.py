@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from stan.store.sql.rows import Row, StoredRun
+from stan.store.sql.rows import Row
+from stan.store.sql.runs import StoredRun
 
 
 class Fault(Enum):

@@ -71,9 +71,16 @@ class Draft:
     def append(self, run: Run) -> None:
         """The run stands behind what its channel holds."""
         bounds, swept = self.read(run.channel_id)
-        if swept == bounds.first_sequence and not bounds.kept:
-            swept = run.first_sequence  # nothing stands below what is written now
-        self.changed[run.channel_id] = _extend(bounds, run), swept
+        count, end_position = len(run.payloads), run.end_position
+        last = run.first_sequence + count - 1
+        first, _, position, _, timestamp_ns, _, kept = bounds
+        if not kept:
+            if swept == first:
+                swept = run.first_sequence  # nothing stands below what is written now
+            first, position, timestamp_ns = run.first_sequence, run.position, run.timestamp_ns
+        kept += count
+        now = Bounds(first, last, position, end_position, timestamp_ns, run.timestamp_ns, kept)
+        self.changed[run.channel_id] = now, swept
 
     def move(self, channel_id: int, bounds: Bounds) -> None:
         """The channel has these bounds now; its rows stand as they did."""
@@ -101,29 +108,3 @@ class Draft:
             self._ledger.doom(channel_id)
         for channel_id, (bounds, swept) in self.changed.items():
             self._ledger.put(channel_id, bounds, swept)
-
-
-def _extend(bounds: Bounds, run: Run) -> Bounds:
-    """The bounds after the run was appended."""
-    count = len(run.payloads)
-    last = run.first_sequence + count - 1
-    end_position = run.end_position
-    if bounds.kept:
-        return Bounds(
-            bounds.first_sequence,
-            last,
-            bounds.first_position,
-            end_position,
-            bounds.first_timestamp_ns,
-            run.timestamp_ns,
-            bounds.kept + count,
-        )
-    return Bounds(
-        first_sequence=run.first_sequence,
-        last_sequence=last,
-        first_position=run.position,
-        end_position=end_position,
-        first_timestamp_ns=run.timestamp_ns,
-        last_timestamp_ns=run.timestamp_ns,
-        kept=count,
-    )

@@ -19,7 +19,8 @@ from stan.store.sql.mysql_script import (
     spell_messages,
 )
 from stan.store.sql.outbox import delete_sql
-from stan.store.sql.rows import MESSAGE_COLUMNS, Row, StoredRun, message_rows
+from stan.store.sql.rows import MESSAGE_COLUMNS, Row
+from stan.store.sql.runs import StoredRun, message_rows
 
 _ROWS_PER_INSERT = 2000
 # Of one payload, so that a statement stays below the least max_allowed_packet in use, 4 MB.

@@ -17,9 +17,8 @@ from stan.store.sql.rows import (
     MESSAGE_COLUMNS,
     SUBSCRIPTION_COLUMNS,
     Row,
-    StoredRun,
-    message_rows,
 )
+from stan.store.sql.runs import StoredRun, message_rows
 
 NOW_MS = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
 # What a script may hold, so that it stays far below the least max_allowed_packet in use, 4 MB.

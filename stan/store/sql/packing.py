@@ -8,7 +8,7 @@ left to the other way.
 
 from itertools import accumulate
 
-from stan.store.sql.rows import StoredRun
+from stan.store.sql.runs import StoredRun
 
 # A number is: where the message stands, counted from the first; how much of what is before it is
 # not payload; and the length of the payload. 24, 19 and 20 bits of the 63 that SQLite has.

@@ -17,9 +17,8 @@ from stan.store.sql.rows import (
     MESSAGE_COLUMNS,
     SUBSCRIPTION_COLUMNS,
     Row,
-    StoredRun,
-    message_rows,
 )
+from stan.store.sql.runs import StoredRun, message_rows
 
 _NOW_MS = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
 _TYPES = {

@@ -2,14 +2,12 @@
 
 Invariant: whatever text a client sent survives every database, and a person can still
 read it. The one character that PostgreSQL's text cannot hold, NUL, is written as two.
-Payloads are encrypted and decrypted here and nowhere else.
+Payloads are decrypted here and nowhere else.
 """
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from hashlib import sha256
-from itertools import accumulate, count, repeat
 from typing import TYPE_CHECKING, Any
 
 from stan.engine.limits import ChannelOverrides
@@ -17,7 +15,6 @@ from stan.engine.records import (
     NO_LIMITS,
     ClientRecord,
     History,
-    Run,
     SubscriptionRecord,
 )
 from stan.errors import StoreRefusedError
@@ -206,56 +203,6 @@ def subscription_record(row: Row) -> SubscriptionRecord:
         last_sent=row[11],
         in_flight=unpack_ranges(row[12]),
     )
-
-
-@dataclass(slots=True)
-class StoredRun:
-    """A run as its rows hold it, column by column. `replies` is empty when no message has
-    one, `payloads` are encrypted when the store's are."""
-
-    channel_id: int
-    first_sequence: int
-    timestamp_ns: int
-    positions: list[int]
-    replies: list[str | None]
-    payloads: list[bytes]
-
-
-def stored_run(run: Run, encryption: "Encryption | None" = None) -> StoredRun:
-    payloads = run.payloads
-    if encryption is not None:
-        payloads = encryption.encrypt(run.channel, run.first_sequence - 1, payloads)
-    positions = [run.position]
-    if len(payloads) > 1:
-        positions = list(accumulate(run.sizes, initial=run.position))
-        positions.pop()  # where the next message will start
-    replies = [pack_text(reply) or None for reply in run.replies]
-    return StoredRun(
-        run.channel_id, run.first_sequence, run.timestamp_ns, positions, replies, payloads
-    )
-
-
-def message_rows(runs: Iterable[StoredRun]) -> list[Row]:
-    """In the order of MESSAGE_COLUMNS."""
-    rows: list[Row] = []
-    for run in runs:
-        channel_id, timestamp_ns = run.channel_id, run.timestamp_ns
-        if len(run.payloads) == 1:
-            reply = run.replies[0] if run.replies else None
-            position, data = run.positions[0], run.payloads[0]
-            rows.append((channel_id, run.first_sequence, timestamp_ns, position, reply, data))
-            continue
-        rows += [
-            (channel_id, sequence, timestamp_ns, position, reply, data)
-            for sequence, position, reply, data in zip(
-                count(run.first_sequence),
-                run.positions,
-                run.replies or repeat(None),
-                run.payloads,
-                strict=False,
-            )
-        ]
-    return rows
 
 
 def history(channel: str, rows: Iterable[Row], encryption: "Encryption | None" = None) -> History:

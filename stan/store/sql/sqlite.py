@@ -15,7 +15,8 @@ from stan.errors import ConfigError
 from stan.store.sql.dialect import AtOnce, Fault, Session, first_line, flatten, insert_sql
 from stan.store.sql.outbox import delete_sql
 from stan.store.sql.packing import INSERT_RUN, pack_run
-from stan.store.sql.rows import MESSAGE_COLUMNS, StoredRun, message_rows
+from stan.store.sql.rows import MESSAGE_COLUMNS
+from stan.store.sql.runs import StoredRun, message_rows
 
 _SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
 _ROWS_PER_INSERT = 100

@@ -18,14 +18,13 @@ from stan.store.sql.rows import (
     CLIENT_COLUMNS,
     DELETE_MESSAGES,
     SUBSCRIPTION_COLUMNS,
-    StoredRun,
     client_row,
     digest_key,
     pack_limits,
     pack_text,
-    stored_run,
     subscription_row,
 )
+from stan.store.sql.runs import StoredRun, stored_run
 from stan.store.sql.trimming import begin_at, drop_head, drop_message, find_heads
 
 if TYPE_CHECKING:
