@@ -40,11 +40,10 @@ class Burst:
         self.number: int = 0  # in the order of arrival
         self.message_ids: list[bytes] = []  # that applications gave, to be recorded
         self.keys: list[Key] = []  # of marked publishes in it, while it is on its way
-        # While it waits (engine.lanes): the next one of its publisher; and when it is the first of
-        # several, the last one, and how many there are behind it.
+        # While it waits (engine.lanes): the next one of its publisher; and, in the first of
+        # several, the last one.
         self.behind: Burst | None = None
         self.last: Burst | None = None
-        self.followers: int = 0
 
     def is_full(self) -> bool:
         return len(self.guids) >= BURST_MESSAGES or self.queued_bytes >= BURST_BYTES

@@ -36,7 +36,6 @@ class Lanes:
         else:
             first.last.behind = burst
         first.last = burst
-        first.followers += 1
 
     def drop_last(self, burst: Burst) -> None:
         """Forget the burst that its publisher queued last."""
@@ -49,7 +48,6 @@ class Lanes:
             before = before.behind
         before.behind = None
         first.last = before if before is not first else None
-        first.followers -= 1
 
     def drop(self, client_id: str) -> list[Burst]:
         """Take all bursts of this publisher away."""
@@ -63,15 +61,13 @@ class Lanes:
             if first is not None:
                 burst.behind = first
                 burst.last = first if first.last is None else first.last
-                burst.followers = first.followers + 1
                 first.last = None
-                first.followers = 0
             self._lanes[burst.client_id] = burst
 
-    def count(self, client_id: str) -> int:
-        """How many bursts of this publisher wait."""
+    def has_several(self, client_id: str) -> bool:
+        """Whether more than one burst of this publisher waits."""
         first = self._lanes.get(client_id)
-        return 0 if first is None else 1 + first.followers
+        return first is not None and first.last is not None
 
     def first_number(self) -> int:
         """The number of the burst that has waited longest; 0 when none waits."""
@@ -102,8 +98,11 @@ class Lanes:
         messages = payload_bytes = 0
         while lanes and messages < most_messages and payload_bytes < most_bytes:
             client_id, burst = lanes.popitem(last=False)
-            if burst.behind is not None:
-                lanes[client_id] = _leave(burst, burst.behind)
+            second = burst.behind
+            if second is not None:
+                second.last = burst.last if burst.last is not second else None
+                burst.behind = burst.last = None
+                lanes[client_id] = second
             taken.append(burst)
             messages += len(burst.guids)
             payload_bytes += burst.payload_bytes
@@ -135,22 +134,16 @@ class Lanes:
         return iter(waiting)
 
 
-def _leave(first: Burst, second: Burst) -> Burst:
-    """The first one leaves its lane: the second one knows the rest from now on."""
-    second.last = first.last if first.last is not second else None
-    second.followers = first.followers - 1
-    first.behind = first.last = None
-    first.followers = 0
-    return second
-
-
 def _take_lane(first: Burst) -> list[Burst]:
     """All of a lane that is nobody's any more."""
-    taken = [first]
-    burst = first
-    while burst.behind is not None:
-        burst = _leave(burst, burst.behind)
+    taken: list[Burst] = []
+    first.last = None
+    burst: Burst | None = first
+    while burst is not None:
         taken.append(burst)
+        behind = burst.behind
+        burst.behind = None
+        burst = behind
     return taken
 
 

@@ -386,9 +386,9 @@ class Publishing:
 
     # Sealing.
 
-    def queued_bursts(self, client_id: str) -> int:
-        """How many bursts of this publisher wait for a batch."""
-        return self.lanes.count(client_id)
+    def has_several(self, client_id: str) -> bool:
+        """Whether more than one burst of this publisher waits for a batch."""
+        return self.lanes.has_several(client_id)
 
     def seal(self, now_ns: int) -> tuple[dict[int, Run], list[Burst]]:
         """Give sequences to what is queued, up to the size of a batch."""

@@ -22,8 +22,6 @@ MESSAGE_BYTES = 160
 # How much waits in memory before it goes to disk, and how much of it is written in one piece.
 MEMORY_BYTES = 8 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
-# A client with fewer bursts than this in the engine's queue has little there, and passes.
-FEW_BURSTS = 2
 
 _TAG = 0x0A  # of the client ID, which is the first field of a PubMsg and of a CloseRequest
 _SID = b"1"
@@ -36,8 +34,8 @@ class Queue(Protocol):
     queued_bytes: int
     queued_messages: int
 
-    def queued_bursts(self, client_id: str) -> int:
-        """How many bursts of this client wait."""
+    def has_several(self, client_id: str) -> bool:
+        """Whether more than one burst of this client waits; who has less passes."""
 
 
 class Lane:
@@ -131,7 +129,7 @@ class Intake:
             return False
         if ceiling <= 0:
             return True
-        return self._queue.queued_bursts(client_id(start)) >= FEW_BURSTS
+        return self._queue.has_several(client_id(start))
 
     # To disk.
 

@@ -333,8 +333,7 @@ class Pump:
             self._work.clear()
             self._take_back()
             lanes = engine.publishing.lanes
-            now_ns, last = self.clock(), lanes.last_number
-            is_all_queued = self.is_all_queued()
+            now_ns, last, is_all_queued = self.clock(), lanes.last_number, self.is_all_queued()
             batch = engine.seal(now_ns, self._stopping)
             if batch is None:
                 self._send()

@@ -34,8 +34,8 @@ class Engine:
     def queued_messages(self) -> int:
         return len(self.queue)
 
-    def queued_bursts(self, client_id: str) -> int:
-        return sum(1 for client, _, _ in self.queue if client == client_id)
+    def has_several(self, client_id: str) -> bool:
+        return sum(client == client_id for client, _, _ in self.queue) > 1
 
     def receive(self, frames: list[Frame]) -> None:
         for subject, _, payload in frames:
