@@ -37,6 +37,7 @@ from bench.report import (
 from bench.setting import STORES, Setting
 from bench.spread import tabulate_spread
 from bench.throughput import tabulate_sizes, tabulate_throughput
+from bench.weight import make_group
 from stan.errors import StanError
 
 # In this order: latency starts from what throughput found.
@@ -113,6 +114,9 @@ def _settle(options: argparse.Namespace, stack: ExitStack) -> Setting:
             databases[name] = kind()
             stack.callback(databases[name].remove)
     ours = _engines(options, stack, remarks)
+    group = stack.enter_context(make_group())
+    if group is None and "pressure" in options.tables:
+        remarks.append("No weight was given: there are no control groups that could be used.")
     return Setting(
         ours=ours,
         other=other,
@@ -126,6 +130,7 @@ def _settle(options: argparse.Namespace, stack: ExitStack) -> Setting:
         rate=options.rate,
         only=tuple(options.only),
         remarks=tuple(remarks),
+        group=group,
     )
 
 

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.loads import Load, generate, measure
 from bench.peers import UNLIMITED, Peer, Running, bare
@@ -20,11 +20,13 @@ from bench.processes import peak_memory_bytes
 from bench.report import Job, Rows, Table
 from bench.rounds import take_turns
 from bench.setting import Setting
+from bench.weight import TIMES, weighed
 from tests.tools.processes import descendants
 
 _LOST = re.compile(r"NATS connection lost|connection is lost for good|Slow Consumer Detected")
 _TIMEOUT_S = 300
 _STORE = "file"
+_WITHOUT = " without weight"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,9 @@ def _spread(channels: int) -> Press:
 
 _SPREAD_MESSAGES = 100_000
 PRESSES: dict[str, Press] = {
+    "1 publisher, 300,000 of 1 KB": functools.partial(_flood, 1, 300_000, 1_000),
+    "1 publisher, 40,000 of 10 KB": functools.partial(_flood, 1, 40_000, 10_000),
+    "1 publisher, 6,000 of 100 KB": functools.partial(_flood, 1, 6_000, 100_000),
     "1 publisher, 300 of 1 MB": functools.partial(_flood, 1, 300, 1_000_000),
     "3 publishers, 600 of 1 MB each": functools.partial(_flood, 3, 1_800, 1_000_000),
     "10 publishers, 300,000 of 1 KB": functools.partial(_flood, 10, 300_000, 1_000),
@@ -86,20 +91,23 @@ PRESSES: dict[str, Press] = {
 
 def tabulate_pressure(setting: Setting) -> Table:
     """The table, not measured yet."""
+    weight = (
+        f"Each server has {TIMES} times the weight of the load on the processors "
+        "(`CPUWeight=`), but where it says without weight. "
+    )
     legend = (
         "SQLite with full durability here, the FILE store with its defaults there. Publishers do "
         f"not wait for acks (load by {setting.generator_name}, a window of 16,384). Resident is "
         "the most that the server had, and behind the plus its NATS server, which the original "
         "embeds. Beside each load somebody publishes one message at a time: how long its acks "
         "took, in milliseconds, median / p99 / worst. `bare` is our server with an ack at once and "
-        "nothing else: what of it is the way."
-    )
+        f"nothing else: what of it is the way. {weight if setting.group is not None else ''}"
+    ).strip()
     columns = ["load"]
     peers = _peers(setting)
     for peer in peers:
-        if not peer.stores:
-            continue
-        columns += [f"{peer.name}: messages/s", "resident, MB"]
+        if _is_told_whole(peer):
+            columns += [f"{peer.name}: messages/s", "resident, MB"]
     columns += [f"a message of somebody else, {peer.name}" for peer in peers]
     jobs = [
         Job(name, functools.partial(_measure, setting, name))
@@ -109,10 +117,21 @@ def tabulate_pressure(setting: Setting) -> Table:
     return Table("pressure", legend, columns, jobs)
 
 
-def _peers(setting: Setting) -> tuple[Peer, ...]:
-    """The quickest of ours, the bare one, and the original."""
+def _peers(setting: Setting) -> list[Peer]:
+    """The quickest of ours, the bare one, and the original; with a weight, if one can be given,
+    and without."""
     others = () if setting.other is None else (setting.other,)
-    return (setting.ours[-1], bare(), *others)
+    plain = [setting.ours[-1], bare(), *others]
+    group = setting.group
+    if group is None:
+        return plain
+    without = [replace(peer, name=peer.name + _WITHOUT) for peer in plain if peer.stores]
+    return [weighed(peer, group) for peer in plain] + without
+
+
+def _is_told_whole(peer: Peer) -> bool:
+    """Whether there is more to tell than what somebody else has to wait."""
+    return peer.stores and not peer.name.endswith(_WITHOUT)
 
 
 def _measure(setting: Setting, name: str) -> Rows:
@@ -120,7 +139,7 @@ def _measure(setting: Setting, name: str) -> Rows:
     taken = take_turns(_peers(setting), setting.repeat, run)
     cells = [name]
     for peer, results in taken.items():
-        if not peer.stores:
+        if not _is_told_whole(peer):
             continue
         told = next((result.told for result in results if result.told), "")
         rate = statistics.median(result.rate for result in results)

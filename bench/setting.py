@@ -30,6 +30,7 @@ class Setting:
     rate: int = 0
     only: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    group: Path | None = None  # with a weight (bench.weight), where one could be made
     sustained: dict[tuple[str, Peer], float] = field(default_factory=dict)
 
     @property
