@@ -43,6 +43,16 @@ def send(rig: Rig, *payloads: bytes) -> None:
     invariants.check(rig.engine)
 
 
+def connect_many(rig: Rig, count: int) -> list[str]:
+    """So many more publishers; how they are called."""
+    names = [f"few{number}" for number in range(count)]
+    rig.hold = False
+    for name in names:
+        rig.connect(name)
+    rig.hold = True
+    return names
+
+
 def batch_guids(rig: Rig) -> list[bytes]:
     """Seal and commit one batch; the guids that it acknowledges, in order."""
     batch = rig.engine.seal(rig.now_ns)
@@ -84,11 +94,7 @@ def test_who_has_little_does_not_wait_for_a_whole_batch_of_others(rig: Rig) -> N
 
 
 def test_many_with_little_leave_something_of_the_batch_to_others(rig: Rig) -> None:
-    names = [f"few{number}" for number in range(2 * BURST_MESSAGES)]
-    rig.hold = False
-    for name in names:
-        rig.connect(name)
-    rig.hold = True
+    names = connect_many(rig, 2 * BURST_MESSAGES)
     send(rig, *publishes("flood", MESSAGES))
     for name in names:
         send(rig, *publishes(name, 1))
@@ -98,12 +104,7 @@ def test_many_with_little_leave_something_of_the_batch_to_others(rig: Rig) -> No
 
 
 def test_many_with_little_and_nobody_else_fill_a_batch(rig: Rig) -> None:
-    names = [f"few{number}" for number in range(3 * BURST_MESSAGES)]
-    rig.hold = False
-    for name in names:
-        rig.connect(name)
-    rig.hold = True
-    for name in names:
+    for name in connect_many(rig, 3 * BURST_MESSAGES):
         send(rig, *publishes(name, 1))
     assert [len(batch_guids(rig)) for _ in range(2)] == [2 * BURST_MESSAGES + 64, 192]
 
