@@ -114,9 +114,11 @@ def _settle(options: argparse.Namespace, stack: ExitStack) -> Setting:
             databases[name] = kind()
             stack.callback(databases[name].remove)
     ours = _engines(options, stack, remarks)
-    group = stack.enter_context(make_group())
-    if group is None and "pressure" in options.tables:
-        remarks.append("No weight was given: there are no control groups that could be used.")
+    group = None
+    if "pressure" in options.tables:
+        group = stack.enter_context(make_group())
+        if group is None:
+            remarks.append("No weight was given: there are no control groups that could be used.")
     return Setting(
         ours=ours,
         other=other,

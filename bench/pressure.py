@@ -26,7 +26,6 @@ from tests.tools.processes import descendants
 _LOST = re.compile(r"NATS connection lost|connection is lost for good|Slow Consumer Detected")
 _TIMEOUT_S = 300
 _STORE = "file"
-_WITHOUT = " without weight"
 
 
 @dataclass(frozen=True)
@@ -91,24 +90,25 @@ PRESSES: dict[str, Press] = {
 
 def tabulate_pressure(setting: Setting) -> Table:
     """The table, not measured yet."""
-    weight = (
-        f"Each server has {TIMES} times the weight of the load on the processors "
-        "(`CPUWeight=`), but where it says without weight. "
-    )
     legend = (
         "SQLite with full durability here, the FILE store with its defaults there. Publishers do "
         f"not wait for acks (load by {setting.generator_name}, a window of 16,384). Resident is "
         "the most that the server had, and behind the plus its NATS server, which the original "
         "embeds. Beside each load somebody publishes one message at a time: how long its acks "
         "took, in milliseconds, median / p99 / worst. `bare` is our server with an ack at once and "
-        f"nothing else: what of it is the way. {weight if setting.group is not None else ''}"
-    ).strip()
+        "nothing else: what of it is the way."
+    )
+    if setting.group is not None:
+        legend += (
+            f" Each server has {TIMES} times the weight of the load on the processors "
+            "(`CPUWeight=`), but where it says without weight."
+        )
     columns = ["load"]
-    peers = _peers(setting)
-    for peer in peers:
-        if _is_told_whole(peer):
+    for peer in _peers(setting):
+        if peer.stores:
             columns += [f"{peer.name}: messages/s", "resident, MB"]
-    columns += [f"a message of somebody else, {peer.name}" for peer in peers]
+    everybody = [*_peers(setting), *_peers_without_weight(setting)]
+    columns += [f"a message of somebody else, {peer.name}" for peer in everybody]
     jobs = [
         Job(name, functools.partial(_measure, setting, name))
         for name in PRESSES
@@ -117,30 +117,35 @@ def tabulate_pressure(setting: Setting) -> Table:
     return Table("pressure", legend, columns, jobs)
 
 
-def _peers(setting: Setting) -> list[Peer]:
-    """The quickest of ours, the bare one, and the original; with a weight, if one can be given,
-    and without."""
+def _plain_peers(setting: Setting) -> list[Peer]:
+    """The quickest of ours, the bare one, and the original."""
     others = () if setting.other is None else (setting.other,)
-    plain = [setting.ours[-1], bare(), *others]
+    return [setting.ours[-1], bare(), *others]
+
+
+def _peers(setting: Setting) -> list[Peer]:
+    """These, with a weight if one can be given: all is told of those that store."""
     group = setting.group
-    if group is None:
-        return plain
-    without = [replace(peer, name=peer.name + _WITHOUT) for peer in plain if peer.stores]
-    return [weighed(peer, group) for peer in plain] + without
+    return [peer if group is None else weighed(peer, group) for peer in _plain_peers(setting)]
 
 
-def _is_told_whole(peer: Peer) -> bool:
-    """Whether there is more to tell than what somebody else has to wait."""
-    return peer.stores and not peer.name.endswith(_WITHOUT)
+def _peers_without_weight(setting: Setting) -> list[Peer]:
+    """Those that store once more, of which it is told only what somebody else waits."""
+    if setting.group is None:
+        return []
+    return [
+        replace(peer, name=f"{peer.name} without weight")
+        for peer in _plain_peers(setting)
+        if peer.stores
+    ]
 
 
 def _measure(setting: Setting, name: str) -> Rows:
     run = functools.partial(_run_once, setting, PRESSES[name])
-    taken = take_turns(_peers(setting), setting.repeat, run)
+    peers = _peers(setting)
+    taken = take_turns([*peers, *_peers_without_weight(setting)], setting.repeat, run)
     cells = [name]
-    for peer, results in taken.items():
-        if not _is_told_whole(peer):
-            continue
+    for results in [taken[peer] for peer in peers if peer.stores]:
         told = next((result.told for result in results if result.told), "")
         rate = statistics.median(result.rate for result in results)
         resident = [
